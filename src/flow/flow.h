@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The flow table: slots of one fixed size for the flows of all protocols, a keyed hash from addresses to slot, generations.
+ *
+ * A protocol's structure begins with struct flow. A slot belongs to its protocol from flow_new() to flow_free(). The table is mapped
+ * once; pages are used when slots are. Slot numbers and generations make the references of events (os/loop.h).
+ */
+#pragma once
+
+#include "base/addr.h"
+#include "base/hash.h"
+#include "base/list.h"
+
+#define FLOW_GEN_MASK 0xffffffu /* generations have 24 bits, as in struct ref */
+
+/* One translated association as the guest sees it. For echo the identifier is gport and rport is 0. Zero padding throughout. */
+struct flow_key {
+	struct addr guest, remote;
+	uint16_t gport, rport;
+	uint8_t proto; /* IP protocol number */
+	uint8_t pad[3];
+};
+
+struct flow {
+	struct flow_key key;
+	uint32_t index; /* slot number */
+	uint32_t gen : 24;
+	uint32_t used : 1;
+};
+
+struct flow_table;
+
+/* Room for max flows of slot_size bytes (a multiple of 8, at least sizeof(struct flow)). NULL if the memory can't be mapped. */
+struct flow_table *flow_table_new(uint32_t max, size_t slot_size, const struct hash_key *key);
+void flow_table_free(struct flow_table *t);
+
+/* A zeroed slot entered under key; NULL if the table is full or the key is there already. */
+struct flow *flow_new(struct flow_table *t, const struct flow_key *key);
+
+/* Takes f out; its generation ends. */
+void flow_free(struct flow_table *t, struct flow *f);
+
+/* The flow of this key, or NULL. The only lookup by address that there is. */
+struct flow *flow_find(struct flow_table *t, const struct flow_key *key);
+
+/* The flow in this slot if it lives in this generation, or NULL. */
+struct flow *flow_get(struct flow_table *t, uint32_t index, uint32_t gen);
+
+uint32_t flow_count(const struct flow_table *t);
+uint32_t flow_max(const struct flow_table *t);
+
+/* Calls fn for every flow, in order of slots; fn may free the flow that it gets. */
+void flow_each(struct flow_table *t, void (*fn)(void *ctx, struct flow *f), void *ctx);
+
+static inline struct flow_key flow_key_init(uint8_t proto, const struct addr *guest, uint16_t gport, const struct addr *remote,
+					    uint16_t rport)
+{
+	return (struct flow_key){ .guest = *guest, .remote = *remote, .gport = gport, .rport = rport, .proto = proto };
+}

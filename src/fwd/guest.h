@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What we know of the guest's interface: configured at start, learned from what the guest sends as its own.
+ * An address that was given on the command line is never overridden by a learned one.
+ */
+#pragma once
+
+#include "base/addr.h"
+
+struct guest {
+	uint8_t our_mac[MAC_LEN]; /* of the peer that the guest sees */
+	uint8_t mac[MAC_LEN]; /* of the guest: broadcast until learned */
+	struct addr addr4; /* where forwarded connections go; assigned until another is learned */
+	struct addr addr6;
+	struct addr ll6; /* link-local, fe80::/10; unspecified until learned */
+	bool fixed4, fixed6; /* address was configured explicitly: not learned */
+};
+
+/* Learns from an IP packet or ARP message that the guest sent with this source: its MAC and, if the address can be its own (not
+ * unspecified, loopback, multicast or broadcast), its address. */
+void guest_learn(struct guest *g, const uint8_t mac[MAC_LEN], const struct addr *src);
+
+/* Where a forwarded connection whose peer is seen as peer goes: a link-local peer gets the link-local address. */
+const struct addr *guest_addr_for(const struct guest *g, const struct addr *peer);

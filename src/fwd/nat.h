@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Address mapping between what the guest sees and what the host has: pure functions over a table that start-up fills.
+ * CLIENTS.md 3.3 in short: the gateway address is the host's loopback; map_guest is the host's own address; dns_forward:53 and :853 is
+ * the host's resolver; everything else is the same on both sides.
+ */
+#pragma once
+
+#include "base/addr.h"
+
+/* An entry that is the unspecified IPv6 address (all zero) is unset. */
+struct nat_family {
+	struct addr our; /* the address that we answer as: gateway, for peers that the guest must not see as loopback */
+	struct addr map_loopback; /* guest -> this is host -> loopback */
+	struct addr map_guest; /* guest -> this is host -> its own global address */
+	struct addr host; /* the host's own global address */
+	struct addr dns_forward; /* guest -> this, port 53 or 853, is the resolver */
+	struct addr dns_host; /* the resolver */
+};
+
+struct nat {
+	struct nat_family v4, v6;
+	struct addr our_ll6; /* our link-local address */
+};
+
+/*
+ * Guest to host: where a packet that the guest sent to dst has to go. -EHOSTUNREACH if nothing on the host answers to it (loopback
+ * and unspecified destinations, an address of ours that is not mapped).
+ */
+MUST_USE int nat_to_host(const struct nat *n, uint8_t proto, const struct ep *dst, struct ep *ret_dst);
+
+/*
+ * Host to guest: the source that the guest sees for a connection or datagram that peer (an address of the host's view) sends to it.
+ * Loopback and the host's own addresses become the mapped ones, or our address where there is no mapping. guest is the address of
+ * the guest that receives it: a source equal to that is replaced as well. -EADDRNOTAVAIL if nothing fits.
+ */
+MUST_USE int nat_to_guest(const struct nat *n, const struct addr *guest, const struct ep *peer, struct ep *ret_peer);

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * How frames reach the guest: one data path for every back end.
+ *
+ * From the guest: the back end reads a batch and hands it up with cb.rx(); frames are valid during that call only.
+ * To the guest: reserve() gives frames with room to receive into, commit() puts a header in front of the first len bytes and queues the
+ * frame, flush() sends what is queued. Frames are committed in the order of the reservation, a prefix of it; what was not committed
+ * is given back by the next reserve() or flush(). When reserve() gives fewer frames than asked, the guest does not read fast enough:
+ * stop, and go on when cb.tx_ready() is called. A committed frame is never torn and, while the guest stays connected, never dropped.
+ */
+#pragma once
+
+#include <sys/uio.h>
+
+#include "base/defs.h"
+
+#define LINK_IOV_MAX 32 /* segments of one frame body */
+#define LINK_BATCH 64 /* frames of one rx call and of one reservation, at most */
+
+/* What a link can do; a translator that finds a bit set may leave that work to it. */
+#define LINK_OFF_CSUM 0x01u /* L4 checksums towards the guest may be partial */
+#define LINK_OFF_TSO4 0x02u
+#define LINK_OFF_TSO6 0x04u
+#define LINK_OFF_USO 0x08u
+#define LINK_LOSSY 0x10u /* frames can get lost behind us */
+
+enum gso_type { GSO_NONE, GSO_TCP4, GSO_TCP6, GSO_UDP };
+
+/* A frame from the guest. */
+struct frame {
+	const struct iovec *iov;
+	unsigned n;
+	size_t len;
+	uint8_t gso_type; /* enum gso_type */
+	uint16_t gso_size; /* payload bytes of each segment */
+};
+
+/* A frame being built towards the guest. body is where recvmsg() writes; the header is placed in front at commit. */
+struct txframe {
+	struct iovec body[LINK_IOV_MAX];
+	unsigned n;
+	size_t cap; /* bytes in body */
+	uint32_t cookie; /* of the back end */
+};
+
+/* Header of a frame: Ethernet up to the transport header, exactly as many bytes as were given to reserve(). */
+struct txhdr {
+	const uint8_t *bytes;
+	uint16_t len;
+	uint8_t gso_type; /* enum gso_type; GSO_NONE on links without that offload */
+	uint16_t gso_size;
+	uint16_t csum_start; /* with LINK_OFF_CSUM and a partial checksum: offset of the transport header, else 0 */
+	uint16_t csum_offset; /* of the checksum field from there */
+};
+
+struct link;
+
+struct link_cb {
+	void (*rx)(void *ctx, const struct frame *f, unsigned n); /* n <= LINK_BATCH */
+	void (*tx_ready)(void *ctx); /* room again after a short reserve() */
+	void (*up)(void *ctx); /* a guest is there */
+	void (*down)(void *ctx); /* it has gone; another may come */
+	void (*gone)(void *ctx); /* it has gone and none will come: time to end */
+	void *ctx;
+};
+
+struct link_ops {
+	void (*on_event)(struct link *l, unsigned which, uint32_t events);
+	size_t (*reserve)(struct link *l, struct txframe *f, size_t n, size_t hdr, size_t len);
+	void (*commit)(struct link *l, const struct txframe *f, const struct txhdr *h, size_t len);
+	void (*flush)(struct link *l);
+	void (*reset)(struct link *l); /* drop the guest, as if it had disconnected */
+	void (*free)(struct link *l);
+};
+
+struct link_stats {
+	uint64_t rx_frames, rx_bytes, tx_frames, tx_bytes;
+	uint64_t rx_bad; /* frames dropped by the back end itself */
+	uint64_t tx_full; /* times that reserve() fell short */
+};
+
+struct link {
+	const struct link_ops *ops;
+	struct link_cb cb;
+	uint32_t offloads; /* LINK_* */
+	size_t mtu; /* bytes of L3 that one frame on the wire carries */
+	size_t max_body; /* bytes of L3 that one txframe may stand for: mtu, or 65535 with segmentation offload */
+	bool up;
+	struct link_stats stats;
+};
+
+/* Up to n frames with hdr bytes of header and len bytes of body each; returns how many there was room for. 0 while no guest is there. */
+static inline size_t link_reserve(struct link *l, struct txframe *f, size_t n, size_t hdr, size_t len)
+{
+	return l->ops->reserve(l, f, n, hdr, len);
+}
+
+/* Queues f with the header h (h->len must be the reserved hdr) and the first len bytes of its body. Padded to 60 bytes. */
+static inline void link_commit(struct link *l, const struct txframe *f, const struct txhdr *h, size_t len)
+{
+	l->ops->commit(l, f, h, len);
+}
+
+/* Sends what is queued. Called once at the end of a loop turn. */
+static inline void link_flush(struct link *l)
+{
+	l->ops->flush(l);
+}
+
+/* Queues a whole frame of len bytes, for what is not worth receiving in place. -ENOBUFS if there is no room. */
+MUST_USE int link_send(struct link *l, const void *frame, size_t len);

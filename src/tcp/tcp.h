@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The TCP translator: a connection of the guest on one side, a socket of the host on the other. ARCHITECTURE.md has the picture.
+ */
+#pragma once
+
+#include "base/hash.h"
+#include "flow/flow.h"
+#include "fwd/guest.h"
+#include "fwd/listen.h"
+#include "fwd/nat.h"
+#include "fwd/out.h"
+#include "link/link.h"
+#include "os/loop.h"
+#include "wire/pkt.h"
+
+struct tcp;
+
+/* What the translator works with; all owned by the caller and alive as long as it. */
+struct tcp_deps {
+	struct loop *loop;
+	struct link *link;
+	struct flow_table *flows;
+	struct guest *guest;
+	const struct nat *nat;
+	const struct outbound *out;
+	struct hash_key key; /* for initial sequence numbers (RFC 6528) */
+};
+
+/* Bytes that a TCP flow takes in the flow table. */
+size_t tcp_slot_size(void);
+
+/* Registers its event owners with the loop. NULL if there is no memory. */
+struct tcp *tcp_new(const struct tcp_deps *d);
+void tcp_free(struct tcp *t);
+
+/* n >= 1 segments of one flow, in order: same family, addresses and ports; whole packets, not fragments. */
+void tcp_from_guest(struct tcp *t, const struct pkt *p, const struct frame *f, unsigned n);
+
+/* Owner number for listening sockets; give the listeners with tcp_set_listeners() before the first event. */
+unsigned tcp_listen_owner(const struct tcp *t);
+void tcp_set_listeners(struct tcp *t, struct listeners *ls);
+
+void tcp_link_ready(struct tcp *t); /* the link has room again */
+void tcp_turn_end(struct tcp *t); /* sends acknowledgements that became due in this turn; before link_flush() */
+
+/* Takes a TCP flow out of the table at the end of the program, or when the guest is gone for good: resets both sides. */
+void tcp_flow_abort(struct tcp *t, struct flow *f);

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The UDP translator: a flow, with a connected socket, for each pair of endpoints (RFC 768; time-outs as RFC 4787 REQ-5 and the
+ * host's conntrack sysctls suggest: 30 s one-way, 180 s once answered).
+ */
+#pragma once
+
+#include "flow/flow.h"
+#include "fwd/guest.h"
+#include "fwd/listen.h"
+#include "fwd/nat.h"
+#include "fwd/out.h"
+#include "link/link.h"
+#include "os/loop.h"
+#include "wire/pkt.h"
+
+struct udp;
+
+/* What the translator works with; all owned by the caller and alive as long as it. */
+struct udp_deps {
+	struct loop *loop;
+	struct link *link;
+	struct flow_table *flows;
+	struct guest *guest;
+	const struct nat *nat;
+	const struct outbound *out;
+};
+
+size_t udp_slot_size(void);
+struct udp *udp_new(const struct udp_deps *d);
+void udp_free(struct udp *u);
+
+/* n >= 1 datagrams of one flow, in order. */
+void udp_from_guest(struct udp *u, const struct pkt *p, const struct frame *f, unsigned n);
+
+unsigned udp_listen_owner(const struct udp *u);
+void udp_set_listeners(struct udp *u, struct listeners *ls);
+
+void udp_link_ready(struct udp *u);
+void udp_flow_abort(struct udp *u, struct flow *f);

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Reassembly of IPv4 (RFC 791 3.2) and IPv6 (RFC 8200 4.5) fragments of the guest: a fixed number of datagrams at once, an overlap
+ * drops the datagram (RFC 5722), as does the timeout. No I/O, no clock: the caller gives the time.
+ */
+#pragma once
+
+#include <sys/uio.h>
+
+#include "wire/pkt.h"
+
+#define FRAG_DATAGRAMS 16 /* being put together at once; the oldest gives way */
+#define FRAG_TIMEOUT_NS (30 * NSEC_PER_SEC) /* RFC 8200 says 60 s at most; Linux uses 30 */
+
+struct frags;
+
+/* Maps all memory (virtual; pages are used when touched). NULL if there is none. */
+struct frags *frags_new(void);
+void frags_free(struct frags *f);
+
+/*
+ * Adds the fragment p of a frame whose bytes are iov.
+ * 1: the datagram is complete; *ret_frame and *ret_len are the whole Ethernet frame with one plain IP header, owned by f and valid
+ * until the next call. 0: more is needed. -EBADMSG: dropped.
+ */
+MUST_USE int frags_add(struct frags *f, const struct pkt *p, const struct iovec *iov, unsigned n, uint64_t now_ns,
+		       const uint8_t **ret_frame, size_t *ret_len);
