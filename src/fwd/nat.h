@@ -25,13 +25,15 @@ struct nat {
 
 /*
  * Guest to host: where a packet that the guest sent to dst has to go. -EHOSTUNREACH if nothing on the host answers to it (loopback
- * and unspecified destinations, an address of ours that is not mapped).
+ * and unspecified destinations, our own link-local address, a DNS address without a resolver). The gateway's address is a true
+ * one of the host's network: where it is not mapped, the gateway itself is meant.
  */
 MUST_USE int nat_to_host(const struct nat *n, uint8_t proto, const struct ep *dst, struct ep *ret_dst);
 
 /*
  * Host to guest: the source that the guest sees for a connection or datagram that peer (an address of the host's view) sends to it.
- * Loopback and the host's own addresses become the mapped ones, or our address where there is no mapping. guest is the address of
- * the guest that receives it: a source equal to that is replaced as well. -EADDRNOTAVAIL if nothing fits.
+ * Loopback becomes the mapped address, or our address where there is no mapping; the host's own address becomes map_guest, if that is
+ * set. guest is the address of the guest that receives it: a source equal to that is replaced by our address as well. Everything else
+ * is the true peer. -EADDRNOTAVAIL if nothing fits: another family than the guest's, a peer that is no host.
  */
 MUST_USE int nat_to_guest(const struct nat *n, const struct addr *guest, const struct ep *peer, struct ep *ret_peer);

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+#include "fwd/guest.h"
+
+static bool mac_is_own(const struct guest *g, const uint8_t mac[MAC_LEN])
+{
+	static const uint8_t zero[MAC_LEN];
+
+	return !(mac[0] & 1) && memcmp(mac, zero, MAC_LEN) && memcmp(mac, g->our_mac, MAC_LEN);
+}
+
+/* 0.0.0.0/8 is "this network" and 240.0.0.0/4 reserved (RFC 1122 3.2.1.3): no host can have such an address. */
+static bool addr_is_host4(const struct addr *a)
+{
+	return a->b[12] && a->b[12] < 240 && !addr_is_loopback(a) && !addr_is_multicast(a);
+}
+
+static bool addr_is_host6(const struct addr *a)
+{
+	return !addr_is_any(a) && !addr_is_loopback(a) && !addr_is_multicast(a);
+}
+
+void guest_learn(struct guest *g, const uint8_t mac[MAC_LEN], const struct addr *src)
+{
+	if (!mac_is_own(g, mac))
+		return;
+	memcpy(g->mac, mac, MAC_LEN);
+
+	if (addr_is4(src)) {
+		if (!g->fixed4 && addr_is_host4(src))
+			g->addr4 = *src;
+	} else if (addr_is_host6(src)) {
+		if (addr_is_linklocal(src))
+			g->ll6 = *src;
+		else if (!g->fixed6)
+			g->addr6 = *src;
+	}
+}
+
+const struct addr *guest_addr_for(const struct guest *g, const struct addr *peer)
+{
+	const struct addr *want = &g->addr6, *other = &g->ll6;
+
+	if (addr_is4(peer))
+		return &g->addr4;
+	if (addr_is_linklocal(peer)) {
+		want = &g->ll6;
+		other = &g->addr6;
+	}
+	return addr_is_any(want) ? other : want;
+}
