@@ -16,6 +16,7 @@ void sock_close(int fd);
 
 MUST_USE int sock_set_int(int fd, int level, int opt, int val);
 MUST_USE int sock_get_int(int fd, int level, int opt, int *ret_val);
+MUST_USE int sock_set_dual(int fd); /* clears IPV6_V6ONLY, before bind */
 MUST_USE int sock_bind_dev(int fd, const char *ifname); /* SO_BINDTODEVICE */
 MUST_USE int sock_linger_reset(int fd); /* SO_LINGER {1, 0}: close() sends RST */
 
@@ -49,7 +50,8 @@ struct sock_err {
 	int err; /* positive errno */
 	uint8_t origin; /* SO_EE_ORIGIN_* */
 	uint8_t type, code; /* of the ICMP message, if the origin is ICMP or ICMPv6 */
-	uint32_t info; /* MTU, for EMSGSIZE */
+	uint32_t info; /* MTU, for EMSGSIZE; kind of a timestamp (SCM_TSTAMP_*) for SO_EE_ORIGIN_TIMESTAMPING */
+	uint32_t data; /* key of a timestamp (SOF_TIMESTAMPING_OPT_ID) */
 	bool has_from;
 	struct addr from; /* who reported it (SO_EE_OFFENDER) */
 	struct ep dst; /* where the datagram was going */
