@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <netinet/in.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/iov.h"
+#include "fake_sock.h"
+
+static struct fake_dgram *dgram_of(struct list *n)
+{
+	return container_of(n, struct fake_dgram, node);
+}
+
+static struct fake_dgram *dgram_new(struct list *to, const void *data, size_t len)
+{
+	struct fake_dgram *d = calloc(1, sizeof(*d) + len);
+
+	assert_non_null(d);
+	d->len = len;
+	if (data && len)
+		memcpy(d->data, data, len);
+	list_push(to, &d->node);
+	return d;
+}
+
+static void dgram_free(struct fake_dgram *d)
+{
+	list_del(&d->node);
+	free(d);
+}
+
+static void queue_free(struct list *l)
+{
+	while (!list_empty(l))
+		dgram_free(dgram_of(l->next));
+}
+
+void fake_dgram_close(struct fake_fd *f)
+{
+	queue_free(&f->rx);
+	queue_free(&f->errq);
+}
+
+void fake_dgram_push(int fd, const struct ep *from, const struct ep *to, const void *data, size_t len)
+{
+	struct fake_dgram *d = dgram_new(&fake_fd(fd)->rx, data, len);
+
+	d->from = *from;
+	d->to = to ? *to : fake_fd(fd)->local;
+}
+
+int fake_dgram_route(int proto, const struct ep *from, const struct ep *to, const void *data, size_t len)
+{
+	struct fake_fd *best = NULL;
+	int best_score = 0;
+
+	for (unsigned i = 0; i < FAKE_FDS; i++) {
+		struct fake_fd *f = &fake_os.fd[i];
+		int score = 1;
+
+		if (f->kind != FAKE_DGRAM || f->proto != proto || !f->bound || f->local.port != to->port)
+			continue;
+		if (f->family == AF_INET && !addr_is4(&to->addr))
+			continue;
+		if (!addr_is_any(&f->local.addr)) {
+			if (!addr_eq(&f->local.addr, &to->addr))
+				continue;
+			score += 2;
+		}
+		if (f->connected) {
+			if (!ep_eq(&f->peer, from))
+				continue;
+			score += 4;
+		}
+		if (score > best_score) {
+			best = f;
+			best_score = score;
+		}
+	}
+	if (!best)
+		return -1;
+	fake_dgram_push(best->fd, from, to, data, len);
+	return best->fd;
+}
+
+static bool has_recverr(const struct fake_fd *f)
+{
+	return fake_opt(f, SOL_IP, IP_RECVERR, 0) || fake_opt(f, SOL_IPV6, IPV6_RECVERR, 0);
+}
+
+void fake_dgram_error(int fd, const struct sock_err *e, const void *data, size_t len)
+{
+	struct fake_fd *f = fake_fd(fd);
+
+	f->so_error = e->err;
+	if (has_recverr(f))
+		dgram_new(&f->errq, data, len)->err = *e;
+}
+
+int sock_errqueue(int fd, void *buf, size_t buf_len, struct sock_err *ret_err)
+{
+	struct fake_fd *f = fake_fd(fd);
+	int err = fake_inject(FAKE_ERRQUEUE, fd);
+	struct fake_dgram *d;
+
+	if (err)
+		return -err;
+	if (list_empty(&f->errq))
+		return -EAGAIN;
+	d = dgram_of(f->errq.next);
+	*ret_err = d->err;
+	ret_err->len = MIN(d->len, buf_len);
+	if (ret_err->len)
+		memcpy(buf, d->data, ret_err->len);
+	dgram_free(d);
+	/* The kernel leaves the next entry's error pending (sock_dequeue_err_skb()). */
+	f->so_error = list_empty(&f->errq) ? 0 : dgram_of(f->errq.next)->err.err;
+	return 0;
+}
+
+const struct fake_dgram *fake_sent(unsigned i)
+{
+	struct list *n = fake_os.sent.next;
+
+	while (i-- && n != &fake_os.sent)
+		n = n->next;
+	assert_ptr_not_equal(n, &fake_os.sent);
+	return dgram_of(n);
+}
+
+void fake_sent_clear(void)
+{
+	queue_free(&fake_os.sent);
+	fake_os.n_sent = 0;
+}
+
+unsigned fake_rx_count(int fd)
+{
+	struct fake_fd *f = fake_fd(fd);
+	unsigned n = 0;
+
+	for (struct list *p = f->rx.next; p != &f->rx; p = p->next)
+		n++;
+	return n;
+}
+
+static struct addr pktinfo_of(const struct msghdr *h)
+{
+	struct cmsghdr *c;
+
+	for (c = CMSG_FIRSTHDR(h); c; c = CMSG_NXTHDR((struct msghdr *)h, c)) {
+		if (c->cmsg_level == SOL_IP && c->cmsg_type == IP_PKTINFO) {
+			struct in_pktinfo pi;
+
+			memcpy(&pi, CMSG_DATA(c), sizeof(pi));
+			return addr_from4(&pi.ipi_spec_dst);
+		}
+		if (c->cmsg_level == SOL_IPV6 && c->cmsg_type == IPV6_PKTINFO) {
+			struct in6_pktinfo pi;
+
+			memcpy(&pi, CMSG_DATA(c), sizeof(pi));
+			return addr_from6(&pi.ipi6_addr);
+		}
+	}
+	return addr_any6;
+}
+
+static int pending_take(struct fake_fd *f)
+{
+	int err = f->so_error;
+
+	f->so_error = 0;
+	return err;
+}
+
+static int dgram_send_one(struct fake_fd *f, struct mmsghdr *m)
+{
+	const struct msghdr *h = &m->msg_hdr;
+	size_t len = iov_len(h->msg_iov, (unsigned)h->msg_iovlen);
+	int err = fake_inject_again(FAKE_SENDMMSG, f->fd);
+	bool v4 = f->family == AF_INET;
+	struct fake_dgram *d;
+	struct ep to = f->peer;
+
+	if (!err)
+		err = pending_take(f);
+	if (!err && h->msg_name) {
+		struct sockaddr_storage ss = { 0 };
+
+		memcpy(&ss, h->msg_name, h->msg_namelen);
+		err = -sock_to_ep(&ss, &to);
+	} else if (!err && !f->connected) {
+		err = EDESTADDRREQ;
+	}
+	if (!err && addr_is_broadcast(&to.addr) && !fake_opt(f, SOL_SOCKET, SO_BROADCAST, 0))
+		err = EACCES;
+	if (!err && f->pmtu && len > f->pmtu)
+		err = EMSGSIZE;
+	if (!err && !f->room)
+		err = EAGAIN;
+	if (err)
+		return -err;
+	if (f->room != UINT32_MAX)
+		f->room--;
+	if (!f->bound) {
+		f->bound = true;
+		f->local.port = fake_os.next_port++;
+	}
+	d = dgram_new(&fake_os.sent, NULL, len);
+	fake_os.n_sent++;
+	iov_copy_out(h->msg_iov, (unsigned)h->msg_iovlen, 0, d->data, len);
+	d->fd = f->fd;
+	d->from = f->local;
+	d->to = to;
+	d->ttl = (uint8_t)(v4 ? fake_opt(f, SOL_IP, IP_TTL, 64) : fake_opt(f, SOL_IPV6, IPV6_UNICAST_HOPS, 64));
+	if (addr_is_multicast(&to.addr))
+		d->ttl = (uint8_t)(v4 ? fake_opt(f, SOL_IP, IP_MULTICAST_TTL, 1) : fake_opt(f, SOL_IPV6, IPV6_MULTICAST_HOPS, 1));
+	d->tos = (uint8_t)(v4 ? fake_opt(f, SOL_IP, IP_TOS, 0) : fake_opt(f, SOL_IPV6, IPV6_TCLASS, 0));
+	d->pktinfo = pktinfo_of(h);
+	m->msg_len = (unsigned)len;
+	return 0;
+}
+
+int fake_dgram_sendmmsg(struct fake_fd *f, struct mmsghdr *m, unsigned n, int flags)
+{
+	assert_int_equal(f->kind, FAKE_DGRAM);
+	for (unsigned i = 0; i < n; i++) {
+		int err = dgram_send_one(f, &m[i]);
+
+		/* What sendmmsg(2) says under BUGS: the error of a later message is not reported. */
+		if (err)
+			return i ? (int)i : err;
+	}
+	return (int)n;
+}
+
+static void put_cmsg_info(const struct fake_fd *f, struct msghdr *h, const struct fake_dgram *d)
+{
+	struct cmsghdr *c = CMSG_FIRSTHDR(h);
+	size_t used = 0;
+
+	if (!c) {
+		h->msg_controllen = 0;
+		return;
+	}
+	if (addr_is4(&d->to.addr) && fake_opt(f, SOL_IP, IP_PKTINFO, 0)) {
+		struct in_pktinfo pi = { .ipi_ifindex = 7 };
+
+		memcpy(&pi.ipi_addr, d->to.addr.b + 12, 4);
+		memcpy(&pi.ipi_spec_dst, d->to.addr.b + 12, 4);
+		assert_true(h->msg_controllen >= CMSG_SPACE(sizeof(pi)));
+		c->cmsg_level = SOL_IP;
+		c->cmsg_type = IP_PKTINFO;
+		c->cmsg_len = CMSG_LEN(sizeof(pi));
+		memcpy(CMSG_DATA(c), &pi, sizeof(pi));
+		used = CMSG_SPACE(sizeof(pi));
+	} else if (f->family == AF_INET6 && fake_opt(f, SOL_IPV6, IPV6_RECVPKTINFO, 0)) {
+		struct in6_pktinfo pi = { .ipi6_ifindex = 7 };
+
+		memcpy(&pi.ipi6_addr, d->to.addr.b, 16);
+		assert_true(h->msg_controllen >= CMSG_SPACE(sizeof(pi)));
+		c->cmsg_level = SOL_IPV6;
+		c->cmsg_type = IPV6_PKTINFO;
+		c->cmsg_len = CMSG_LEN(sizeof(pi));
+		memcpy(CMSG_DATA(c), &pi, sizeof(pi));
+		used = CMSG_SPACE(sizeof(pi));
+	}
+	h->msg_controllen = used;
+}
+
+static int dgram_recv_one(struct fake_fd *f, struct mmsghdr *m, int flags)
+{
+	struct msghdr *h = &m->msg_hdr;
+	struct fake_dgram *d;
+	size_t got;
+	int err = pending_take(f);
+
+	if (err)
+		return -err;
+	if (list_empty(&f->rx))
+		return -EAGAIN;
+	d = dgram_of(f->rx.next);
+	got = iov_copy_in(h->msg_iov, (unsigned)h->msg_iovlen, 0, d->data, d->len);
+	h->msg_flags = got < d->len ? MSG_TRUNC : 0;
+	m->msg_len = (unsigned)(flags & MSG_TRUNC ? d->len : got);
+	if (h->msg_name) {
+		struct sockaddr_storage ss;
+		struct ep from = d->from;
+		socklen_t len = sock_from_ep(f->family, &from, 7, &ss);
+
+		memcpy(h->msg_name, &ss, MIN(len, h->msg_namelen));
+		h->msg_namelen = len;
+	}
+	put_cmsg_info(f, h, d);
+	if (!(flags & MSG_PEEK))
+		dgram_free(d);
+	return 0;
+}
+
+int fake_dgram_recvmmsg(struct fake_fd *f, struct mmsghdr *m, unsigned n, int flags)
+{
+	assert_int_equal(f->kind, FAKE_DGRAM);
+	for (unsigned i = 0; i < n; i++) {
+		int err = dgram_recv_one(f, &m[i], flags);
+
+		if (err)
+			return i ? (int)i : err;
+		if (flags & MSG_PEEK)
+			return 1;
+	}
+	return (int)n;
+}
+
+uint32_t fake_dgram_ready(const struct fake_fd *f)
+{
+	uint32_t ev = EPOLLOUT;
+
+	if (!list_empty(&f->rx))
+		ev |= EPOLLIN;
+	if (f->so_error || !list_empty(&f->errq))
+		ev |= EPOLLERR;
+	return ev;
+}
