@@ -29,6 +29,7 @@ struct timers {
 	uint64_t tick; /* all timers due up to here have fired */
 	uint64_t used[TIMER_LEVELS]; /* a bit for each slot that may hold timers */
 	struct list slot[TIMER_LEVELS][TIMER_SLOTS];
+	struct list passed; /* set to a time that had passed; they fire at the next run */
 	size_t armed;
 };
 
