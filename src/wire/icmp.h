@@ -18,6 +18,8 @@
 #define ICMP4_CODE_PROTO 2
 #define ICMP4_CODE_PORT 3
 #define ICMP4_CODE_FRAG 4
+#define ICMP4_CODE_HOST_UNKNOWN 7
+#define ICMP4_CODE_ISOLATED 8
 #define ICMP4_CODE_ADMIN 13
 
 #define ICMP6_UNREACH 1
@@ -30,6 +32,7 @@
 #define ICMP6_CODE_ADMIN 1
 #define ICMP6_CODE_ADDR 3
 #define ICMP6_CODE_PORT 4
+#define ICMP6_CODE_NEXTHDR 1 /* of ICMP6_PARAM: unrecognized next header */
 
 struct icmp_echo {
 	uint8_t type, code;
@@ -44,7 +47,7 @@ struct icmp_err {
 	struct addr from; /* who reports it: a router, or the destination */
 	struct addr to; /* the guest; the family of both decides the protocol */
 	uint8_t type, code; /* of that family */
-	uint32_t info; /* second word: MTU of "fragmentation needed" and "packet too big", pointer, or 0 */
+	uint32_t info; /* MTU of "fragmentation needed" and "packet too big", pointer of a parameter problem, or 0 */
 };
 
 /*
@@ -56,6 +59,6 @@ void icmp_err_put(struct wr *w, const struct icmp_err *e, const void *quote, siz
 /*
  * What a socket error means to the sender of a packet (the inverse of the kernel's icmp_err_convert[] and icmpv6_err_convert()):
  * type and code of an unreachable message for EHOSTUNREACH, ENETUNREACH, EACCES, EPERM, ENOPROTOOPT, EHOSTDOWN, ENONET,
- * ECONNREFUSED (port), EPROTO. False for errors that are no such message.
+ * ECONNREFUSED (port), of a parameter problem for EPROTO (and for ENOPROTOOPT in IPv6). False for errors that are no such message.
  */
 bool icmp_from_errno(bool v4, int err, uint8_t *ret_type, uint8_t *ret_code);
