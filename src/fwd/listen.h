@@ -22,13 +22,25 @@ struct listeners {
 	uint32_t n;
 };
 
+/* Sockets of all rules of a table together. */
+#define LISTENERS_MAX (5 * 65536)
+
 /*
- * Opens a socket for every port of every rule, without events yet. A port that can't be bound is an error line "Listen failed for HOST
- * TCP port ADDR/PORT: reason" by log_err() and the result -errno of the last one, unless the rule is FWD_WEAK: then a warning, and
- * -EADDRINUSE or so with "All listens failed for ..." only if every single one failed. Where the kernel has no IPv6, a dual rule is IPv4.
+ * Opens a socket for every port of every rule, without events yet; FWD_SCAN rules get closed listeners for listener_open(). A port that
+ * can't be bound is the line "Listen failed for HOST TCP port ADDR/PORT: reason". It is an error, one for each rule, and the result is
+ * -errno of the last; for a FWD_WEAK rule it is a warning, in which neighbouring ports with the same reason share one line, unless all
+ * ports of its specifier failed: then "All listens failed for ..." and -errno. Where the kernel has no IPv6, a dual rule is IPv4.
+ * -E2BIG for more than LISTENERS_MAX sockets. On failure nothing is left open. t must outlive *ls.
  */
 MUST_USE int listeners_open(struct listeners *ls, const struct fwd_table *t);
 
 /* Adds them to the loop (level-triggered EPOLLIN). The owners must be set. */
 MUST_USE int listeners_start(struct listeners *ls, struct loop *loop, unsigned owner_tcp, unsigned owner_udp);
 void listeners_close(struct listeners *ls);
+
+/*
+ * One port of one rule, opened later ("auto") and added to the loop if listeners_start() was called; 0 if it is open already. Nothing
+ * is logged. -EINVAL if the rule does not have the port.
+ */
+MUST_USE int listener_open(struct listeners *ls, unsigned rule, uint16_t port);
+void listener_close(struct listeners *ls, unsigned rule, uint16_t port);
