@@ -22,6 +22,11 @@ struct ref {
 	uint32_t owner : 8;
 };
 
+static inline struct ref ref_init(unsigned owner, uint32_t index, uint32_t gen)
+{
+	return (struct ref){ .index = index, .gen = gen & 0xffffffu, .owner = owner & 0xffu };
+}
+
 typedef void loop_event_fn(void *ctx, struct ref ref, uint32_t events);
 typedef void loop_turn_fn(void *ctx);
 

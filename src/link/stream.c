@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: MIT */
+#include "link/stream.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/rd.h"
+#include "link/stream_tx.h"
+#include "os/sock.h"
+
+#define RX_BUF (512u << 10)
+#define LEN_BYTES 4u
+#define FRAME_MIN 14u
+#define FRAME_MAX 65535u
+#define SOCK_BUF (4 << 20) /* wish for the socket's buffers */
+#define ACCEPT_RETRY_NS NSEC_PER_SEC
+
+enum which { WHICH_LISTEN, WHICH_GUEST };
+
+struct stream {
+	struct link link;
+	struct loop *loop;
+	unsigned owner;
+	uint32_t gen; /* of the connection */
+	int listen_fd;
+	int fd;
+	bool one_off;
+	bool out_armed;
+	bool tx_dead; /* the guest does not take frames any more; the end of the connection will be read soon */
+	bool blocked; /* a reservation fell short: tx_ready() is owed */
+	struct timer accept_retry;
+
+	uint8_t *rx;
+	size_t rx_start, rx_end; /* received, not handed up */
+	struct stream_tx tx;
+
+	struct frame frame[LINK_BATCH];
+	struct iovec iov[LINK_BATCH];
+};
+
+static struct stream *stream_of(struct link *l)
+{
+	return container_of(l, struct stream, link);
+}
+
+static void buffers_forget(struct stream *s)
+{
+	madvise(s->rx, RX_BUF, MADV_DONTNEED);
+	stream_tx_forget(&s->tx);
+}
+
+/* The connection is over. The buffers stay as they are: a batch of frames may still be in use by the caller of link_reset(). */
+static void guest_close(struct stream *s)
+{
+	if (s->fd < 0)
+		return;
+	loop_del(s->loop, s->fd);
+	close(s->fd);
+	s->fd = -1;
+	s->gen = (s->gen + 1) & 0xffffff;
+	s->link.up = false;
+	s->out_armed = s->tx_dead = false;
+	s->rx_start = s->rx_end = 0;
+	stream_tx_clear(&s->tx);
+	log_info("Client connection closed%s", s->one_off ? ", exiting" : "");
+	if (s->one_off)
+		s->link.cb.gone(s->link.cb.ctx);
+	else
+		s->link.cb.down(s->link.cb.ctx);
+}
+
+static int guest_open(struct stream *s, int fd)
+{
+	struct ref ref = ref_init(s->owner, WHICH_GUEST, s->gen);
+	int err = loop_add(s->loop, fd, ref, EPOLLIN | (s->blocked ? EPOLLOUT : 0));
+
+	if (err)
+		return err;
+	/* The forced variants go past the system's limit where we are allowed to. */
+	if (sock_set_int(fd, SOL_SOCKET, SO_SNDBUFFORCE, SOCK_BUF) && sock_set_int(fd, SOL_SOCKET, SO_SNDBUF, SOCK_BUF))
+		log_debug("The send buffer of the guest's socket stays as it is");
+	if (sock_set_int(fd, SOL_SOCKET, SO_RCVBUFFORCE, SOCK_BUF) && sock_set_int(fd, SOL_SOCKET, SO_RCVBUF, SOCK_BUF))
+		log_debug("The receive buffer of the guest's socket stays as it is");
+	s->fd = fd;
+	s->out_armed = s->blocked;
+	s->link.up = true;
+	s->link.cb.up(s->link.cb.ctx);
+	return 0;
+}
+
+static void events_update(struct stream *s)
+{
+	struct ref ref = ref_init(s->owner, WHICH_GUEST, s->gen);
+	bool want = (s->blocked || !stream_tx_empty(&s->tx)) && !s->tx_dead;
+
+	if (s->fd < 0 || want == s->out_armed)
+		return;
+	if (!loop_mod(s->loop, s->fd, ref, EPOLLIN | (want ? EPOLLOUT : 0)))
+		s->out_armed = want;
+}
+
+/* The next whole frame. 1: *ret_len bytes at *ret_bytes; 0: more has to be received first; -EBADMSG. */
+static int frame_next(struct stream *s, uint8_t **ret_bytes, size_t *ret_len)
+{
+	struct rd r = rd_init(s->rx + s->rx_start, s->rx_end - s->rx_start);
+	uint32_t len = rd_be32(&r);
+
+	if (!rd_ok(&r))
+		return 0;
+	if (len < FRAME_MIN || len > FRAME_MAX)
+		return -EBADMSG;
+	if (rd_left(&r) < len)
+		return 0;
+	*ret_bytes = s->rx + s->rx_start + LEN_BYTES;
+	*ret_len = len;
+	s->rx_start += LEN_BYTES + len;
+	return 1;
+}
+
+/* Hands up all whole frames. -EBADMSG after those before a bad length; -ECONNRESET if the connection ended in a callback. */
+static int frames_up(struct stream *s)
+{
+	uint32_t gen = s->gen;
+	unsigned n;
+	int more;
+
+	do {
+		for (n = 0; n < LINK_BATCH; n++) {
+			uint8_t *bytes = NULL;
+			size_t len = 0;
+
+			more = frame_next(s, &bytes, &len);
+			if (more <= 0)
+				break;
+			s->iov[n] = (struct iovec){ .iov_base = bytes, .iov_len = len };
+			s->frame[n] = (struct frame){ .iov = &s->iov[n], .n = 1, .len = len };
+			s->link.stats.rx_bytes += len;
+		}
+		s->link.stats.rx_frames += n;
+		if (n)
+			s->link.cb.rx(s->link.cb.ctx, s->frame, n);
+		if (gen != s->gen)
+			return -ECONNRESET;
+	} while (more > 0);
+	return more;
+}
+
+/* What is left over is part of one frame; it moves to the front when less than half of the buffer lies behind it. */
+static void rx_make_room(struct stream *s)
+{
+	if (s->rx_start == s->rx_end) {
+		s->rx_start = s->rx_end = 0;
+	} else if (s->rx_end > RX_BUF / 2) {
+		memmove(s->rx, s->rx + s->rx_start, s->rx_end - s->rx_start);
+		s->rx_end -= s->rx_start;
+		s->rx_start = 0;
+	}
+}
+
+/* One read takes all that is queued, unless it filled the buffer; then there is a second one. epoll reports what is left. */
+static void guest_read(struct stream *s)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		size_t room = RX_BUF - s->rx_end;
+		ssize_t n = recv(s->fd, s->rx + s->rx_end, room, MSG_DONTWAIT);
+		int err;
+
+		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+			return;
+		if (n <= 0) {
+			guest_close(s);
+			return;
+		}
+		s->rx_end += (size_t)n;
+		err = frames_up(s);
+		if (err == -EBADMSG) {
+			s->link.stats.rx_bad++;
+			log_limited(LOG_LVL_WARN, "Bad frame size from guest, resetting connection");
+			guest_close(s);
+		}
+		if (err)
+			return;
+		rx_make_room(s);
+		if ((size_t)n < room)
+			return;
+	}
+}
+
+static pid_t peer_pid(int fd)
+{
+	struct ucred cred = { .pid = 0 };
+	socklen_t len = sizeof(cred);
+
+	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) ? 0 : cred.pid;
+}
+
+static void listener_arm(struct stream *s)
+{
+	struct ref ref = ref_init(s->owner, WHICH_LISTEN, 0);
+
+	if (loop_add(s->loop, s->listen_fd, ref, EPOLLIN))
+		timer_set(&s->loop->timers, &s->accept_retry, s->loop->now_ns + ACCEPT_RETRY_NS);
+}
+
+static void listener_retry(struct timer *t, uint64_t now_ns)
+{
+	listener_arm(container_of(t, struct stream, accept_retry));
+}
+
+/* Without descriptors or memory the connection stays in the queue; asking again at once would spin. */
+static void accept_failed(struct stream *s, int err)
+{
+	if (err == EAGAIN || err == EINTR || err == ECONNABORTED)
+		return;
+	log_limited(LOG_LVL_WARN, "Can't accept a connection of a guest: %s", strerror(err));
+	loop_del(s->loop, s->listen_fd);
+	timer_set(&s->loop->timers, &s->accept_retry, s->loop->now_ns + ACCEPT_RETRY_NS);
+}
+
+static void guest_accept(struct stream *s)
+{
+	int fd = accept4(s->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+	if (fd < 0) {
+		accept_failed(s, errno);
+		return;
+	}
+	if (s->fd >= 0) {
+		log_limited(LOG_LVL_INFO, "discarding connection from PID %i", (int)peer_pid(fd));
+		close(fd);
+		return;
+	}
+	log_limited(LOG_LVL_INFO, "accepted connection from PID %i", (int)peer_pid(fd));
+	if (guest_open(s, fd))
+		close(fd);
+}
+
+static void tx_send(struct stream *s)
+{
+	if (s->fd < 0 || s->tx_dead)
+		return;
+	/* What the guest sent before it went is still to be read: the end is handled there. */
+	if (stream_tx_send(&s->tx, s->fd)) {
+		s->tx_dead = true;
+		stream_tx_clear(&s->tx);
+	}
+}
+
+static void guest_writable(struct stream *s)
+{
+	tx_send(s);
+	if (!s->blocked || !stream_tx_half_free(&s->tx))
+		return;
+	s->blocked = false;
+	s->link.cb.tx_ready(s->link.cb.ctx);
+}
+
+static void stream_on_event(struct link *l, unsigned which, uint32_t events)
+{
+	struct stream *s = stream_of(l);
+
+	if (which == WHICH_LISTEN) {
+		guest_accept(s);
+		return;
+	}
+	if (s->fd >= 0 && events & (EPOLLIN | EPOLLHUP | EPOLLERR))
+		guest_read(s);
+	if (s->fd >= 0 && events & EPOLLOUT)
+		guest_writable(s);
+	if (s->fd < 0)
+		buffers_forget(s);
+}
+
+static void loop_event(void *ctx, struct ref ref, uint32_t events)
+{
+	struct stream *s = ctx;
+
+	if (ref.index == WHICH_LISTEN || ref.gen == s->gen)
+		s->link.ops->on_event(&s->link, ref.index, events);
+}
+
+static size_t stream_reserve(struct link *l, struct txframe *f, size_t n, size_t hdr, size_t len)
+{
+	struct stream *s = stream_of(l);
+	size_t got = 0;
+
+	n = MIN(n, (size_t)LINK_BATCH);
+	if (s->fd >= 0 && !s->tx_dead) {
+		got = stream_tx_reserve(&s->tx, f, n, hdr, len);
+		if (got < n) {
+			tx_send(s);
+			got = stream_tx_reserve(&s->tx, f, n, hdr, len);
+		}
+	}
+	if (got < n) {
+		s->blocked = true;
+		l->stats.tx_full++;
+	}
+	return got;
+}
+
+static void stream_commit(struct link *l, const struct txframe *f, const struct txhdr *h, size_t len)
+{
+	struct stream *s = stream_of(l);
+
+	if (s->fd < 0 || s->tx_dead)
+		return;
+	stream_tx_commit(&s->tx, f, h, len);
+	l->stats.tx_frames++;
+	l->stats.tx_bytes += h->len + len;
+}
+
+static void stream_flush(struct link *l)
+{
+	struct stream *s = stream_of(l);
+
+	tx_send(s);
+	events_update(s);
+}
+
+static void stream_reset(struct link *l)
+{
+	guest_close(stream_of(l));
+}
+
+static void stream_free(struct link *l)
+{
+	struct stream *s = stream_of(l);
+
+	timer_cancel(&s->loop->timers, &s->accept_retry);
+	if (s->fd >= 0)
+		loop_del(s->loop, s->fd);
+	sock_close(s->fd);
+	if (s->listen_fd >= 0)
+		loop_del(s->loop, s->listen_fd);
+	sock_close(s->listen_fd);
+	munmap(s->rx, RX_BUF);
+	stream_tx_fini(&s->tx);
+	free(s);
+}
+
+static const struct link_ops stream_ops = {
+	.on_event = stream_on_event,
+	.reserve = stream_reserve,
+	.commit = stream_commit,
+	.flush = stream_flush,
+	.reset = stream_reset,
+	.free = stream_free,
+};
+
+int stream_new(struct loop *loop, const struct stream_conf *c, struct link **ret_link)
+{
+	struct stream *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return -ENOMEM;
+	s->rx = mmap(NULL, RX_BUF, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (s->rx == MAP_FAILED) {
+		free(s);
+		return -ENOMEM;
+	}
+	if (stream_tx_init(&s->tx)) {
+		munmap(s->rx, RX_BUF);
+		free(s);
+		return -ENOMEM;
+	}
+	s->link = (struct link){ .ops = &stream_ops, .cb = c->cb, .mtu = c->mtu, .max_body = c->mtu };
+	s->loop = loop;
+	s->owner = loop_owner(loop, loop_event, s);
+	s->listen_fd = c->listen_fd;
+	s->fd = c->fd;
+	s->one_off = c->one_off || c->fd >= 0;
+	timer_init(&s->accept_retry, listener_retry);
+	*ret_link = &s->link;
+	return 0;
+}
+
+int stream_start(struct link *l)
+{
+	struct stream *s = stream_of(l);
+	int fd = s->fd;
+
+	if (s->listen_fd >= 0)
+		listener_arm(s);
+	if (fd < 0)
+		return 0;
+	s->fd = -1;
+	return guest_open(s, fd);
+}

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT */
+#include "link/unixpath.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define BACKLOG 16
+
+/*
+ * A datagram socket can't connect to a stream socket: EPROTOTYPE says that there is one, ECONNREFUSED that its owner has gone. A real
+ * connection would disturb the guest of another instance, or end it if that one serves a single connection only.
+ */
+static int path_probe(const struct sockaddr_un *sun)
+{
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int err;
+
+	if (fd < 0)
+		return -errno;
+	err = connect(fd, (const struct sockaddr *)sun, sizeof(*sun)) ? -errno : 0;
+	close(fd);
+	return err == 0 || err == -EPROTOTYPE ? -EADDRINUSE : err;
+}
+
+/* 0 if nothing is at the path any more. */
+static int path_clear(const struct sockaddr_un *sun)
+{
+	struct stat st;
+	int err = path_probe(sun);
+
+	if (err == -ENOENT)
+		return 0;
+	if (err != -ECONNREFUSED)
+		return err;
+	if (lstat(sun->sun_path, &st))
+		return errno == ENOENT ? 0 : -errno;
+	if (!S_ISSOCK(st.st_mode))
+		return -EADDRINUSE;
+	return unlink(sun->sun_path) && errno != ENOENT ? -errno : 0;
+}
+
+static int listen_at(const char *path, int *ret_fd)
+{
+	struct sockaddr_un sun = { .sun_family = AF_UNIX };
+	size_t len = strlen(path);
+	int err, fd;
+
+	if (len >= sizeof(sun.sun_path))
+		return -ENAMETOOLONG;
+	memcpy(sun.sun_path, path, len);
+	err = path_clear(&sun);
+	if (err)
+		return err;
+
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	if (bind(fd, (struct sockaddr *)&sun, sizeof(sun)) || listen(fd, BACKLOG)) {
+		err = -errno;
+		close(fd);
+		return err;
+	}
+	*ret_fd = fd;
+	return 0;
+}
+
+int unixpath_listen(const char *path, char ret_path[UNIXPATH_MAX], int *ret_fd)
+{
+	char try[UNIXPATH_MAX];
+	int err = -EADDRINUSE;
+
+	if (path[0]) {
+		err = listen_at(path, ret_fd);
+		if (!err)
+			snprintf(ret_path, UNIXPATH_MAX, "%s", path);
+		return err;
+	}
+	for (unsigned i = 1; err && i <= UNIXPATH_TRIES; i++) {
+		snprintf(try, sizeof(try), "/tmp/passt_%u.socket", i);
+		err = listen_at(try, ret_fd);
+		if (!err)
+			memcpy(ret_path, try, sizeof(try));
+	}
+	return err;
+}
