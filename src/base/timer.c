@@ -15,7 +15,7 @@ void timers_init(struct timers *w, uint64_t now_ns)
 {
 	unsigned l, s;
 
-	*w = (struct timers){ .tick = now_ns / TIMER_TICK_NS };
+	*w = (struct timers){ .tick = now_ns / TIMER_TICK_NS, .until = now_ns / TIMER_TICK_NS };
 	list_init(&w->passed);
 	for (l = 0; l < TIMER_LEVELS; l++) {
 		for (s = 0; s < TIMER_SLOTS; s++)
@@ -44,7 +44,7 @@ void timer_set(struct timers *w, struct timer *t, uint64_t due_ns)
 {
 	timer_cancel(w, t);
 	t->due_tick = due_ns / TIMER_TICK_NS + !!(due_ns % TIMER_TICK_NS);
-	if (t->due_tick <= w->tick)
+	if (t->due_tick <= w->until)
 		list_push(&w->passed, &t->node);
 	else
 		slot_put(w, t);
@@ -138,15 +138,16 @@ static void fire(struct timers *w, struct list *l, uint64_t now_ns)
 
 void timers_run(struct timers *w, uint64_t now_ns)
 {
-	uint64_t next, until = now_ns / TIMER_TICK_NS;
+	uint64_t next;
 	struct list l;
 	unsigned i;
 
+	w->until = MAX(w->tick, now_ns / TIMER_TICK_NS);
 	list_init(&l);
 	list_splice(&l, &w->passed);
 	fire(w, &l, now_ns);
 
-	while ((next = slot_next(w)) <= until) {
+	while ((next = slot_next(w)) <= w->until) {
 		w->tick = next;
 		for (i = TIMER_LEVELS - 1; i > 0; i--) {
 			if (next & ((UINT64_C(1) << SLOT_BITS * i) - 1))
@@ -158,5 +159,5 @@ void timers_run(struct timers *w, uint64_t now_ns)
 		slot_take(w, 0, &l);
 		fire(w, &l, now_ns);
 	}
-	w->tick = MAX(w->tick, until);
+	w->tick = w->until;
 }

@@ -27,6 +27,7 @@ struct timer {
 
 struct timers {
 	uint64_t tick; /* all timers due up to here have fired */
+	uint64_t until; /* where the present or last run ends */
 	uint64_t used[TIMER_LEVELS]; /* a bit for each slot that may hold timers */
 	struct list slot[TIMER_LEVELS][TIMER_SLOTS];
 	struct list passed; /* set to a time that had passed; they fire at the next run */
@@ -55,5 +56,8 @@ void timer_cancel(struct timers *w, struct timer *t);
 /* Nanoseconds from now_ns until timers_run() has work (0: now), or UINT64_MAX if no timer is armed. May be early, never late. */
 uint64_t timers_next(const struct timers *w, uint64_t now_ns);
 
-/* Fires, in order of ticks, all timers due at now_ns. A timer is disarmed before its function runs, which may set it again. */
+/*
+ * Fires, in order of ticks, all timers due at now_ns. A timer is disarmed before its function runs, which may set it again;
+ * what a timer's function sets fires at the next run at the earliest.
+ */
 void timers_run(struct timers *w, uint64_t now_ns);
