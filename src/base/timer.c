@@ -2,13 +2,12 @@
 #include "base/timer.h"
 
 #define SLOT_BITS 6
-#define REACH (UINT64_C(1) << SLOT_BITS * TIMER_LEVELS) /* ticks ahead that the wheels hold */
 
 _Static_assert(TIMER_SLOTS == 1 << SLOT_BITS, "one bit of used for each slot");
 
 /*
  * A slot of level l stands for 64^l ticks and begins at a multiple of that. When the clock reaches its beginning, its timers are put
- * into lower levels, or fire if l is 0. So all timers in slots begin after w->tick, and a slot holds those of one lap only.
+ * into lower levels, or fire if l is 0. So all timers in slots begin after w->tick, and a slot below the last level holds those of one lap only.
  */
 
 void timers_init(struct timers *w, uint64_t now_ns)
@@ -23,19 +22,18 @@ void timers_init(struct timers *w, uint64_t now_ns)
 	}
 }
 
-/* Puts t, which is in no list and is not due before w->tick, into its slot. */
+/*
+ * Puts t, which is in no list and is not due before w->tick, into its slot. One that is due beyond the reach of the last wheel comes
+ * through here again with each lap, as its slot begins before it is due in every one.
+ */
 static void slot_put(struct timers *w, struct timer *t)
 {
-	uint64_t ahead = t->due_tick - w->tick, at = t->due_tick;
+	uint64_t ahead = t->due_tick - w->tick;
 	unsigned l = 0, s;
 
-	if (ahead >= REACH) {
-		ahead = REACH - 1;
-		at = w->tick + ahead;
-	}
-	while (ahead >> SLOT_BITS * (l + 1))
+	while (l < TIMER_LEVELS - 1 && ahead >> SLOT_BITS * (l + 1))
 		l++;
-	s = at >> SLOT_BITS * l & (TIMER_SLOTS - 1);
+	s = t->due_tick >> SLOT_BITS * l & (TIMER_SLOTS - 1);
 	list_push(&w->slot[l][s], &t->node);
 	w->used[l] |= UINT64_C(1) << s;
 }

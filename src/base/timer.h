@@ -2,8 +2,8 @@
 /*
  * Timer wheel: any number of timers, set and cancelled in constant time, no system call.
  *
- * A hierarchy of four wheels of 64 slots with a tick of one millisecond; a timer further ahead than the last wheel reaches waits in
- * its last slot and is sorted in again. Timers never fire early and at most one tick late. All times are CLOCK_MONOTONIC nanoseconds
+ * A hierarchy of four wheels of 64 slots with a tick of one millisecond; a timer further ahead than the last wheel reaches stays in
+ * it for more than one lap. Timers never fire early and at most one tick late. All times are CLOCK_MONOTONIC nanoseconds
  * given by the caller; a fake clock works as well. (G. Varghese and T. Lauck, "Hashed and Hierarchical Timing Wheels", 1987.)
  */
 #pragma once
