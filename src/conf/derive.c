@@ -1,0 +1,490 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "base/log.h"
+#include "base/rd.h"
+#include "base/wr.h"
+#include "conf/derive.h"
+
+#define MTU_DEFAULT 65520
+#define MTU_ETHERNET 1500 /* of a guest that is not told any */
+#define MTU_MIN4 68 /* RFC 791 3.2 */
+#define MTU_MIN6 1280 /* RFC 8200 5 */
+
+/* A host without connectivity: addresses of our own making (RFC 3927). */
+#define LOCAL4_ADDR ADDR4_INIT(169, 254, 2, 1)
+#define LOCAL4_GW ADDR4_INIT(169, 254, 2, 2)
+#define LOCAL4_PLEN 16
+#define LOCAL6_GW ((struct addr){ .b = { 0xfe, 0x80, [15] = 1 } })
+
+static const uint8_t our_mac_default[MAC_LEN] = { 0x9a, 0x55, 0x9a, 0x55, 0x9a, 0x55 };
+static const struct addr unset;
+
+/* Options, host and result, for the steps of derive(). */
+struct work {
+	const struct opts *o;
+	const struct host *h;
+	struct conf *c;
+	char *err; /* DERIVE_ERR_LEN */
+};
+
+static PRINTF(2, 3) int fail(char *err, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(err, DERIVE_ERR_LEN, fmt, ap);
+	va_end(ap);
+	return -EINVAL;
+}
+
+static bool is_set(const struct addr *a)
+{
+	return !addr_eq(a, &unset);
+}
+
+static bool is_zero_mac(const uint8_t mac[MAC_LEN])
+{
+	static const uint8_t zero[MAC_LEN];
+
+	return !memcmp(mac, zero, MAC_LEN);
+}
+
+static uint32_t addr4_num(const struct addr *a)
+{
+	struct rd r = rd_init(addr_bytes(a), 4);
+
+	return rd_be32(&r);
+}
+
+static struct addr addr4_from_num(uint32_t num)
+{
+	uint8_t b[4];
+	struct wr w = wr_init(b, sizeof(b));
+
+	wr_be32(&w, num);
+	return addr_from4(b);
+}
+
+/*
+ * An address for us, next to the guest's in its network: the last one, as the first ones are likely to be somebody's. A network of one
+ * address has no room, so there it is one that nobody else can have.
+ */
+static struct addr neighbour4(const struct addr *guest, unsigned plen)
+{
+	uint32_t num = addr4_num(guest);
+	uint32_t host_bits, last;
+
+	if (plen >= 32)
+		return addr_eq(guest, &LOCAL4_GW) ? LOCAL4_ADDR : LOCAL4_GW;
+	if (plen == 31)
+		return addr4_from_num(num ^ 1);
+	host_bits = UINT32_MAX >> plen;
+	last = (num | host_bits) - 1;
+	return addr4_from_num(last == num ? last - 1 : last);
+}
+
+/* RFC 4291 appendix A. */
+static struct addr ll6_from_mac(const uint8_t mac[MAC_LEN])
+{
+	struct addr a = { .b = { 0xfe, 0x80, [11] = 0xff, [12] = 0xfe } };
+
+	memcpy(a.b + 8, mac, 3);
+	memcpy(a.b + 13, mac + 3, 3);
+	a.b[8] ^= 2;
+	return a;
+}
+
+static void derive_process(const struct work *w)
+{
+	const struct opts *o = w->o;
+	struct conf *c = w->c;
+
+	c->mode = CONF_PASST;
+	c->foreground = o->foreground;
+	c->quiet = o->quiet;
+	c->debug = o->debug;
+	c->trace = o->trace;
+	c->fd = o->fd;
+	c->one_off = o->one_off || o->fd >= 0;
+	memcpy(c->socket_path, o->socket_path, sizeof(c->socket_path));
+	memcpy(c->pid_file, o->pid_file, sizeof(c->pid_file));
+	memcpy(c->log_file, o->log_file, sizeof(c->log_file));
+	memcpy(c->pcap_file, o->pcap_file, sizeof(c->pcap_file));
+	c->log_size = o->log_size;
+	c->have_runas = o->have_runas;
+	c->runas_uid = o->runas_uid;
+	c->runas_gid = o->runas_gid;
+}
+
+static void derive_mtu(const struct work *w)
+{
+	const struct opts *o = w->o;
+	struct conf *c = w->c;
+	unsigned mtu = o->have_mtu ? o->mtu : MTU_DEFAULT;
+
+	c->guest.mtu = (uint16_t)mtu;
+	c->mtu = (uint16_t)(mtu ? MAX(mtu, (unsigned)MTU_MIN4) : MTU_ETHERNET);
+	if (mtu && c->v4 && mtu < MTU_MIN4)
+		log_warn("MTU %u is too small for IPv4 (minimum %d)", mtu, MTU_MIN4);
+	if (mtu && c->v6 && mtu < MTU_MIN6)
+		log_warn("MTU %u is too small for IPv6 (minimum %d)", mtu, MTU_MIN6);
+}
+
+static void derive_services(const struct work *w)
+{
+	const struct opts *o = w->o;
+	struct conf *c = w->c;
+	struct guestconf *g = &c->guest;
+
+	c->v4 = !o->v6_only;
+	c->v6 = !o->v4_only;
+	c->tcp = !o->no_tcp;
+	c->udp = !o->no_udp;
+	c->icmp = !o->no_icmp;
+
+	memcpy(g->our_mac, is_zero_mac(o->our_mac) ? our_mac_default : o->our_mac, MAC_LEN);
+	g->v4 = c->v4;
+	g->v6 = c->v6;
+	g->dhcp = c->v4 && !o->no_dhcp;
+	g->dhcp6 = c->v6 && !o->no_dhcpv6;
+	g->ndp = c->v6 && !o->no_ndp;
+	g->ra = g->ndp && !o->no_ra;
+	g->dns = !o->no_dhcp_dns;
+	g->search_on = !o->no_dhcp_search;
+	memcpy(g->hostname, o->hostname, sizeof(g->hostname));
+	memcpy(g->fqdn, o->fqdn, sizeof(g->fqdn));
+}
+
+static void route4_add(struct guestconf *g, const struct guestconf_route *r)
+{
+	if (g->n_route4 < GUESTCONF_ROUTES)
+		g->route4[g->n_route4++] = *r;
+}
+
+/*
+ * The host's static routes, as far as they make sense in the guest's network. A gateway outside of that network, as providers of
+ * virtual machines like it, needs a route to itself first.
+ */
+static void derive_routes4(const struct work *w)
+{
+	const struct host_family *h = &w->h->v4;
+	struct guestconf *g = &w->c->guest;
+
+	if (!addr_same_net(&g->gw4, &g->addr4, g->plen4))
+		route4_add(g, &(struct guestconf_route){ .dst = g->gw4, .plen = 32, .gw = addr_any4 });
+	if (is_set(&w->o->address.v4) || is_set(&w->o->gateway.v4))
+		return;
+	for (unsigned i = 0; i < h->n_routes; i++) {
+		struct guestconf_route r = h->route[i];
+
+		if (!is_set(&r.gw))
+			r.gw = addr_any4;
+		else if (!addr_same_net(&r.gw, &g->addr4, g->plen4))
+			continue;
+		route4_add(g, &r);
+	}
+}
+
+static void derive_v4(const struct work *w)
+{
+	const struct host_family *h = &w->h->v4;
+	const struct opts *o = w->o;
+	struct conf *c = w->c;
+	struct guestconf *g = &c->guest;
+	bool given = is_set(&o->address.v4);
+	unsigned plen;
+
+	if (given) {
+		g->addr4 = o->address.v4;
+		plen = o->plen4 ? o->plen4 : val_class_plen(&g->addr4);
+	} else if (is_set(&h->addr)) {
+		g->addr4 = h->addr;
+		plen = h->plen;
+	} else {
+		g->addr4 = LOCAL4_ADDR;
+		plen = LOCAL4_PLEN;
+	}
+	g->plen4 = (uint8_t)(o->netmask ? o->netmask : plen);
+
+	/* A gateway that the guest can't reach with the address that was asked for would help nobody. */
+	if (is_set(&o->gateway.v4))
+		g->gw4 = o->gateway.v4;
+	else if (is_set(&h->gw) && !addr_eq(&h->gw, &g->addr4) && (!given || addr_same_net(&h->gw, &g->addr4, g->plen4)))
+		g->gw4 = h->gw;
+	else if (addr_eq(&g->addr4, &LOCAL4_ADDR))
+		g->gw4 = LOCAL4_GW;
+	else
+		g->gw4 = neighbour4(&g->addr4, g->plen4);
+	g->our4 = g->gw4;
+	derive_routes4(w);
+
+	c->fixed4 = given;
+	memcpy(c->template4, h->ifname, sizeof(c->template4));
+	c->nat.v4 = (struct nat_family){ .our = g->our4, .map_loopback = g->gw4, .host = h->addr };
+}
+
+static void derive_v6(const struct work *w)
+{
+	const struct host_family *h = &w->h->v6;
+	const struct opts *o = w->o;
+	struct conf *c = w->c;
+	struct guestconf *g = &c->guest;
+	struct addr gw;
+
+	if (is_set(&o->address.v6) && o->plen6 && o->plen6 != 64)
+		log_warn("IPv6 prefix length /%u has no effect: the guest's prefix is a /64 (--address)", o->plen6);
+	g->addr6 = is_set(&o->address.v6) ? o->address.v6 : h->addr;
+	if (!is_set(&g->addr6))
+		g->dhcp6 = false;
+
+	gw = is_set(&o->gateway.v6) ? o->gateway.v6 : h->gw;
+	if (!is_set(&gw) && !h->ifindex)
+		gw = LOCAL6_GW;
+	if (is_set(&gw) && addr_is_linklocal(&gw)) {
+		g->our_ll6 = gw;
+	} else {
+		g->our_ll6 = ll6_from_mac(g->our_mac);
+		if (!addr_eq(&gw, &g->addr6))
+			g->gw6 = gw;
+	}
+
+	c->fixed6 = is_set(&o->address.v6);
+	memcpy(c->template6, h->ifname, sizeof(c->template6));
+	gw = is_set(&g->gw6) ? g->gw6 : g->our_ll6;
+	c->nat.v6 = (struct nat_family){ .our = gw, .map_loopback = gw, .host = h->addr };
+	c->nat.our_ll6 = g->our_ll6;
+}
+
+static const struct addr *pair_get(const struct opt_pair *p, bool v4)
+{
+	return v4 ? &p->v4 : &p->v6;
+}
+
+static const struct addr *first_of(const struct addr *list, unsigned n, bool v4)
+{
+	for (unsigned i = 0; i < n; i++) {
+		if (addr_is4(&list[i]) == v4)
+			return &list[i];
+	}
+	return &unset;
+}
+
+static void derive_maps(const struct work *w, bool v4)
+{
+	const struct opts *o = w->o;
+	struct nat_family *f = v4 ? &w->c->nat.v4 : &w->c->nat.v6;
+	const struct addr *a = pair_get(&o->map_loopback, v4);
+	char buf[ADDR_STRLEN];
+
+	if (is_set(a))
+		f->map_loopback = *a;
+	else if (o->map_loopback.none || o->no_map_gw)
+		f->map_loopback = unset;
+	f->map_guest = *pair_get(&o->map_guest, v4);
+
+	a = pair_get(&o->dns_forward, v4);
+	if (!is_set(a))
+		return;
+	f->dns_host = *pair_get(&o->dns_host, v4);
+	if (!is_set(&f->dns_host))
+		f->dns_host = *first_of(w->h->resolv.dns, w->h->resolv.n_dns, v4);
+	if (!is_set(&f->dns_host))
+		f->dns_host = *first_of(o->dns, o->n_dns, v4);
+	if (is_set(&f->dns_host))
+		f->dns_forward = *a;
+	else
+		log_warn("No %s name server to forward queries for %s to (--dns-forward)", v4 ? "IPv4" : "IPv6", addr_fmt(a, buf));
+}
+
+/*
+ * The address by which the guest reaches the host's resolver a; unset if there is none. What would mean ourselves or the guest in the
+ * guest's eyes is shown as the address of --dns-forward or, without, as one of ours, and queries to that are mapped back.
+ */
+static struct addr resolver_shown(const struct work *w, const struct addr *a)
+{
+	bool v4 = addr_is4(a);
+	struct nat_family *f = v4 ? &w->c->nat.v4 : &w->c->nat.v6;
+	const struct addr *guest = v4 ? &w->c->guest.addr4 : &w->c->guest.addr6;
+	bool ours = addr_eq(a, &f->map_loopback) || addr_eq(a, &f->our);
+	struct addr via;
+
+	if (!ours && !addr_is_loopback(a) && !addr_eq(a, guest) && !addr_eq(a, &f->map_guest))
+		return *a;
+	if (is_set(pair_get(&w->o->dns_forward, v4)))
+		return f->dns_forward;
+	via = ours ? *a : f->map_loopback;
+	if (is_set(&via) && !is_set(&f->dns_forward)) {
+		f->dns_forward = via;
+		f->dns_host = *a;
+	}
+	return via;
+}
+
+static void dns_add(struct guestconf *g, const struct addr *a)
+{
+	struct addr *list = addr_is4(a) ? g->dns4 : g->dns6;
+	unsigned *n = addr_is4(a) ? &g->n_dns4 : &g->n_dns6;
+
+	for (unsigned i = 0; i < *n; i++) {
+		if (addr_eq(&list[i], a))
+			return;
+	}
+	if (*n < GUESTCONF_DNS)
+		list[(*n)++] = *a;
+}
+
+static bool enabled(const struct conf *c, const struct addr *a)
+{
+	return addr_is4(a) ? c->v4 : c->v6;
+}
+
+static void derive_dns_host(const struct work *w)
+{
+	const struct resolv *r = &w->h->resolv;
+	struct conf *c = w->c;
+	struct guestconf *g = &c->guest;
+
+	for (unsigned i = 0; i < r->n_dns; i++) {
+		struct addr a;
+
+		if (!enabled(c, &r->dns[i]))
+			continue;
+		a = resolver_shown(w, &r->dns[i]);
+		if (is_set(&a))
+			dns_add(g, &a);
+	}
+	/* Somebody who has queries forwarded wants the guest to send them there, if there is nothing else to ask. */
+	if (!g->n_dns4 && is_set(&c->nat.v4.dns_forward))
+		dns_add(g, &c->nat.v4.dns_forward);
+	if (!g->n_dns6 && is_set(&c->nat.v6.dns_forward))
+		dns_add(g, &c->nat.v6.dns_forward);
+	if (!g->n_dns4 && !g->n_dns6 && g->dns)
+		log_warn("Couldn't get any nameserver address");
+}
+
+static void derive_dns(const struct work *w)
+{
+	const struct opts *o = w->o;
+	struct guestconf *g = &w->c->guest;
+
+	if (!o->have_dns)
+		derive_dns_host(w);
+	for (unsigned i = 0; i < o->n_dns; i++) {
+		if (enabled(w->c, &o->dns[i]))
+			dns_add(g, &o->dns[i]);
+	}
+	if (o->have_search) {
+		memcpy(g->search, o->search, sizeof(g->search));
+		g->n_search = o->n_search;
+	} else {
+		memcpy(g->search, w->h->resolv.search, sizeof(g->search));
+		g->n_search = w->h->resolv.n_search;
+	}
+}
+
+static void derive_outbound(const struct work *w)
+{
+	const struct opts *o = w->o;
+	struct outbound *out = &w->c->out;
+
+	if (!addr_is_any(&o->outbound.v4))
+		out->addr4 = o->outbound.v4;
+	out->addr6 = o->outbound.v6;
+	memcpy(out->if4, o->if4, sizeof(out->if4));
+	memcpy(out->if6, o->if6, sizeof(out->if6));
+	out->scope6 = w->h->out6 ? w->h->out6 : w->h->v6.ifindex;
+}
+
+/* Addresses with a meaning of their own that were given twice. */
+static int check_clash(const struct work *w, bool v4)
+{
+	const struct opts *o = w->o;
+	const struct {
+		const struct opt_pair *pair;
+		const char *name;
+	} used[] = {
+		{ &o->address, "address" }, { &o->map_guest, "map-guest-addr" }, { &o->map_loopback, "map-host-loopback" },
+		{ &o->gateway, "gateway" }, { &o->dns_forward, "dns-forward" },
+	};
+	/* The guest's address clashes with all the others, the next with that of the host's loopback. */
+	static const uint8_t pairs[][2] = { { 0, 1 }, { 0, 2 }, { 0, 3 }, { 0, 4 }, { 1, 2 } };
+	char buf[ADDR_STRLEN];
+
+	for (size_t i = 0; i < ARRAY_SIZE(pairs); i++) {
+		const struct addr *a = pair_get(used[pairs[i][0]].pair, v4);
+		const struct addr *b = pair_get(used[pairs[i][1]].pair, v4);
+
+		if (is_set(a) && addr_eq(a, b))
+			return fail(w->err, "Address %s can't be that of --%s and of --%s", addr_fmt(a, buf),
+				    used[pairs[i][0]].name, used[pairs[i][1]].name);
+	}
+	return 0;
+}
+
+static int check(const struct work *w)
+{
+	const struct opts *o = w->o;
+	const struct host *h = w->h;
+	int r;
+
+	if (o->ifname[0] && !(h->v4.ifindex && !o->v6_only) && !(h->v6.ifindex && !o->v4_only))
+		return fail(w->err, "External interface not usable: %s (--interface)", o->ifname);
+	r = check_clash(w, true);
+	return r ? r : check_clash(w, false);
+}
+
+int derive(const struct opts *o, const struct host *h, struct conf *ret_conf, char err[DERIVE_ERR_LEN])
+{
+	struct work w = { .o = o, .h = h, .c = ret_conf, .err = err };
+
+	if (check(&w))
+		return -EINVAL;
+	memset(ret_conf, 0, sizeof(*ret_conf));
+	derive_process(&w);
+	derive_services(&w);
+	derive_mtu(&w);
+	if (ret_conf->v4) {
+		if (!h->v4.ifindex)
+			log_info("IPv4: no external interface as template, use local mode");
+		derive_v4(&w);
+		derive_maps(&w, true);
+	}
+	if (ret_conf->v6) {
+		if (!h->v6.ifindex)
+			log_info("IPv6: no external interface as template, use local mode");
+		derive_v6(&w);
+		derive_maps(&w, false);
+	}
+	derive_dns(&w);
+	derive_outbound(&w);
+	return 0;
+}
+
+int derive_ports(const struct opts *o, const struct host *h, struct conf *c, char err[DERIVE_ERR_LEN])
+{
+	struct fwd_ctx ctx = {
+		.v4 = c->v4,
+		.v6 = c->v6,
+		.eph_first = h->eph_first,
+		.eph_last = h->eph_last,
+	};
+
+	for (unsigned i = 0; i < o->n_ports; i++) {
+		const struct opt_port *p = &o->port[i];
+		bool tcp = p->letter == 't';
+		char why[FWD_ERR_LEN];
+
+		if (!(tcp ? c->tcp : c->udp) && strcmp(p->spec, "none"))
+			return fail(err, "Port forwarding of %s, but %s is disabled: -%c %s", tcp ? "TCP" : "UDP",
+				    tcp ? "TCP" : "UDP", p->letter, p->spec);
+		snprintf(ctx.opt, sizeof(ctx.opt), "-%c", p->letter);
+		ctx.proto = tcp ? IPPROTO_TCP : IPPROTO_UDP;
+		if (fwd_parse(&ctx, p->spec, &c->in, why))
+			return fail(err, "%s", why);
+	}
+	return 0;
+}
