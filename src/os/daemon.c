@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: MIT */
+#include "os/daemon.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define FIRST_FREE 3
+#define CLOSE_FALLBACK_MAX 4096 /* for kernels before 5.9, which have no close_range(2) */
+
+void daemon_stdio_open(void)
+{
+	for (int fd = 0; fd < FIRST_FREE; fd++) {
+		/* The lowest free number is the one that was found closed. */
+		if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && open("/dev/null", O_RDWR) != fd)
+			return;
+	}
+}
+
+static void close_run(unsigned first, unsigned last)
+{
+	if (first > last || !syscall(SYS_close_range, first, last, 0))
+		return;
+	for (unsigned fd = first; fd <= MIN(last, (unsigned)CLOSE_FALLBACK_MAX); fd++)
+		close((int)fd);
+}
+
+int daemon_fds_close(int *fd)
+{
+	int keep;
+
+	if (*fd < 0) {
+		close_run(FIRST_FREE, ~0u);
+		return 0;
+	}
+	keep = *fd;
+	if (keep < FIRST_FREE)
+		keep = fcntl(*fd, F_DUPFD_CLOEXEC, FIRST_FREE);
+	if (keep < 0 || fcntl(keep, F_SETFD, FD_CLOEXEC))
+		return -errno;
+	close_run(FIRST_FREE, (unsigned)keep - 1);
+	close_run((unsigned)keep + 1, ~0u);
+	*fd = keep;
+	return 0;
+}
+
+void daemon_init(struct daemon *d)
+{
+	*d = (struct daemon){ .ready_fd = -1, .pid_fd = -1 };
+}
+
+/* In the parent. _exit(), as what stdio holds is the child's to write. */
+static void parent_wait(pid_t child, int fd)
+{
+	int status = 0;
+	ssize_t n;
+	char byte;
+
+	do {
+		n = read(fd, &byte, 1);
+	} while (n < 0 && errno == EINTR);
+	if (n == 1)
+		_exit(EXIT_SUCCESS);
+	while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+	}
+	_exit(WIFEXITED(status) && WEXITSTATUS(status) ? WEXITSTATUS(status) : EXIT_FAILURE);
+}
+
+int daemon_fork(struct daemon *d)
+{
+	int p[2];
+	pid_t pid;
+
+	if (pipe2(p, O_CLOEXEC))
+		return -errno;
+	fflush(NULL);
+	pid = fork();
+	if (pid < 0) {
+		int err = -errno;
+
+		close(p[0]);
+		close(p[1]);
+		return err;
+	}
+	if (pid) {
+		close(p[1]);
+		parent_wait(pid, p[0]);
+	}
+	close(p[0]);
+	d->ready_fd = p[1];
+	return 0;
+}
+
+int daemon_pid_open(struct daemon *d, const char *path)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, S_IRUSR | S_IWUSR);
+
+	if (fd < 0)
+		return -errno;
+	d->pid_fd = fd;
+	return 0;
+}
+
+static int pid_write(struct daemon *d)
+{
+	char buf[16];
+	int len = snprintf(buf, sizeof(buf), "%i\n", (int)getpid());
+	int err;
+
+	err = write(d->pid_fd, buf, (size_t)len) == len ? 0 : -EIO;
+	close(d->pid_fd);
+	d->pid_fd = -1;
+	return err;
+}
+
+static int stdio_leave(void)
+{
+	int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	for (int i = 0; i < FIRST_FREE; i++) {
+		if (dup2(fd, i) < 0) {
+			close(fd);
+			return -errno;
+		}
+	}
+	close(fd);
+	return 0;
+}
+
+int daemon_ready(struct daemon *d)
+{
+	int err = d->pid_fd >= 0 ? pid_write(d) : 0;
+
+	if (err || d->ready_fd < 0)
+		return err;
+	setsid();
+	err = stdio_leave();
+	if (err)
+		return err;
+	/* Last: whoever waits may look at everything now. */
+	err = write(d->ready_fd, "", 1) == 1 ? 0 : -EPIPE;
+	close(d->ready_fd);
+	d->ready_fd = -1;
+	return err;
+}

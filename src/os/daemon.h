@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Becoming a daemon in a way that managers can rely on: the parent returns success only when the daemon is ready, messages of the
+ * start-up still reach stderr, and afterwards nobody holds a copy of the descriptors that the manager gave us.
+ */
+#pragma once
+
+#include "base/defs.h"
+
+struct daemon {
+	int ready_fd; /* to the waiting parent; -1 in the foreground */
+	int pid_fd; /* -1: none */
+};
+
+/* Opens /dev/null at those of the descriptors 0 to 2 that are closed. First of all, before anything else is opened. */
+void daemon_stdio_open(void);
+
+/*
+ * Closes all descriptors from 3 on but *fd (-1: none), which moves to a number of 3 or above; close-on-exec is set on it. For
+ * descriptors that whoever started us left open by mistake.
+ */
+MUST_USE int daemon_fds_close(int *fd);
+
+/* No pid file, foreground. */
+void daemon_init(struct daemon *d);
+
+/*
+ * Goes on in a child. The parent does not return: it ends with 0 when the child calls daemon_ready(), or with the child's status
+ * if that ends before (1 if by a signal).
+ */
+MUST_USE int daemon_fork(struct daemon *d);
+
+/* Opens the pid file, in place if there is one. It stays empty until daemon_ready(). */
+MUST_USE int daemon_pid_open(struct daemon *d, const char *path);
+
+/* Writes the pid file; for a daemon, leaves the session, puts /dev/null on 0 to 2 and lets the parent go. */
+MUST_USE int daemon_ready(struct daemon *d);

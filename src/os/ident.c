@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+#include "os/ident.h"
+
+#include <cap-ng.h>
+#include <errno.h>
+#include <grp.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "base/log.h"
+
+#define NOBODY_FALLBACK 65534
+
+/* user_namespaces(7): only the initial one maps all IDs to themselves. Without /proc, be careful and think that it is. */
+static bool userns_is_initial(void)
+{
+	unsigned inside = 0, outside = 0, count = 0;
+	FILE *f = fopen("/proc/self/uid_map", "re");
+	int n;
+
+	if (!f)
+		return true;
+	n = fscanf(f, "%u %u %u", &inside, &outside, &count);
+	fclose(f);
+	return n == 3 && !inside && !outside && count == UINT32_MAX;
+}
+
+static void nobody_find(uid_t *ret_uid, gid_t *ret_gid)
+{
+	const struct passwd *pw = getpwnam("nobody");
+
+	*ret_uid = pw ? pw->pw_uid : NOBODY_FALLBACK;
+	*ret_gid = pw ? pw->pw_gid : NOBODY_FALLBACK;
+}
+
+static int ids_set(uid_t uid, gid_t gid)
+{
+	if (setgroups(0, NULL) || setresgid(gid, gid, gid) || setresuid(uid, uid, uid))
+		return -errno;
+	return 0;
+}
+
+static int user_change(const struct ident_conf *c)
+{
+	uid_t uid = c->uid;
+	gid_t gid = c->gid;
+
+	if (geteuid() || !userns_is_initial()) {
+		if (c->have_runas && (uid != geteuid() || gid != getegid()))
+			return -EPERM;
+		return 0;
+	}
+	if (!c->have_runas) {
+		log_warn("Started as root, will change to nobody.");
+		nobody_find(&uid, &gid);
+	}
+	return ids_set(uid, gid);
+}
+
+/* Bounding set first: emptying it takes CAP_SETPCAP, without which there is nothing that it could still give. */
+static int caps_drop(bool keep_bind)
+{
+	if (capng_get_caps_process())
+		return -EPERM;
+	if (capng_have_capability(CAPNG_EFFECTIVE, CAP_SETPCAP)) {
+		capng_clear(CAPNG_SELECT_BOUNDS);
+		if (capng_apply(CAPNG_SELECT_BOUNDS))
+			return -EPERM;
+	}
+	capng_clear(CAPNG_SELECT_CAPS);
+	if (keep_bind && capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED, CAP_NET_BIND_SERVICE))
+		return -EPERM;
+	return capng_apply(CAPNG_SELECT_CAPS) ? -EPERM : 0;
+}
+
+int ident_drop(const struct ident_conf *c)
+{
+	bool keep_bind;
+	int err;
+
+	if (capng_get_caps_process())
+		return -EPERM;
+	keep_bind = capng_have_capability(CAPNG_PERMITTED, CAP_NET_BIND_SERVICE);
+
+	/* Otherwise the change of user would take all capabilities away. */
+	if (prctl(PR_SET_KEEPCAPS, 1L))
+		return -errno;
+	err = user_change(c);
+	if (!err)
+		err = caps_drop(keep_bind);
+	(void)prctl(PR_SET_KEEPCAPS, 0L);
+	if (err)
+		return err;
+	return prctl(PR_SET_NO_NEW_PRIVS, 1L, 0L, 0L, 0L) ? -errno : 0;
+}
