@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <linux/errqueue.h>
+#include <linux/sock_diag.h>
 #include <linux/sockios.h>
 #include <net/if.h>
 #include <netinet/in.h>
@@ -217,6 +218,18 @@ int sock_outq(int fd, uint32_t *ret_bytes)
 	if (ioctl(fd, SIOCOUTQ, &val))
 		return -errno;
 	*ret_bytes = (uint32_t)val;
+	return 0;
+}
+
+int sock_sndmem(int fd, uint32_t *ret_size, uint32_t *ret_used)
+{
+	uint32_t mem[SK_MEMINFO_VARS] = { 0 };
+	socklen_t len = sizeof(mem);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_MEMINFO, mem, &len))
+		return -errno;
+	*ret_size = mem[SK_MEMINFO_SNDBUF];
+	*ret_used = mem[SK_MEMINFO_WMEM_QUEUED];
 	return 0;
 }
 

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT */
+/* Connections that come from the host: a listening socket of a forwarding rule, a SYN to the guest. */
+#include <errno.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "os/sock.h"
+#include "tcp/conn.h"
+#include "wire/ip.h"
+
+#define ACCEPT_BATCH 32
+
+/* Who is who, as the guest will see it. */
+static int accept_key(const struct tcp *t, const struct listener *ls, const struct ep *peer, struct flow_key *ret_key)
+{
+	const struct fwd_rule *r = &t->ls->table->rule[ls->rule];
+	const struct addr *guest = r->flags & FWD_TARGET ? &r->target : guest_addr_for(t->d.guest, &peer->addr);
+	struct ep seen;
+	int err;
+
+	if (!guest)
+		return -EADDRNOTAVAIL;
+	err = nat_to_guest(t->d.nat, guest, peer, &seen);
+	if (err)
+		return err;
+	*ret_key = flow_key_init(PROTO_TCP, guest, ls->to, &seen.addr, seen.port);
+	return 0;
+}
+
+static int accept_conn(struct tcp *t, const struct listener *ls, int fd, const struct ep *peer)
+{
+	struct flow_key key = { 0 };
+	bool peek_off = false;
+	struct tcp_conn *k;
+	int err = accept_key(t, ls, peer, &key);
+
+	if (!err)
+		err = conn_sock_setup(t, fd, !ls->v6, &peek_off);
+	if (err)
+		return err;
+	k = conn_new(t, &key, fd);
+	if (!k)
+		return -ENOSPC;
+	k->peek_off = peek_off;
+	tcp_snd_init(&k->snd, conn_isn(t, &key), conn_mss_local(t, addr_is4(&key.guest)));
+	conn_set(k, CONN_SYN_SENT);
+	(void)seg_send_ctl(k, TCP_SYN, k->snd.iss); /* no guest yet, or no room: the timer sends it again */
+	tcp_snd_on_sent(&k->snd, 1, t->d.loop->now_ns);
+	conn_timer_update(k, true);
+	if (conn_watch(k))
+		conn_reset(k);
+	return 0;
+}
+
+void tcp_on_listen(void *ctx, struct ref ref, uint32_t events)
+{
+	struct tcp *t = ctx;
+	const struct listener *ls;
+
+	(void)events;
+	if (!t->ls || ref.index >= t->ls->n)
+		return;
+	ls = &t->ls->l[ref.index];
+	for (unsigned i = 0; i < ACCEPT_BATCH; i++) {
+		struct ep peer;
+		int fd, err = sock_accept(ls->fd, &peer, &fd);
+
+		if (err == -EAGAIN)
+			return;
+		if (err == -ECONNABORTED || err == -EINTR)
+			continue;
+		if (err) {
+			log_limited(LOG_LVL_WARN, "TCP: accept: %s", strerror(-err));
+			return;
+		}
+		err = accept_conn(t, ls, fd, &peer);
+		if (!err)
+			continue;
+		log_limited(LOG_LVL_WARN, "TCP: can't pass on a connection to port %u: %s", ls->port, strerror(-err));
+		if (sock_linger_reset(fd))
+			log_debug("TCP: SO_LINGER failed");
+		sock_close(fd);
+	}
+}

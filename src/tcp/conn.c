@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: MIT */
+/* Life cycle of a connection: states, interest in events, timers. */
+#include "tcp/conn.h"
+
+#include <assert.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "os/sock.h"
+#include "wire/ip.h"
+
+#define CONN_EVENTS (EPOLLET | EPOLLOUT | EPOLLRDHUP)
+
+#ifndef SO_PEEK_OFF
+#define SO_PEEK_OFF 42
+#endif
+
+static const char *const state_name[] = {
+	[CONN_FREE] = "FREE",         [CONN_CONNECTING] = "CONNECTING",   [CONN_SYN_SENT] = "SYN_SENT",
+	[CONN_SYN_RCVD] = "SYN_RCVD", [CONN_ESTABLISHED] = "ESTABLISHED",
+};
+
+/* Which states may follow which; from every one a connection may end. */
+static bool conn_edge(enum conn_state from, enum conn_state to)
+{
+	switch (to) {
+	case CONN_FREE:
+		return true;
+	case CONN_CONNECTING:
+	case CONN_SYN_SENT:
+		return from == CONN_FREE;
+	case CONN_SYN_RCVD:
+		return from == CONN_CONNECTING;
+	case CONN_ESTABLISHED:
+		return from == CONN_SYN_SENT || from == CONN_SYN_RCVD;
+	}
+	return false;
+}
+
+void conn_set(struct tcp_conn *k, enum conn_state to)
+{
+	assert(conn_edge(k->state, to));
+	log_trace("TCP flow %u: %s -> %s", k->f.index, state_name[k->state], state_name[to]);
+	k->state = to;
+}
+
+static struct ref conn_ref(const struct tcp_conn *k)
+{
+	return (struct ref){ .index = k->f.index, .gen = k->f.gen, .owner = (uint8_t)k->t->owner };
+}
+
+/*
+ * Interest in events, a function of the connection alone. Edge-triggered: what was peeked and not yet acknowledged keeps the socket
+ * readable, and must not wake us. Writable is always of interest, but comes only after conn_rearm() or a send that fell short, as the
+ * kernel tells it only to those who found no room.
+ */
+static uint32_t conn_events(const struct tcp_conn *k)
+{
+	return CONN_EVENTS | (k->in_off || k->host_eof ? 0 : EPOLLIN);
+}
+
+int conn_watch(struct tcp_conn *k)
+{
+	return loop_add(k->t->d.loop, k->fd, conn_ref(k), conn_events(k));
+}
+
+void conn_rearm(struct tcp_conn *k)
+{
+	int err = loop_mod(k->t->d.loop, k->fd, conn_ref(k), conn_events(k));
+
+	if (err)
+		log_limited(LOG_LVL_WARN, "TCP: can't watch a socket: %s", strerror(-err));
+}
+
+/* Options of a socket towards the host, before it is connected or right after it was accepted. */
+int conn_sock_setup(struct tcp *t, int fd, bool v4, bool *ret_peek_off)
+{
+	int err;
+
+	/* Nagle's algorithm was applied by the guest already; urgent data stays in line, where splitting it off would lose it. */
+	err = sock_set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+	if (!err)
+		err = sock_set_int(fd, SOL_SOCKET, SO_OOBINLINE, 1);
+	if (err)
+		return err;
+	if (t->no_peek_off[!v4])
+		*ret_peek_off = false;
+	else
+		*ret_peek_off = !sock_set_int(fd, SOL_SOCKET, SO_PEEK_OFF, 0);
+	if (!*ret_peek_off)
+		t->no_peek_off[!v4] = true; /* before Linux 6.9, and 6.11 for IPv6 */
+	return 0;
+}
+
+/* RFC 6528 section 3, with a clock of four microseconds. */
+uint32_t conn_isn(const struct tcp *t, const struct flow_key *key)
+{
+	return (uint32_t)(t->d.loop->now_ns / 4096 + hash_bytes(&t->d.key, key, sizeof(*key)));
+}
+
+uint16_t conn_mss_local(const struct tcp *t, bool v4)
+{
+	return (uint16_t)(t->d.link->mtu - (v4 ? IP4_HLEN : IP6_HLEN) - TCP_HLEN);
+}
+
+struct tcp_conn *conn_new(struct tcp *t, const struct flow_key *key, int fd)
+{
+	struct flow *f = flow_new(t->d.flows, key);
+	struct tcp_conn *k;
+
+	if (!f)
+		return NULL;
+	k = container_of(f, struct tcp_conn, f);
+	k->t = t;
+	k->fd = fd;
+	k->heard_s = (uint32_t)(t->d.loop->now_ns / NSEC_PER_SEC);
+	timer_init(&k->timer, conn_timer_fired);
+	list_init(&k->ack_node);
+	list_init(&k->wait_node);
+	if (!t->conns++)
+		timer_set(&t->d.loop->timers, &t->sweep, t->d.loop->now_ns + TCP_SWEEP_S * NSEC_PER_SEC);
+	return k;
+}
+
+void conn_free(struct tcp_conn *k)
+{
+	struct tcp *t = k->t;
+
+	conn_set(k, CONN_FREE);
+	timer_cancel(&t->d.loop->timers, &k->timer);
+	list_del(&k->ack_node);
+	list_del(&k->wait_node);
+	spill_drop(t->pool, &k->spill, k->spill.len);
+	sock_close(k->fd); /* takes it out of the epoll set as well: nobody else has a copy of it */
+	if (!--t->conns)
+		timer_cancel(&t->d.loop->timers, &t->sweep);
+	flow_free(t->d.flows, &k->f);
+}
+
+void conn_reset_host(struct tcp_conn *k)
+{
+	int err = sock_linger_reset(k->fd);
+
+	if (err)
+		log_limited(LOG_LVL_DEBUG, "TCP: SO_LINGER: %s", strerror(-err));
+	conn_free(k);
+}
+
+void conn_reset(struct tcp_conn *k)
+{
+	/*
+	 * In CONNECTING the guest has no sequence number of ours yet and looks at the acknowledgement of its SYN; in SYN_SENT it is the
+	 * other way round.
+	 */
+	(void)seg_send_ctl(k, k->state == CONN_SYN_SENT ? TCP_RST : TCP_RST | TCP_ACK, k->snd.nxt);
+	conn_reset_host(k);
+}
+
+bool conn_done(const struct tcp_conn *k)
+{
+	return k->host_shut && k->fin_acked;
+}
+
+uint32_t conn_ack_seq(const struct tcp_conn *k)
+{
+	/* Neither what waits in the spill buffer, nor a FIN behind it, has been accepted by the host's kernel. */
+	return k->rcv.nxt - k->spill.len - (k->guest_fin && !k->host_shut);
+}
+
+void conn_ack_later(struct tcp_conn *k)
+{
+	if (list_empty(&k->ack_node))
+		list_push(&k->t->acks, &k->ack_node);
+}
+
+void conn_wait_link(struct tcp_conn *k)
+{
+	if (list_empty(&k->wait_node))
+		list_push(&k->t->wait, &k->wait_node);
+}
+
+/* Whether the guest's shut window is all that keeps us from sending. */
+static bool conn_window_shut(const struct tcp_conn *k)
+{
+	return k->snd.nxt == k->snd.una && !k->snd.wnd && !k->fin_sent && (!k->drained || k->host_rdhup);
+}
+
+/*
+ * One timer for each connection: what it means follows from the state. Handshake or data in flight: retransmission. A shut window
+ * with data waiting: probe (RFC 9293 3.8.6.1). restart: there was progress, so the time counts from now on.
+ */
+void conn_timer_update(struct tcp_conn *k, bool restart)
+{
+	struct timers *w = &k->t->d.loop->timers;
+	bool inflight = k->snd.nxt != k->snd.una, probe = k->state == CONN_ESTABLISHED && conn_window_shut(k);
+
+	if (!inflight && !probe) {
+		k->probing = false;
+		timer_cancel(w, &k->timer);
+		return;
+	}
+	if (probe != k->probing) {
+		k->probing = probe;
+		restart = true;
+	}
+	if (restart || !timer_armed(&k->timer))
+		timer_set(w, &k->timer, k->t->d.loop->now_ns + tcp_snd_rto_ns(&k->snd));
+}
+
+/* Empty segment just before what the guest expects: makes it answer with its present acknowledgement and window. */
+static void conn_probe(struct tcp_conn *k)
+{
+	(void)seg_send_ctl(k, TCP_ACK, k->snd.una - 1);
+}
+
+static void conn_resend_handshake(struct tcp_conn *k)
+{
+	bool sent;
+
+	if (!tcp_snd_on_rto(&k->snd)) {
+		log_debug("TCP flow %u: no answer of the guest to SYN", k->f.index);
+		conn_reset(k);
+		return;
+	}
+	sent = seg_send_ctl(k, k->state == CONN_SYN_SENT ? TCP_SYN : TCP_SYN | TCP_ACK, k->snd.iss);
+	k->snd.nxt = k->snd.iss + 1;
+	k->t->stats.rexmit += sent;
+	conn_timer_update(k, true);
+}
+
+void conn_timer_fired(struct timer *timer, uint64_t now_ns)
+{
+	struct tcp_conn *k = container_of(timer, struct tcp_conn, timer);
+
+	(void)now_ns;
+	if (k->state != CONN_ESTABLISHED) {
+		conn_resend_handshake(k);
+		return;
+	}
+	if (k->probing) {
+		if (k->snd.backoff < TCP_SND_RETRIES)
+			k->snd.backoff++;
+		conn_probe(k);
+		conn_timer_update(k, true);
+		return;
+	}
+	if (!tcp_snd_on_rto(&k->snd)) {
+		log_debug("TCP flow %u: the guest acknowledges nothing any more", k->f.index);
+		conn_reset(k);
+		return;
+	}
+	k->t->stats.rto++;
+	k->fin_sent = false;
+	k->drained = false;
+	if (k->peek_off && sock_set_int(k->fd, SOL_SOCKET, SO_PEEK_OFF, 0)) {
+		conn_reset(k);
+		return;
+	}
+	host_pump(k);
+}

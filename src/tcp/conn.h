@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Inside of the TCP translator: the connection, its states, and what its parts call of each other.
+ *
+ *   guest.c  segments of the guest: in-order data to the socket or the spill buffer, acknowledgements, FIN, RST
+ *   host.c   events of the socket: connected, readable (peek into frames), writable (empty the spill buffer), errors
+ *   seg.c    segments to the guest
+ *   conn.c   life cycle, states, interest in events, timers
+ *   accept.c connections that come from the host
+ */
+#pragma once
+
+#include "base/list.h"
+#include "base/timer.h"
+#include "tcp/rcv.h"
+#include "tcp/snd.h"
+#include "tcp/spill.h"
+#include "tcp/tcp.h"
+
+/*
+ * States. The two directions close independently once ESTABLISHED, which the flags below tell:
+ *
+ *   from the guest   open -> guest_fin (its FIN came in order) -> host_shut (all before it is written, shutdown() was called)
+ *   from the host    open -> host_eof (the socket gave end of file) -> fin_sent -> fin_acked
+ *
+ * A connection with host_shut and fin_acked is done. A reset of either side ends it in any state.
+ */
+enum conn_state {
+	CONN_FREE, /* slot is not in use */
+	CONN_CONNECTING, /* the guest's SYN is unanswered: connect() is under way. fd is open, nothing was sent to the guest */
+	CONN_SYN_SENT, /* accepted from the host: our SYN went to the guest */
+	CONN_SYN_RCVD, /* connect() succeeded: our SYN-ACK went to the guest */
+	CONN_ESTABLISHED, /* both sides are connected */
+};
+
+struct tcp_conn {
+	struct flow f;
+	struct timer timer; /* retransmission or window probe; see conn_timer_update() */
+	struct list ack_node; /* in tcp.acks while an ACK is due */
+	struct list wait_node; /* in tcp.wait while the link has no room for what we want to send */
+	struct tcp *t;
+	int fd;
+	uint8_t state; /* enum conn_state; written by conn_set() only */
+	uint8_t idle_in; /* EPOLLIN events without progress since the last progress */
+	uint8_t probes; /* keepalive probes without an answer */
+	bool guest_fin : 1;
+	bool host_shut : 1;
+	bool host_rdhup : 1; /* the kernel told that the peer's FIN is there; data may stand before it */
+	bool host_eof : 1;
+	bool fin_sent : 1; /* in sequence space: nxt is behind our FIN */
+	bool fin_known : 1; /* our FIN was sent at least once: it is the byte before max */
+	bool fin_acked : 1;
+	bool drained : 1; /* the receive queue holds nothing beyond nxt; the next EPOLLIN tells when it does */
+	bool in_off : 1; /* readable, but the guest's window or the link is closed: EPOLLIN is not wanted */
+	bool out_armed : 1; /* EPOLLOUT will come, and will reopen the window or empty the spill buffer */
+	bool peek_off : 1; /* the socket keeps a peek offset (SO_PEEK_OFF), which is nxt - una */
+	bool probing : 1; /* the guest's window is shut, nothing is in flight: probe timer instead of retransmission */
+	struct tcp_rcv rcv;
+	struct tcp_snd snd;
+	struct spill spill;
+	uint32_t looked_room; /* window that was left when the send buffer was last looked at */
+	uint32_t discard; /* acknowledged bytes to take off the receive queue */
+	uint32_t heard_s; /* when the guest was last heard of, seconds */
+};
+
+struct tcp_stats {
+	uint64_t rexmit, rto, spilled, spill_full, idle_events;
+};
+
+struct tcp {
+	struct tcp_deps d;
+	unsigned owner, owner_listen;
+	struct listeners *ls;
+	struct spill_pool *pool;
+	struct list acks;
+	struct list wait;
+	struct list again; /* in wait_node: more to read than one turn's share */
+	struct timer again_timer;
+	struct timer sweep;
+	uint32_t conns;
+	uint8_t *scratch; /* where peeked bytes go that are skipped, without SO_PEEK_OFF */
+	bool no_peek_off[2]; /* the kernel has no SO_PEEK_OFF for TCP over IPv4, IPv6 */
+	struct tcp_stats stats;
+};
+
+#define TCP_SCRATCH 65536u
+#define TCP_KEEP_IDLE_S 600u /* silence of the guest before the first keepalive probe */
+#define TCP_KEEP_PROBES 9u /* unanswered probes, one with each sweep, before the guest counts as gone */
+#define TCP_SWEEP_S 60u
+
+/* conn.c */
+struct tcp_conn *conn_new(struct tcp *t, const struct flow_key *key, int fd);
+void conn_set(struct tcp_conn *k, enum conn_state to);
+MUST_USE int conn_watch(struct tcp_conn *k); /* enters the socket into the loop */
+void conn_rearm(struct tcp_conn *k); /* has the kernel look at the socket again, with the present interest */
+void conn_free(struct tcp_conn *k); /* closes the socket in the orderly way; k is gone */
+void conn_reset_host(struct tcp_conn *k); /* RST to the host; k is gone */
+void conn_reset(struct tcp_conn *k); /* RST to both sides; k is gone */
+bool conn_done(const struct tcp_conn *k);
+void conn_timer_update(struct tcp_conn *k, bool restart);
+void conn_timer_fired(struct timer *timer, uint64_t now_ns);
+void conn_wait_link(struct tcp_conn *k);
+void conn_ack_later(struct tcp_conn *k);
+uint32_t conn_ack_seq(const struct tcp_conn *k); /* what we can truthfully acknowledge */
+MUST_USE int conn_sock_setup(struct tcp *t, int fd, bool v4, bool *ret_peek_off);
+uint32_t conn_isn(const struct tcp *t, const struct flow_key *key);
+uint16_t conn_mss_local(const struct tcp *t, bool v4); /* MSS option that we send: from the link's MTU */
+
+/* guest.c */
+void guest_window_update(struct tcp_conn *k); /* looks at the send buffer and moves the window on */
+void guest_shutdown(struct tcp_conn *k); /* passes the guest's FIN on when all before it is written */
+MUST_USE bool guest_spill_flush(struct tcp_conn *k); /* false: k was reset and is gone */
+
+/* host.c */
+void tcp_on_host(void *ctx, struct ref ref, uint32_t events);
+void host_pump(struct tcp_conn *k); /* sends what the guest's window and the link take. k may be gone afterwards */
+MUST_USE int host_resend(struct tcp_conn *k); /* one segment from una again */
+MUST_USE int host_discard(struct tcp_conn *k); /* takes acknowledged bytes off the receive queue */
+
+/* accept.c */
+void tcp_on_listen(void *ctx, struct ref ref, uint32_t events);
+
+/* seg.c: false if the link has no room */
+bool seg_send_ctl(struct tcp_conn *k, uint8_t flags, uint32_t seq);
+bool seg_send_ack(struct tcp_conn *k);
+void seg_commit_data(struct tcp_conn *k, const struct txframe *f, uint32_t seq, size_t len, uint8_t flags);
+void seg_reply_rst(struct tcp *t, const struct pkt *p, const struct tcp_hdr *h, uint32_t payload);
+void seg_reply_unreach(struct tcp *t, const struct pkt *p, int err);
+void seg_unreach(struct tcp_conn *k, int err);
+size_t seg_hdr_len(const struct tcp_conn *k);
+size_t seg_data_max(const struct tcp_conn *k); /* payload of one frame: the MSS, or a multiple of it with segmentation offload */

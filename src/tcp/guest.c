@@ -1,0 +1,481 @@
+/* SPDX-License-Identifier: MIT */
+/* Segments of the guest. */
+#include <errno.h>
+#include <netinet/in.h>
+#include <string.h>
+
+#include "base/iov.h"
+#include "base/log.h"
+#include "os/sock.h"
+#include "tcp/conn.h"
+#include "wire/ip.h"
+
+#define GUEST_IOV 256
+#define MSS_DEFAULT4 536 /* RFC 9293 3.7.1 */
+#define MSS_DEFAULT6 1220
+#define MSS_MIN 48
+
+/* In-order payload of consecutive segments, gathered for one sendmsg(). */
+struct batch {
+	struct tcp_conn *k; /* NULL: the connection is gone */
+	struct iovec iov[GUEST_IOV];
+	unsigned n;
+	size_t len;
+	bool fin; /* the FIN behind all of it came in order */
+	bool pump; /* the guest can take more than before */
+	bool progress; /* it acknowledged something new */
+};
+
+/* A segment, taken apart. */
+struct segment {
+	struct tcp_hdr h;
+	const struct frame *f;
+	size_t off; /* of the payload in the frame */
+	uint32_t len; /* of the payload */
+};
+
+static int segment_read(const struct pkt *p, const struct frame *f, struct segment *ret_s)
+{
+	struct segment s = { .f = f };
+	struct rd r = pkt_l4(p);
+	int err = tcp_hdr_read(&r, &s.h);
+
+	if (err)
+		return err;
+	if (s.h.hlen > p->l4_len)
+		return -EBADMSG;
+	s.off = p->l4 + s.h.hlen;
+	s.len = p->l4_len - s.h.hlen;
+	*ret_s = s;
+	return 0;
+}
+
+/* Writes to the socket what it takes and spills the rest. Result: 0, or -errno of a dead socket. */
+static int guest_write(struct tcp_conn *k, const struct iovec *iov, unsigned n, size_t len)
+{
+	struct tcp *t = k->t;
+	ssize_t sent = 0;
+	size_t kept;
+
+	if (!k->spill.len) {
+		sent = sock_send(k->fd, iov, n, 0);
+		if (sent < 0 && sent != -EAGAIN)
+			return (int)sent;
+		if (sent < 0)
+			sent = 0;
+	}
+	k->rcv.nxt += (uint32_t)sent;
+	if ((size_t)sent == len)
+		return 0;
+	/* The send that fell short made the kernel promise EPOLLOUT. */
+	k->out_armed = true;
+	kept = spill_put(t->pool, &k->spill, iov, n, (size_t)sent, len - (size_t)sent);
+	k->rcv.nxt += (uint32_t)kept;
+	t->stats.spilled += kept;
+	if (kept < len - (size_t)sent) {
+		t->stats.spill_full++;
+		log_limited(LOG_LVL_WARN, "TCP: buffers for slow sockets are full, the guest has to send again");
+	}
+	return 0;
+}
+
+/* A dead socket: the guest gets what a peer would send. */
+static void guest_broken(struct batch *b, int err)
+{
+	log_debug("TCP flow %u: socket: %s", b->k->f.index, strerror(-err));
+	conn_reset(b->k);
+	b->k = NULL;
+}
+
+void guest_shutdown(struct tcp_conn *k)
+{
+	int err;
+
+	if (!k->guest_fin || k->host_shut || k->spill.len)
+		return;
+	err = sock_shutdown_wr(k->fd);
+	if (err)
+		log_debug("TCP flow %u: shutdown: %s", k->f.index, strerror(-err)); /* ENOTCONN: reset; its event follows */
+	k->host_shut = true;
+	conn_ack_later(k);
+}
+
+/* Hands on what was gathered. */
+static void batch_flush(struct batch *b)
+{
+	struct tcp_conn *k = b->k;
+	uint32_t end;
+	int err;
+
+	if (!k || (!b->len && !b->fin))
+		return;
+	end = k->rcv.nxt + (uint32_t)b->len;
+	err = b->len ? guest_write(k, b->iov, b->n, b->len) : 0;
+	b->n = 0;
+	b->len = 0;
+	conn_ack_later(k);
+	if (err) {
+		guest_broken(b, err);
+		return;
+	}
+	if (b->fin && k->rcv.nxt == end) {
+		k->rcv.nxt++;
+		k->guest_fin = true;
+		guest_shutdown(k);
+	}
+	b->fin = false;
+}
+
+/* rcv.nxt as it will be when the batch is handed on. */
+static uint32_t batch_next(const struct batch *b)
+{
+	return b->k->rcv.nxt + (uint32_t)b->len + b->fin;
+}
+
+static void batch_ack_now(struct batch *b)
+{
+	batch_flush(b);
+	if (b->k && !seg_send_ack(b->k))
+		conn_ack_later(b->k);
+}
+
+static void batch_add(struct batch *b, const struct segment *s, const struct tcp_rcv_cut *cut)
+{
+	size_t got = 0;
+
+	if (cut->len) {
+		if (b->n + s->f->n > GUEST_IOV)
+			batch_flush(b);
+		if (!b->k)
+			return;
+		b->n += iov_slice(s->f->iov, s->f->n, s->off + cut->skip, cut->len, b->iov + b->n, GUEST_IOV - b->n, &got);
+		b->len += got;
+	}
+	b->fin = cut->fin && got == cut->len;
+}
+
+/* Bytes of the host's data, and perhaps our FIN, were acknowledged. */
+static void guest_acked(struct batch *b, uint32_t acked)
+{
+	struct tcp_conn *k = b->k;
+
+	b->progress = true;
+	if (k->fin_known && k->snd.una == k->snd.max && !k->fin_acked) {
+		k->fin_sent = true;
+		k->fin_acked = true;
+		acked--;
+	}
+	k->discard += acked;
+}
+
+/* False: nothing more of the segment counts. */
+static bool batch_on_ack(struct batch *b, const struct segment *s)
+{
+	struct tcp_conn *k = b->k;
+	uint32_t len = s->len + !!(s->h.flags & TCP_FIN);
+	struct tcp_snd_ack a = tcp_snd_on_ack(&k->snd, &s->h, len, k->t->d.loop->now_ns);
+
+	if (a.bad) {
+		batch_ack_now(b); /* RFC 5961 5.2 */
+		return false;
+	}
+	if (a.acked)
+		guest_acked(b, a.acked);
+	if (a.opened)
+		b->pump = true;
+	if (a.retransmit && (host_discard(k) || host_resend(k))) {
+		conn_reset(k);
+		b->k = NULL;
+		return false;
+	}
+	return true;
+}
+
+/* RFC 5961 3.2: only an exact RST resets, others in the window are challenged. */
+static void batch_on_rst(struct batch *b, const struct segment *s)
+{
+	struct tcp_conn *k = b->k;
+
+	if (s->h.seq == batch_next(b) || s->h.seq == k->rcv.adv_ack) {
+		conn_reset_host(k);
+		b->k = NULL;
+	} else if (tcp_rcv_in_window(&k->rcv, s->h.seq)) {
+		batch_ack_now(b);
+	}
+}
+
+static void batch_established(struct batch *b, const struct segment *s)
+{
+	struct tcp_rcv_cut cut;
+	struct tcp_rcv rcv = b->k->rcv;
+	enum tcp_rcv_verdict v;
+
+	if (s->h.flags & TCP_RST) {
+		batch_on_rst(b, s);
+		return;
+	}
+	if (s->h.flags & TCP_SYN) {
+		batch_ack_now(b); /* RFC 5961 4.2 */
+		return;
+	}
+	if (!(s->h.flags & TCP_ACK))
+		return;
+	if (!batch_on_ack(b, s))
+		return;
+	if (b->k->guest_fin || b->fin) {
+		if (s->len || s->h.flags & TCP_FIN || seq_lt(s->h.seq, batch_next(b)))
+			batch_ack_now(b); /* all of it was there before */
+		return;
+	}
+	rcv.nxt = batch_next(b);
+	v = tcp_rcv_check(&rcv, s->h.seq, s->len, s->h.flags & TCP_FIN, &cut);
+	if (v == TCP_RCV_TAKE)
+		batch_add(b, s, &cut);
+	else if (v != TCP_RCV_AHEAD || s->len || s->h.flags & TCP_FIN)
+		batch_ack_now(b);
+}
+
+static uint16_t guest_mss(const struct tcp *t, bool v4, const struct tcp_hdr *h)
+{
+	uint16_t mss = h->mss ? h->mss : v4 ? MSS_DEFAULT4 : MSS_DEFAULT6;
+
+	return (uint16_t)CLAMP((int)mss, MSS_MIN, (int)conn_mss_local(t, v4));
+}
+
+/* What the guest's SYN or SYN-ACK tells. */
+static void guest_syn(struct tcp_conn *k, const struct tcp_hdr *h)
+{
+	bool v4 = addr_is4(&k->f.key.guest);
+
+	tcp_rcv_init(&k->rcv, h->seq, conn_mss_local(k->t, v4));
+	k->snd.mss = guest_mss(k->t, v4, h);
+	k->snd.wnd = h->window;
+	k->snd.wl1 = h->seq;
+	k->snd.wl2 = h->ack;
+	if (h->has_wscale) {
+		k->snd.wscale = h->wscale;
+		k->rcv.wscale = TCP_WSCALE;
+	}
+}
+
+static void batch_syn_sent(struct batch *b, const struct segment *s)
+{
+	struct tcp_conn *k = b->k;
+
+	if ((s->h.flags & TCP_ACK) && s->h.ack != k->snd.iss + 1) {
+		if (!(s->h.flags & TCP_RST))
+			(void)seg_send_ctl(k, TCP_RST, s->h.ack);
+		return;
+	}
+	if (!(s->h.flags & TCP_ACK))
+		return;
+	if (s->h.flags & TCP_RST) {
+		conn_reset_host(k);
+		b->k = NULL;
+		return;
+	}
+	if (!(s->h.flags & TCP_SYN))
+		return;
+	guest_syn(k, &s->h);
+	(void)tcp_snd_on_ack(&k->snd, &s->h, 1, k->t->d.loop->now_ns);
+	conn_set(k, CONN_ESTABLISHED);
+	guest_window_update(k);
+	conn_ack_later(k);
+	b->pump = b->progress = true;
+}
+
+static void batch_syn_rcvd(struct batch *b, const struct segment *s)
+{
+	struct tcp_conn *k = b->k;
+
+	if (s->h.flags & TCP_RST) {
+		batch_on_rst(b, s);
+		return;
+	}
+	if (s->h.flags & TCP_SYN) {
+		if (s->h.seq == k->rcv.irs)
+			(void)seg_send_ctl(k, TCP_SYN | TCP_ACK, k->snd.iss);
+		else
+			batch_ack_now(b);
+		return;
+	}
+	if (!(s->h.flags & TCP_ACK))
+		return;
+	if (s->h.ack != k->snd.nxt) {
+		(void)seg_send_ctl(k, TCP_RST, s->h.ack);
+		return;
+	}
+	/* The SYN's window was not scaled; that of this segment is. */
+	(void)tcp_snd_on_ack(&k->snd, &s->h, 0, k->t->d.loop->now_ns);
+	conn_set(k, CONN_ESTABLISHED);
+	b->pump = b->progress = true;
+	batch_established(b, s);
+}
+
+static void batch_connecting(struct batch *b, const struct segment *s)
+{
+	if ((s->h.flags & TCP_RST) && s->h.seq == b->k->rcv.nxt) {
+		conn_free(b->k);
+		b->k = NULL;
+	}
+}
+
+/* The guest's SYN: opens a socket and connects it. The answer waits for the result. */
+static void guest_open(struct tcp *t, const struct pkt *p, const struct segment *s, const struct flow_key *key)
+{
+	struct ep dst = { .addr = p->dst, .port = p->dport }, to;
+	bool peek_off = false;
+	struct tcp_conn *k;
+	int fd, err;
+
+	if (nat_to_host(t->d.nat, PROTO_TCP, &dst, &to))
+		return;
+	err = out_socket(t->d.out, SOCK_STREAM, IPPROTO_TCP, &to.addr, 0, &fd);
+	if (err) {
+		log_limited(LOG_LVL_WARN, "TCP: no socket for a connection of the guest: %s", strerror(-err));
+		return;
+	}
+	err = conn_sock_setup(t, fd, addr_is4(&to.addr), &peek_off);
+	if (!err)
+		err = sock_connect(fd, addr_family(&to.addr), &to, t->d.out->scope6);
+	if (err == -EINPROGRESS)
+		err = 0;
+	if (err) {
+		sock_close(fd);
+		if (err == -ECONNREFUSED || err == -EADDRNOTAVAIL)
+			seg_reply_rst(t, p, &s->h, s->len);
+		else
+			seg_reply_unreach(t, p, -err);
+		return;
+	}
+	k = conn_new(t, key, fd);
+	if (!k) {
+		sock_close(fd);
+		log_limited(LOG_LVL_WARN, "TCP: flow table is full");
+		return;
+	}
+	k->peek_off = peek_off;
+	guest_syn(k, &s->h);
+	conn_set(k, CONN_CONNECTING);
+	if (conn_watch(k))
+		conn_reset(k);
+}
+
+/* Once for all segments of a call: takes acknowledged data off the socket, moves the window, sends what may be sent now. */
+static void batch_end(struct batch *b)
+{
+	struct tcp_conn *k;
+
+	batch_flush(b);
+	k = b->k;
+	if (!k || k->state != CONN_ESTABLISHED)
+		return;
+	if (host_discard(k)) {
+		conn_reset(k);
+		return;
+	}
+	if (conn_done(k)) {
+		if (!list_empty(&k->ack_node))
+			(void)seg_send_ack(k);
+		conn_free(k);
+		return;
+	}
+	if (!list_empty(&k->ack_node) && tcp_rcv_limit(&k->rcv) - k->rcv.nxt <= k->looked_room / 2)
+		guest_window_update(k);
+	if (k->probing && k->snd.wnd)
+		k->snd.backoff = 0;
+	if (b->progress)
+		conn_timer_update(k, true);
+	if (b->pump || b->progress)
+		host_pump(k);
+}
+
+void guest_window_update(struct tcp_conn *k)
+{
+	uint32_t size, used;
+
+	if (k->spill.len || k->host_shut)
+		return; /* the event that empties it looks again */
+	if (sock_sndmem(k->fd, &size, &used)) {
+		size = TCP_WINDOW_LOW; /* kernels before 4.12 */
+		used = 0;
+	}
+	if (!tcp_rcv_open(&k->rcv, k->rcv.nxt, size, used) && !k->out_armed) {
+		k->out_armed = true;
+		conn_rearm(k);
+	}
+	k->looked_room = tcp_rcv_limit(&k->rcv) - k->rcv.nxt;
+}
+
+bool guest_spill_flush(struct tcp_conn *k)
+{
+	struct iovec iov[GUEST_IOV];
+
+	while (k->spill.len) {
+		unsigned n = spill_peek(k->t->pool, &k->spill, iov, GUEST_IOV);
+		size_t len = iov_len(iov, n);
+		ssize_t sent = sock_send(k->fd, iov, n, 0);
+
+		if (sent == -EAGAIN)
+			sent = 0;
+		if (sent < 0) {
+			conn_reset(k);
+			return false;
+		}
+		spill_drop(k->t->pool, &k->spill, (size_t)sent);
+		if (sent)
+			conn_ack_later(k);
+		if ((size_t)sent < len) {
+			k->out_armed = true;
+			return true;
+		}
+	}
+	guest_shutdown(k);
+	return true;
+}
+
+static void batch_segment(struct batch *b, const struct segment *s)
+{
+	switch ((enum conn_state)b->k->state) {
+	case CONN_CONNECTING:
+		batch_connecting(b, s);
+		break;
+	case CONN_SYN_SENT:
+		batch_syn_sent(b, s);
+		break;
+	case CONN_SYN_RCVD:
+		batch_syn_rcvd(b, s);
+		break;
+	case CONN_ESTABLISHED:
+		batch_established(b, s);
+		break;
+	case CONN_FREE:
+		break;
+	}
+}
+
+void tcp_from_guest(struct tcp *t, const struct pkt *p, const struct frame *f, unsigned n)
+{
+	struct flow_key key = flow_key_init(PROTO_TCP, &p->src, p->sport, &p->dst, p->dport);
+	struct flow *flow = flow_find(t->d.flows, &key);
+	struct batch b = { .k = flow ? container_of(flow, struct tcp_conn, f) : NULL };
+
+	for (unsigned i = 0; i < n; i++) {
+		struct segment s;
+
+		if (segment_read(&p[i], &f[i], &s))
+			continue;
+		if (b.k) {
+			b.k->heard_s = (uint32_t)(t->d.loop->now_ns / NSEC_PER_SEC);
+			b.k->probes = 0;
+			batch_segment(&b, &s);
+		} else if ((s.h.flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN) {
+			guest_open(t, &p[i], &s, &key);
+			flow = flow_find(t->d.flows, &key);
+			b.k = flow ? container_of(flow, struct tcp_conn, f) : NULL;
+		} else {
+			seg_reply_rst(t, &p[i], &s.h, s.len);
+		}
+	}
+	batch_end(&b);
+}

@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: MIT */
+/* Events of the host's socket, and its data on the way to the guest. */
+#include <errno.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "os/sock.h"
+#include "tcp/conn.h"
+
+#define PUMP_ROUNDS 8 /* reservations of one call, so that other flows get their turn */
+#define PEEK_IOV 512 /* entries of a peek */
+#define SKIP_IOV (TCP_SND_WND_MAX / TCP_SCRATCH) /* entries that skip what is in flight */
+#define IDLE_IN_MAX 2 /* wake-ups without progress before EPOLLIN is switched off */
+
+/* What one peek goes into: frames of the link, as one vector. */
+struct fill {
+	struct txframe f[LINK_BATCH];
+	size_t frames;
+	struct iovec iov[PEEK_IOV];
+	unsigned n;
+	size_t len; /* bytes in iov */
+	size_t seg; /* of one frame */
+};
+
+/* Frames for up to max bytes. False: the link has no room. */
+static bool fill_reserve(struct fill *fl, struct tcp_conn *k, uint32_t max)
+{
+	size_t want;
+
+	fl->seg = seg_data_max(k);
+	want = MIN((max + fl->seg - 1) / fl->seg, (size_t)LINK_BATCH);
+	fl->frames = link_reserve(k->t->d.link, fl->f, want, seg_hdr_len(k), fl->seg);
+	fl->n = 0;
+	fl->len = 0;
+	for (size_t i = 0; i < fl->frames; i++) {
+		size_t left = MIN(fl->seg, max - fl->len);
+
+		if (fl->n + fl->f[i].n > PEEK_IOV)
+			break;
+		for (unsigned j = 0; j < fl->f[i].n && left; j++) {
+			struct iovec v = fl->f[i].body[j];
+
+			v.iov_len = MIN(v.iov_len, left);
+			fl->iov[fl->n++] = v;
+			fl->len += v.iov_len;
+			left -= v.iov_len;
+		}
+	}
+	return fl->frames;
+}
+
+/* Peeks behind off bytes of the queue on a kernel without SO_PEEK_OFF: they are copied to a place where nobody looks. */
+static ssize_t peek_skip(struct tcp_conn *k, uint32_t off, const struct iovec *iov, unsigned n)
+{
+	struct iovec v[SKIP_IOV + PEEK_IOV];
+	unsigned m = 0;
+	ssize_t r;
+
+	for (uint32_t left = off; left && m < SKIP_IOV; m++) {
+		v[m] = (struct iovec){ .iov_base = k->t->scratch, .iov_len = MIN(left, TCP_SCRATCH) };
+		left -= (uint32_t)v[m].iov_len;
+	}
+	for (unsigned i = 0; i < n; i++)
+		v[m++] = iov[i];
+	r = sock_recv(k->fd, v, m, MSG_PEEK);
+	if (r < 0)
+		return r;
+	if ((size_t)r > off)
+		return r - (ssize_t)off;
+	return k->host_rdhup ? 0 : -EAGAIN;
+}
+
+/* Bytes from offset off of the receive queue, 0 at the end of the stream, or -errno. off must be where the kernel's offset stands. */
+static ssize_t host_peek(struct tcp_conn *k, uint32_t off, const struct iovec *iov, unsigned n)
+{
+	if (k->peek_off || !off)
+		return sock_recv(k->fd, iov, n, MSG_PEEK);
+	return peek_skip(k, off, iov, n);
+}
+
+int host_discard(struct tcp_conn *k)
+{
+	ssize_t r;
+
+	while (k->discard) {
+		r = sock_discard(k->fd, k->discard);
+		if (r < 0)
+			return (int)r;
+		if (!r)
+			return -EPIPE; /* the guest acknowledged what the queue does not hold: can't be */
+		k->discard -= (uint32_t)r;
+	}
+	return 0;
+}
+
+static void pump_eof(struct tcp_conn *k)
+{
+	k->host_eof = true;
+	k->drained = true;
+	if (!seg_send_ctl(k, TCP_FIN | TCP_ACK, k->snd.nxt)) {
+		conn_wait_link(k);
+		return;
+	}
+	tcp_snd_on_sent(&k->snd, 1, k->t->d.loop->now_ns);
+	k->fin_sent = true;
+	k->fin_known = true;
+}
+
+/* Commits the len bytes that were peeked. short_: the queue had no more. */
+static void pump_commit(struct tcp_conn *k, const struct fill *fl, size_t len, bool short_)
+{
+	size_t done = 0;
+
+	for (size_t i = 0; i < fl->frames && done < len; i++) {
+		size_t part = MIN(fl->seg, len - done);
+		bool last = done + part == len;
+		uint8_t flags = (uint8_t)(TCP_ACK | (last && short_ ? TCP_PSH : 0));
+
+		seg_commit_data(k, &fl->f[i], k->snd.nxt, part, flags);
+		tcp_snd_on_sent(&k->snd, (uint32_t)part, k->t->d.loop->now_ns);
+		done += part;
+	}
+}
+
+/* Whether the socket may have something that was not sent. */
+static bool pump_wanted(const struct tcp_conn *k)
+{
+	return k->state == CONN_ESTABLISHED && !k->fin_sent && (!k->drained || k->host_rdhup);
+}
+
+/* One reservation. 1: go on, 0: nothing more for now, -errno: the socket is dead. */
+static int pump_round(struct tcp_conn *k)
+{
+	uint32_t room = tcp_snd_room(&k->snd);
+	struct fill fl;
+	ssize_t got;
+
+	if (!room)
+		return 0;
+	if (!fill_reserve(&fl, k, room)) {
+		conn_wait_link(k);
+		return 0;
+	}
+	got = host_peek(k, tcp_snd_inflight(&k->snd), fl.iov, fl.n);
+	if (got == -EAGAIN) {
+		k->drained = true;
+		k->idle_in = 0;
+		return 0;
+	}
+	if (got < 0)
+		return (int)got;
+	if (!got) {
+		pump_eof(k);
+		return 0;
+	}
+	pump_commit(k, &fl, (size_t)got, (size_t)got < fl.len);
+	k->idle_in = 0;
+	if ((size_t)got < fl.len)
+		k->drained = true;
+	return 1;
+}
+
+void host_pump(struct tcp_conn *k)
+{
+	bool in_off = k->in_off;
+	int r = 1;
+
+	for (unsigned i = 0; r > 0 && i < PUMP_ROUNDS && pump_wanted(k); i++)
+		r = pump_round(k);
+	if (r < 0) {
+		log_debug("TCP flow %u: socket: %s", k->f.index, strerror(-r));
+		conn_reset(k);
+		return;
+	}
+	if (r > 0 && pump_wanted(k) && list_empty(&k->wait_node)) {
+		list_push(&k->t->again, &k->wait_node);
+		timer_set(&k->t->d.loop->timers, &k->t->again_timer, k->t->d.loop->now_ns);
+	}
+	conn_timer_update(k, false);
+	k->in_off = k->idle_in >= IDLE_IN_MAX;
+	if (k->in_off != in_off)
+		conn_rearm(k);
+}
+
+int host_resend(struct tcp_conn *k)
+{
+	uint32_t len = MIN(k->snd.max - k->snd.una, (uint32_t)k->snd.mss), inflight = tcp_snd_inflight(&k->snd);
+	struct txframe f;
+	ssize_t got;
+	int err = 0;
+
+	k->t->stats.rexmit++;
+	if (k->fin_known && k->snd.una == k->snd.max - 1) {
+		(void)seg_send_ctl(k, TCP_FIN | TCP_ACK, k->snd.una);
+		return 0;
+	}
+	if (link_reserve(k->t->d.link, &f, 1, seg_hdr_len(k), len) != 1)
+		return 0; /* the timer will see to it */
+	if (k->peek_off)
+		err = sock_set_int(k->fd, SOL_SOCKET, SO_PEEK_OFF, 0);
+	if (err)
+		return err;
+	got = sock_recv(k->fd, f.body, f.n, MSG_PEEK);
+	if (got > 0)
+		seg_commit_data(k, &f, k->snd.una, MIN((size_t)got, (size_t)len), TCP_ACK);
+	if (k->peek_off)
+		err = sock_set_int(k->fd, SOL_SOCKET, SO_PEEK_OFF, (int)(inflight - k->fin_sent));
+	return got < 0 && got != -EAGAIN ? (int)got : err;
+}
+
+/* connect() succeeded: the guest's SYN is answered. */
+static void host_connected(struct tcp_conn *k)
+{
+	k->snd.iss = conn_isn(k->t, &k->f.key);
+	k->snd.una = k->snd.nxt = k->snd.max = k->snd.recover = k->snd.iss;
+	conn_set(k, CONN_SYN_RCVD);
+	guest_window_update(k);
+	(void)seg_send_ctl(k, TCP_SYN | TCP_ACK, k->snd.iss); /* no room: the timer sends it again */
+	tcp_snd_on_sent(&k->snd, 1, k->t->d.loop->now_ns);
+	conn_timer_update(k, true);
+}
+
+/* connect() failed: the guest gets what would have come from the network. Silence is answered with silence. */
+static void host_refused(struct tcp_conn *k, int err)
+{
+	log_debug("TCP flow %u: connect: %s", k->f.index, strerror(err));
+	if (err == ECONNREFUSED || err == ECONNRESET) {
+		conn_reset(k);
+		return;
+	}
+	if (err != ETIMEDOUT)
+		seg_unreach(k, err);
+	conn_free(k);
+}
+
+static void host_connecting(struct tcp_conn *k, uint32_t events)
+{
+	int err = events & (EPOLLERR | EPOLLHUP) ? sock_error(k->fd) : 0;
+
+	if (err)
+		host_refused(k, err);
+	else if (events & EPOLLOUT)
+		host_connected(k);
+}
+
+/* EPOLLIN that nothing could be done about: the window or the link is closed. */
+static void host_idle(struct tcp_conn *k)
+{
+	k->t->stats.idle_events++;
+	if (k->idle_in < IDLE_IN_MAX)
+		k->idle_in++;
+}
+
+void tcp_on_host(void *ctx, struct ref ref, uint32_t events)
+{
+	struct tcp *t = ctx;
+	struct flow *f = flow_get(t->d.flows, ref.index, ref.gen);
+	struct tcp_conn *k;
+
+	if (!f)
+		return;
+	k = container_of(f, struct tcp_conn, f);
+	if (k->state == CONN_CONNECTING) {
+		host_connecting(k, events);
+		return;
+	}
+	if (events & (EPOLLRDHUP | EPOLLHUP))
+		k->host_rdhup = true;
+	if (events & EPOLLIN)
+		k->drained = false;
+	if ((events & EPOLLOUT) && k->out_armed) {
+		k->out_armed = false;
+		if (!guest_spill_flush(k))
+			return;
+		guest_window_update(k);
+		if (tcp_rcv_update_due(&k->rcv))
+			conn_ack_later(k);
+	}
+	if ((events & EPOLLIN) && (!tcp_snd_room(&k->snd) || !list_empty(&k->wait_node)))
+		host_idle(k);
+	if ((events & EPOLLERR) && (!pump_wanted(k) || !tcp_snd_room(&k->snd))) {
+		/* No read will tell: ask. A connection that was reset while the guest does not read is reset at once. */
+		if (sock_error(k->fd)) {
+			conn_reset(k);
+			return;
+		}
+	}
+	host_pump(k);
+}

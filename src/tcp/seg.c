@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: MIT */
+/* Segments to the guest. */
+#include "base/csum.h"
+#include "base/log.h"
+#include "tcp/conn.h"
+#include "wire/eth.h"
+#include "wire/icmp.h"
+#include "wire/ip.h"
+
+#define SEG_HDR_MAX (ETH_HLEN + IP6_HLEN + TCP_HLEN_MAX)
+#define TCP_CSUM_OFFSET 16
+#define SEG_SUPER_MAX 65535u
+
+/* Everything in front of the payload, and the sum of the payload. */
+struct seg {
+	struct ip_tx ip;
+	struct tcp_hdr tcp;
+	const struct iovec *iov;
+	unsigned n;
+	size_t len;
+};
+
+static struct seg seg_init(const struct tcp_conn *k, uint8_t flags, uint32_t seq)
+{
+	const struct flow_key *key = &k->f.key;
+
+	return (struct seg){
+		.ip = { .src = key->remote, .dst = key->guest, .proto = PROTO_TCP, .ttl = IP_TTL_DEFAULT },
+		.tcp = { .sport = key->rport, .dport = key->gport, .seq = seq, .flags = flags },
+	};
+}
+
+/* Writes the frame's header; returns its length. With partial, the checksum is left to the link. */
+static size_t seg_put(const struct tcp *t, const struct seg *s, bool partial, uint8_t *buf, size_t cap)
+{
+	struct wr w = wr_init(buf, cap);
+	size_t l4_len = tcp_hdr_len(&s->tcp) + s->len, l4;
+	uint64_t sum = csum_pseudo(&s->ip.src, &s->ip.dst, PROTO_TCP, l4_len);
+
+	eth_put(&w, t->d.guest->mac, t->d.guest->our_mac, addr_is4(&s->ip.dst) ? ETHERTYPE_IP4 : ETHERTYPE_IP6);
+	ip_put(&w, &s->ip, l4_len);
+	l4 = wr_len(&w);
+	tcp_hdr_put(&w, &s->tcp);
+	if (partial) {
+		wr_patch_be16(&w, l4 + TCP_CSUM_OFFSET, (uint16_t)~csum_fold(sum));
+		return wr_len(&w);
+	}
+	sum = csum_add(buf + l4, wr_len(&w) - l4, sum);
+	sum = csum_add_iov(s->iov, s->n, 0, s->len, sum);
+	wr_patch_be16(&w, l4 + TCP_CSUM_OFFSET, csum_fold(sum));
+	return wr_len(&w);
+}
+
+static bool seg_send(struct tcp *t, const struct seg *s)
+{
+	uint8_t buf[SEG_HDR_MAX];
+
+	return !link_send(t->d.link, buf, seg_put(t, s, false, buf, sizeof(buf)));
+}
+
+/* An acknowledgement stands in the segment: nothing is due any more. */
+static void seg_acked(struct tcp_conn *k)
+{
+	list_del(&k->ack_node);
+}
+
+static void seg_set_ack(struct tcp_conn *k, struct tcp_hdr *h)
+{
+	h->ack = conn_ack_seq(k);
+	h->window = tcp_rcv_advertise(&k->rcv, h->ack, h->flags & TCP_SYN);
+}
+
+bool seg_send_ctl(struct tcp_conn *k, uint8_t flags, uint32_t seq)
+{
+	struct seg s = seg_init(k, flags, seq);
+
+	if (flags & TCP_SYN) {
+		s.tcp.mss = conn_mss_local(k->t, addr_is4(&k->f.key.guest));
+		s.tcp.has_wscale = !(flags & TCP_ACK) || k->rcv.wscale;
+		s.tcp.wscale = TCP_WSCALE;
+	}
+	if (flags & TCP_ACK)
+		seg_set_ack(k, &s.tcp);
+	else if (flags & TCP_SYN)
+		s.tcp.window = UINT16_MAX;
+	if (!seg_send(k->t, &s))
+		return false;
+	if (flags & TCP_ACK)
+		seg_acked(k);
+	return true;
+}
+
+bool seg_send_ack(struct tcp_conn *k)
+{
+	return seg_send_ctl(k, TCP_ACK, k->snd.nxt);
+}
+
+size_t seg_hdr_len(const struct tcp_conn *k)
+{
+	return ETH_HLEN + ip_hlen(&k->f.key.guest) + TCP_HLEN;
+}
+
+size_t seg_data_max(const struct tcp_conn *k)
+{
+	const struct link *l = k->t->d.link;
+	uint32_t need = addr_is4(&k->f.key.guest) ? LINK_OFF_TSO4 : LINK_OFF_TSO6;
+	size_t room = MIN(l->max_body, (size_t)SEG_SUPER_MAX) - (seg_hdr_len(k) - ETH_HLEN);
+
+	if (!(l->offloads & need) || room < k->snd.mss)
+		return k->snd.mss;
+	return room - room % k->snd.mss;
+}
+
+void seg_commit_data(struct tcp_conn *k, const struct txframe *f, uint32_t seq, size_t len, uint8_t flags)
+{
+	struct link *l = k->t->d.link;
+	struct seg s = seg_init(k, flags, seq);
+	bool partial = l->offloads & LINK_OFF_CSUM, v4 = addr_is4(&s.ip.dst);
+	uint8_t buf[SEG_HDR_MAX];
+	struct txhdr h = { .bytes = buf };
+
+	s.iov = f->body;
+	s.n = f->n;
+	s.len = len;
+	seg_set_ack(k, &s.tcp);
+	h.len = (uint16_t)seg_put(k->t, &s, partial, buf, sizeof(buf));
+	if (partial) {
+		h.csum_start = (uint16_t)(h.len - TCP_HLEN);
+		h.csum_offset = TCP_CSUM_OFFSET;
+	}
+	if (len > k->snd.mss) {
+		h.gso_type = v4 ? GSO_TCP4 : GSO_TCP6;
+		h.gso_size = k->snd.mss;
+	}
+	link_commit(l, f, &h, len);
+	seg_acked(k);
+}
+
+void seg_reply_rst(struct tcp *t, const struct pkt *p, const struct tcp_hdr *h, uint32_t payload)
+{
+	struct seg s = {
+		.ip = { .src = p->dst, .dst = p->src, .proto = PROTO_TCP, .ttl = IP_TTL_DEFAULT },
+		.tcp = { .sport = h->dport, .dport = h->sport, .flags = TCP_RST },
+	};
+
+	/* RFC 9293 3.10.7.1 */
+	if (h->flags & TCP_RST)
+		return;
+	if (h->flags & TCP_ACK) {
+		s.tcp.seq = h->ack;
+	} else {
+		s.tcp.flags |= TCP_ACK;
+		s.tcp.ack = h->seq + payload + !!(h->flags & TCP_SYN) + !!(h->flags & TCP_FIN);
+	}
+	(void)seg_send(t, &s);
+}
+
+/* The ICMP error err for a packet of ours to quote, which src sent to dst. */
+static void seg_send_unreach(struct tcp *t, int err, const struct ip_tx *ip, const struct tcp_hdr *h)
+{
+	uint8_t quote[IP6_HLEN + TCP_HLEN_MAX], buf[ETH_HLEN + IP6_HLEN + ICMP_HLEN + sizeof(quote)];
+	struct icmp_err e = { .from = ip->dst, .to = ip->src };
+	struct wr q = wr_init(quote, sizeof(quote)), w = wr_init(buf, sizeof(buf));
+	bool v4 = addr_is4(&ip->src);
+
+	if (!icmp_from_errno(v4, err, &e.type, &e.code))
+		return;
+	ip_put(&q, ip, tcp_hdr_len(h));
+	tcp_hdr_put(&q, h);
+	eth_put(&w, t->d.guest->mac, t->d.guest->our_mac, v4 ? ETHERTYPE_IP4 : ETHERTYPE_IP6);
+	icmp_err_put(&w, &e, quote, wr_len(&q));
+	if (link_send(t->d.link, buf, wr_len(&w)))
+		log_limited(LOG_LVL_DEBUG, "TCP: no room to report an unreachable host to the guest");
+}
+
+void seg_unreach(struct tcp_conn *k, int err)
+{
+	const struct flow_key *key = &k->f.key;
+	struct ip_tx ip = { .src = key->guest, .dst = key->remote, .proto = PROTO_TCP, .ttl = IP_TTL_DEFAULT };
+	struct tcp_hdr h = { .sport = key->gport, .dport = key->rport, .seq = k->rcv.irs, .flags = TCP_SYN };
+
+	seg_send_unreach(k->t, err, &ip, &h);
+}
+
+void seg_reply_unreach(struct tcp *t, const struct pkt *p, int err)
+{
+	struct ip_tx ip = { .src = p->src, .dst = p->dst, .proto = PROTO_TCP, .ttl = p->ttl };
+	struct rd r = pkt_l4(p);
+	struct tcp_hdr h;
+
+	if (!tcp_hdr_read(&r, &h))
+		seg_send_unreach(t, err, &ip, &h);
+}

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: MIT */
+#include "tcp/snd.h"
+
+#define DUPACKS 3 /* RFC 5681 3.2 */
+
+void tcp_snd_init(struct tcp_snd *s, uint32_t iss, uint16_t mss)
+{
+	*s = (struct tcp_snd){
+		.iss = iss,
+		.una = iss,
+		.nxt = iss,
+		.max = iss,
+		.recover = iss,
+		.cwnd = UINT32_MAX,
+		.rto_us = TCP_RTO_INIT_US,
+		.mss = mss,
+	};
+}
+
+/* RFC 6298 section 2. */
+static void snd_rtt_sample(struct tcp_snd *s, uint64_t rtt_ns)
+{
+	uint32_t r = (uint32_t)MIN(rtt_ns / NSEC_PER_USEC, (uint64_t)TCP_RTO_MAX_US);
+	uint32_t delta;
+
+	if (!s->srtt_us) {
+		s->srtt_us = MAX(r, 1u);
+		s->rttvar_us = r / 2;
+	} else {
+		delta = s->srtt_us > r ? s->srtt_us - r : r - s->srtt_us;
+		s->rttvar_us = s->rttvar_us - s->rttvar_us / 4 + delta / 4;
+		s->srtt_us = MAX(s->srtt_us - s->srtt_us / 8 + r / 8, 1u);
+	}
+	s->rto_us = CLAMP(s->srtt_us + 4 * s->rttvar_us, TCP_RTO_MIN_US, TCP_RTO_MAX_US);
+}
+
+/* RFC 9293 3.10.7.4: a window counts only if the segment is not older than the one that gave the present window. */
+static void snd_window(struct tcp_snd *s, const struct tcp_hdr *h)
+{
+	if (seq_lt(h->seq, s->wl1) || (h->seq == s->wl1 && seq_lt(h->ack, s->wl2)))
+		return;
+	s->wnd = MIN((uint32_t)h->window << (h->flags & TCP_SYN ? 0 : s->wscale), TCP_SND_WND_MAX);
+	s->wl1 = h->seq;
+	s->wl2 = h->ack;
+}
+
+/* Something new was acknowledged. */
+static void snd_progress(struct tcp_snd *s, uint32_t ack, uint64_t now_ns, struct tcp_snd_ack *r)
+{
+	r->acked = ack - s->una;
+	s->una = ack;
+	if (seq_lt(s->nxt, ack))
+		s->nxt = ack; /* a timeout made us go back, but the guest had it */
+	s->backoff = 0;
+	s->dupacks = 0;
+	if (s->rtt_at && seq_gt(ack, s->rtt_seq)) {
+		snd_rtt_sample(s, now_ns - s->rtt_at);
+		s->rtt_at = 0;
+	}
+	if (!s->repair)
+		return;
+	if (seq_ge(ack, s->recover)) {
+		s->repair = false;
+		s->cwnd = UINT32_MAX;
+		return;
+	}
+	if (s->cwnd < UINT32_MAX / 2)
+		s->cwnd += MIN(r->acked, s->cwnd); /* doubles with each round trip */
+	if (s->nxt != s->una)
+		r->retransmit = true; /* the next hole (RFC 6582 3.2: partial acknowledgement) */
+}
+
+static void snd_duplicate(struct tcp_snd *s, struct tcp_snd_ack *r)
+{
+	if (s->dupacks < UINT8_MAX)
+		s->dupacks++;
+	if (s->dupacks != DUPACKS || s->repair)
+		return;
+	s->repair = true;
+	s->recover = s->max;
+	s->rtt_at = 0; /* Karn: no sample from what was sent twice */
+	r->retransmit = true;
+}
+
+struct tcp_snd_ack tcp_snd_on_ack(struct tcp_snd *s, const struct tcp_hdr *h, uint32_t len, uint64_t now_ns)
+{
+	struct tcp_snd_ack r = { 0 };
+	uint32_t room = tcp_snd_room(s), wnd = s->wnd;
+
+	if (seq_gt(h->ack, s->max)) {
+		r.bad = true;
+		return r;
+	}
+	if (seq_lt(h->ack, s->una))
+		return r; /* old: nothing in it counts */
+	snd_window(s, h);
+	if (h->ack != s->una)
+		snd_progress(s, h->ack, now_ns, &r);
+	else if (!len && s->nxt != s->una && s->wnd == wnd)
+		snd_duplicate(s, &r);
+	r.opened = tcp_snd_room(s) > room;
+	return r;
+}
+
+uint32_t tcp_snd_room(const struct tcp_snd *s)
+{
+	uint32_t limit = MIN(s->wnd, s->cwnd), inflight = tcp_snd_inflight(s);
+
+	return limit > inflight ? limit - inflight : 0;
+}
+
+void tcp_snd_on_sent(struct tcp_snd *s, uint32_t len, uint64_t now_ns)
+{
+	if (!s->rtt_at && !s->repair && s->nxt == s->max) {
+		s->rtt_seq = s->nxt;
+		s->rtt_at = now_ns;
+	}
+	s->nxt += len;
+	if (seq_gt(s->nxt, s->max))
+		s->max = s->nxt;
+}
+
+bool tcp_snd_on_rto(struct tcp_snd *s)
+{
+	if (s->backoff >= TCP_SND_RETRIES)
+		return false;
+	s->backoff++;
+	s->dupacks = 0;
+	s->rtt_at = 0;
+	s->repair = true;
+	s->recover = s->max;
+	s->cwnd = s->mss;
+	s->nxt = s->una;
+	return true;
+}
+
+uint64_t tcp_snd_rto_ns(const struct tcp_snd *s)
+{
+	uint64_t us = (uint64_t)s->rto_us << MIN(s->backoff, (uint8_t)16);
+
+	return MIN(us, (uint64_t)TCP_RTO_MAX_US) * NSEC_PER_USEC;
+}

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT */
+#include "tcp/tcp.h"
+
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "tcp/conn.h"
+#include "wire/ip.h"
+
+size_t tcp_slot_size(void)
+{
+	return sizeof(struct tcp_conn);
+}
+
+/* One walk over the table a minute: guests that have been silent are asked, and given up when they do not answer. */
+static void sweep_conn(void *ctx, struct flow *f)
+{
+	struct tcp *t = ctx;
+	uint32_t now_s = (uint32_t)(t->d.loop->now_ns / NSEC_PER_SEC);
+	struct tcp_conn *k;
+
+	if (f->key.proto != PROTO_TCP)
+		return;
+	k = container_of(f, struct tcp_conn, f);
+	if (k->state != CONN_ESTABLISHED || now_s - k->heard_s < TCP_KEEP_IDLE_S)
+		return;
+	if (k->probes >= TCP_KEEP_PROBES) {
+		log_debug("TCP flow %u: the guest does not answer", f->index);
+		conn_reset(k);
+		return;
+	}
+	k->probes++;
+	(void)seg_send_ctl(k, TCP_ACK, k->snd.una - 1);
+}
+
+static void tcp_sweep(struct timer *timer, uint64_t now_ns)
+{
+	struct tcp *t = container_of(timer, struct tcp, sweep);
+
+	timer_set(&t->d.loop->timers, timer, now_ns + TCP_SWEEP_S * NSEC_PER_SEC);
+	flow_each(t->d.flows, sweep_conn, t);
+}
+
+/* Pumps all connections of a list, which may enter themselves again. */
+static void tcp_pump_list(struct list *l)
+{
+	struct list todo;
+
+	list_init(&todo);
+	list_splice(&todo, l);
+	while (!list_empty(&todo)) {
+		struct tcp_conn *k = container_of(todo.next, struct tcp_conn, wait_node);
+
+		list_del(&k->wait_node);
+		host_pump(k);
+	}
+}
+
+static void tcp_again(struct timer *timer, uint64_t now_ns)
+{
+	struct tcp *t = container_of(timer, struct tcp, again_timer);
+
+	(void)now_ns;
+	tcp_pump_list(&t->again);
+}
+
+void tcp_link_ready(struct tcp *t)
+{
+	tcp_pump_list(&t->wait);
+}
+
+void tcp_turn_end(struct tcp *t)
+{
+	while (!list_empty(&t->acks)) {
+		struct tcp_conn *k = container_of(t->acks.next, struct tcp_conn, ack_node);
+
+		if (!seg_send_ack(k))
+			return; /* no room: the list stays, tcp_link_ready() is followed by the end of a turn */
+	}
+}
+
+struct tcp *tcp_new(const struct tcp_deps *d)
+{
+	struct tcp *t = calloc(1, sizeof(*t));
+
+	if (!t)
+		return NULL;
+	t->d = *d;
+	t->pool = spill_pool_new(SPILL_CHUNKS_MAX);
+	t->scratch = malloc(TCP_SCRATCH); /* its pages are touched only on kernels without SO_PEEK_OFF */
+	if (!t->pool || !t->scratch) {
+		tcp_free(t);
+		return NULL;
+	}
+	list_init(&t->acks);
+	list_init(&t->wait);
+	list_init(&t->again);
+	timer_init(&t->again_timer, tcp_again);
+	timer_init(&t->sweep, tcp_sweep);
+	t->owner = loop_owner(d->loop, tcp_on_host, t);
+	t->owner_listen = loop_owner(d->loop, tcp_on_listen, t);
+	return t;
+}
+
+void tcp_free(struct tcp *t)
+{
+	if (!t)
+		return;
+	spill_pool_free(t->pool);
+	free(t->scratch);
+	free(t);
+}
+
+unsigned tcp_listen_owner(const struct tcp *t)
+{
+	return t->owner_listen;
+}
+
+void tcp_set_listeners(struct tcp *t, struct listeners *ls)
+{
+	t->ls = ls;
+}
+
+void tcp_flow_abort(struct tcp *t, struct flow *f)
+{
+	(void)t;
+	conn_reset(container_of(f, struct tcp_conn, f));
+}
