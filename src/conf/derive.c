@@ -309,14 +309,12 @@ static struct addr resolver_shown(const struct work *w, const struct addr *a)
 	bool v4 = addr_is4(a);
 	struct nat_family *f = v4 ? &w->c->nat.v4 : &w->c->nat.v6;
 	const struct addr *guest = v4 ? &w->c->guest.addr4 : &w->c->guest.addr6;
-	bool ours = addr_eq(a, &f->map_loopback) || addr_eq(a, &f->our);
-	struct addr via;
+	struct addr via = f->map_loopback;
 
-	if (!ours && !addr_is_loopback(a) && !addr_eq(a, guest) && !addr_eq(a, &f->map_guest))
+	if (!addr_eq(a, &via) && !addr_is_loopback(a) && !addr_eq(a, guest) && !addr_eq(a, &f->map_guest))
 		return *a;
 	if (is_set(pair_get(&w->o->dns_forward, v4)))
 		return f->dns_forward;
-	via = ours ? *a : f->map_loopback;
 	if (is_set(&via) && !is_set(&f->dns_forward)) {
 		f->dns_forward = via;
 		f->dns_host = *a;

@@ -44,7 +44,7 @@ struct pick {
 	unsigned ifindex; /* 0: no candidate yet */
 	struct addr gw; /* all-zero: none */
 	struct addr prefsrc;
-	uint64_t rank; /* lower is better */
+	uint64_t rank; /* lower is better; of no meaning without a candidate */
 };
 
 /* Choice of an address of an interface: feed every entry to pick_addr(). */
@@ -53,7 +53,17 @@ struct pick_addr {
 	struct addr prefsrc; /* of the route, preferred if it is among the addresses */
 	struct addr addr; /* all-zero: no candidate yet */
 	uint8_t plen;
-	unsigned rank; /* lower is better */
+	unsigned rank; /* lower is better; of no meaning without a candidate */
+};
+
+/* The static routes of an interface beyond the default one: feed every entry to pick_static(). */
+struct pick_static {
+	unsigned ifindex;
+	struct addr addr; /* the address on it, whose own network is left out */
+	uint8_t plen;
+	const struct nexthops *nexthops;
+	struct guestconf_route route[GUESTCONF_ROUTES];
+	unsigned n;
 };
 
 /* Collects nexthop objects; ctx is a struct nexthops. */
@@ -62,10 +72,13 @@ void pick_nexthop(void *ctx, const struct nl_entry *e);
 void pick_route(void *ctx, const struct nl_entry *e);
 /* ctx is a struct pick_addr. */
 void pick_addr(void *ctx, const struct nl_entry *e);
+/* ctx is a struct pick_static. IPv4 only. */
+void pick_static(void *ctx, const struct nl_entry *e);
 
 /* Interfaces that were asked for by name; empty: none. */
 struct discover_opts {
-	const char *if4, *if6;
+	const char *if4, *if6; /* templates */
+	const char *out6; /* --outbound-if6 */
 };
 
 /* Netlink, resolv.conf and the range of ephemeral ports. What can't be found is a warning and stays zero. */

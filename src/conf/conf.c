@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <net/if.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "conf/derive.h"
+#include "conf/die.h"
+
+static enum conf_mode load_mode(char **argv)
+{
+	enum conf_mode mode;
+
+	if (!argv[0] || opts_mode(argv[0], &mode))
+		die("Can't tell the mode from the program's name: it has to be called passt");
+	if (mode == CONF_PASTA)
+		die("This build has no pasta mode");
+	return mode;
+}
+
+static void load_options(enum conf_mode mode, int argc, char **argv, struct opts *o)
+{
+	switch (opts_parse(mode, argc, argv, o)) {
+	case OPTS_RUN:
+		return;
+	case OPTS_HELP:
+		opts_help(mode, stdout);
+		exit(EXIT_SUCCESS);
+	case OPTS_VERSION:
+		opts_version(mode, stdout);
+		exit(EXIT_SUCCESS);
+	case OPTS_USAGE:
+		opts_help(mode, stderr);
+		exit(EXIT_FAILURE);
+	case OPTS_ERROR:
+		break;
+	}
+	die("%s", o->err);
+}
+
+static void load_log_level(const struct opts *o)
+{
+	if (o->trace)
+		log_set_level(LOG_LVL_TRACE);
+	else if (o->debug)
+		log_set_level(LOG_LVL_DEBUG);
+	else if (o->quiet)
+		log_set_level(LOG_LVL_WARN);
+}
+
+static void check_ifname(const char *name, const char *opt)
+{
+	if (name[0] && !if_nametoindex(name))
+		die("Invalid interface name: %s (--%s): %s", name, opt, strerror(errno));
+}
+
+void conf_load(struct conf *c, int argc, char **argv)
+{
+	enum conf_mode mode = load_mode(argv);
+	struct discover_opts d;
+	struct host h;
+	struct opts o;
+	char err[DERIVE_ERR_LEN];
+
+	load_options(mode, argc, argv, &o);
+	load_log_level(&o);
+	check_ifname(o.ifname, "interface");
+	check_ifname(o.if4, "outbound-if4");
+	check_ifname(o.if6, "outbound-if6");
+
+	d.if4 = o.ifname[0] ? o.ifname : o.if4;
+	d.if6 = o.ifname[0] ? o.ifname : o.if6;
+	d.out6 = o.if6;
+	discover(&d, &h);
+	if (derive(&o, &h, c, err) || derive_ports(&o, &h, c, err))
+		die("%s", err);
+}

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <net/if.h>
+#include <stdio.h>
+
+#include "base/log.h"
+#include "base/num.h"
+#include "conf/discover.h"
+
+#define DUMP_TRIES 5
+#define RESOLV_CONF "/etc/resolv.conf"
+#define EPH_RANGE "/proc/sys/net/ipv4/ip_local_port_range"
+#define EPH_FIRST 32768
+#define EPH_LAST 60999
+
+struct pick_link {
+	unsigned ifindex;
+	struct nl_link link;
+};
+
+static bool is_set(const struct addr *a)
+{
+	return !addr_eq(a, &addr_any6);
+}
+
+static void pick_link(void *ctx, const struct nl_entry *e)
+{
+	struct pick_link *p = ctx;
+
+	if (e->kind == NL_LINK && e->link.index == p->ifindex)
+		p->link = e->link;
+}
+
+/*
+ * A whole dump into the size bytes at ctx. When the kernel says that it changed meanwhile, ctx is set back and the dump starts again, a
+ * few times; then what there is has to do.
+ */
+static int gather(enum nl_kind kind, int family, nl_entry_fn *fn, void *ctx, size_t size)
+{
+	union {
+		struct nexthops nexthops;
+		struct pick pick;
+		struct pick_addr addr;
+		struct pick_static statics;
+		struct pick_link link;
+	} start;
+	int r = -EINTR;
+
+	memcpy(&start, ctx, size);
+	for (int i = 0; i < DUMP_TRIES && r == -EINTR; i++) {
+		memcpy(ctx, &start, size);
+		r = nl_dump(kind, family, fn, ctx);
+	}
+	return r == -EINTR ? 0 : r;
+}
+
+static void gather_or_warn(enum nl_kind kind, int family, nl_entry_fn *fn, void *ctx, size_t size)
+{
+	static const char *const what[] = { "interfaces", "addresses", "routes", "nexthops" };
+	int r = gather(kind, family, fn, ctx, size);
+
+	if (r)
+		log_warn("Can't get %s %s of the host: %s", family == AF_INET ? "IPv4" : "IPv6", what[kind], strerror(-r));
+}
+
+/* The rest, once the interface is known. */
+static void family_fill(int family, const struct pick *p, struct host_family *f)
+{
+	struct pick_addr a = { .ifindex = p->ifindex, .prefsrc = p->prefsrc };
+	struct pick_link l = { .ifindex = p->ifindex };
+	struct pick_static s = { .ifindex = p->ifindex, .nexthops = p->nexthops };
+
+	gather_or_warn(NL_LINK, AF_UNSPEC, pick_link, &l, sizeof(l));
+	gather_or_warn(NL_ADDR, family, pick_addr, &a, sizeof(a));
+
+	f->ifindex = p->ifindex;
+	memcpy(f->ifname, l.link.name, sizeof(f->ifname));
+	f->mtu = l.link.mtu;
+	f->has_mac = l.link.has_mac;
+	memcpy(f->mac, l.link.mac, MAC_LEN);
+	f->gw = p->gw;
+	f->addr = a.addr;
+	f->plen = a.plen;
+	/* An IPv4 route may lead through an IPv6 router (RFC 5549), which is no gateway that DHCP could tell. */
+	if (is_set(&f->gw) && addr_is4(&f->gw) != (family == AF_INET))
+		f->gw = addr_any6;
+	if (family != AF_INET)
+		return;
+	s.addr = a.addr;
+	s.plen = a.plen;
+	gather_or_warn(NL_ROUTE, family, pick_static, &s, sizeof(s));
+	memcpy(f->route, s.route, sizeof(f->route));
+	f->n_routes = s.n;
+}
+
+static void discover_family(int family, const char *ifname, const struct nexthops *nh, struct host_family *f)
+{
+	struct pick p = { .nexthops = nh };
+
+	if (ifname[0]) {
+		p.only_if = if_nametoindex(ifname);
+		if (!p.only_if)
+			return;
+	}
+	gather_or_warn(NL_ROUTE, family, pick_route, &p, sizeof(p));
+	if (p.ifindex) {
+		family_fill(family, &p, f);
+		return;
+	}
+	if (!p.only_if)
+		return;
+	/* An interface that was asked for needs an address at least. */
+	p.ifindex = p.only_if;
+	family_fill(family, &p, f);
+	if (!is_set(&f->addr))
+		*f = (struct host_family){ 0 };
+}
+
+static void discover_ports(struct host *h)
+{
+	FILE *f = fopen(EPH_RANGE, "re");
+	uint64_t first, last;
+	char line[64] = "";
+	const char *s = line;
+
+	h->eph_first = EPH_FIRST;
+	h->eph_last = EPH_LAST;
+	if (!f)
+		return;
+	if (!fgets(line, sizeof(line), f))
+		line[0] = '\0';
+	fclose(f);
+	if (num_take(&s, 1, UINT16_MAX, &first))
+		return;
+	s += strspn(s, " \t");
+	if (num_take(&s, first, UINT16_MAX, &last))
+		return;
+	h->eph_first = (uint16_t)first;
+	h->eph_last = (uint16_t)last;
+}
+
+void discover(const struct discover_opts *o, struct host *ret_host)
+{
+	struct nexthops nh = { 0 };
+	int r;
+
+	memset(ret_host, 0, sizeof(*ret_host));
+	/* Kernels before 5.3 have no such objects, and nothing that refers to one. */
+	r = gather(NL_NEXTHOP, AF_UNSPEC, pick_nexthop, &nh, sizeof(nh));
+	if (r)
+		log_debug("No nexthop objects: %s", strerror(-r));
+	discover_family(AF_INET, o->if4, &nh, &ret_host->v4);
+	discover_family(AF_INET6, o->if6, &nh, &ret_host->v6);
+	ret_host->out6 = o->out6[0] ? if_nametoindex(o->out6) : 0;
+
+	r = resolv_read(RESOLV_CONF, &ret_host->resolv);
+	if (r && r != -ENOENT)
+		log_warn("Can't read %s: %s", RESOLV_CONF, strerror(-r));
+	discover_ports(ret_host);
+}
