@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT */
+#include "core/dispatch.h"
+
+#include "base/iov.h"
+#include "base/log.h"
+#include "wire/arp.h"
+#include "wire/dhcp.h"
+#include "wire/dhcp6.h"
+#include "wire/eth.h"
+#include "wire/ip.h"
+
+/* Headers are read once, into private memory: a guest that shares its memory with us could change them after a check. */
+static int head_parse(struct pkt *p, const struct frame *f)
+{
+	p->head_len = (uint16_t)iov_copy_out(f->iov, f->n, 0, p->head, sizeof(p->head));
+	if (pkt_parse(p, f->len))
+		return -1;
+	return p->src_mac[0] & 1 ? -1 : 0; /* a group can't send (RFC 1122 2.3.2.1 asks this of us) */
+}
+
+static bool addr_is_unicast(const struct addr *a)
+{
+	return !addr_is_any(a) && !addr_is_multicast(a) && !addr_is_broadcast(a) && !addr_is_loopback(a);
+}
+
+static bool same_flow(const struct pkt *a, const struct pkt *b)
+{
+	return a->proto == b->proto && a->sport == b->sport && a->dport == b->dport && addr_eq(&a->src, &b->src) &&
+	       addr_eq(&a->dst, &b->dst);
+}
+
+/* n packets of one flow to its translator. */
+static void deliver(struct engine *e, const struct pkt *p, const struct frame *f, unsigned n)
+{
+	guest_learn(&e->guest, p->src_mac, &p->src);
+	if (!addr_is_unicast(&p->src))
+		return;
+	switch (p->proto) {
+	case PROTO_TCP:
+		if (e->tcp && addr_is_unicast(&p->dst))
+			tcp_from_guest(e->tcp, p, f, n);
+		break;
+	case PROTO_UDP:
+		if (e->udp)
+			udp_from_guest(e->udp, p, f, n);
+		break;
+	case PROTO_ICMP:
+	case PROTO_ICMP6:
+		if (e->icmp && (p->proto == PROTO_ICMP) == (p->family == 4))
+			icmp_from_guest(e->icmp, p, f, n);
+		break;
+	default:
+		break;
+	}
+}
+
+/* Might a service want it? The bulk of the traffic is told apart here, without a copy. */
+static bool for_service(const struct pkt *p)
+{
+	if (p->family == 4)
+		return p->proto == PROTO_UDP && p->dport == DHCP_PORT_SERVER;
+	if (p->family == 6)
+		return p->proto == PROTO_ICMP6 || (p->proto == PROTO_UDP && p->dport == DHCP6_PORT_SERVER);
+	return true;
+}
+
+/* The sender of an ARP packet, if it speaks for itself. */
+static void learn_arp(struct engine *e, const struct pkt *p, size_t len)
+{
+	struct rd r = rd_init(e->request, len);
+	struct arp a;
+
+	rd_skip(&r, ETH_HLEN);
+	if (!arp_read(&r, &a) && !memcmp(a.sha, p->src_mac, MAC_LEN))
+		guest_learn(&e->guest, p->src_mac, &a.spa);
+}
+
+static enum service_verdict serve(struct engine *e, const struct pkt *p, const struct frame *f)
+{
+	size_t len = iov_copy_out(f->iov, f->n, 0, e->request, sizeof(e->request));
+	struct wr reply = wr_init(e->reply, sizeof(e->reply));
+	enum service_verdict v;
+
+	if (p->family)
+		guest_learn(&e->guest, p->src_mac, &p->src);
+	else if (p->ethertype == ETHERTYPE_ARP)
+		learn_arp(e, p, len);
+	v = service_input(&e->conf->guest, p, e->request, len, &reply);
+	if (v == SERVICE_REPLY && link_send(e->link, e->reply, wr_len(&reply)))
+		log_debug("A reply to the guest was dropped: its queue is full");
+	return v;
+}
+
+static void deliver_or_serve(struct engine *e, const struct pkt *p, const struct frame *f)
+{
+	if (for_service(p) && serve(e, p, f) != SERVICE_NOT_MINE)
+		return;
+	if (p->family)
+		deliver(e, p, f, 1);
+}
+
+static void reassemble(struct engine *e, const struct pkt *p, const struct frame *f)
+{
+	const uint8_t *bytes = NULL;
+	struct iovec iov;
+	struct frame whole = { .iov = &iov, .n = 1 };
+
+	if (frags_add(e->frags, p, f->iov, f->n, e->loop.now_ns, &bytes, &whole.len) != 1)
+		return;
+	iov = (struct iovec){ .iov_base = (void *)bytes, .iov_len = whole.len };
+	if (!head_parse(&e->whole, &whole) && !e->whole.frag)
+		deliver_or_serve(e, &e->whole, &whole);
+}
+
+void dispatch_from_guest(struct engine *e, const struct frame *f, unsigned n)
+{
+	unsigned first = 0; /* of the run of frames of one flow that ends before i; none if it is i */
+
+	for (unsigned i = 0; i < n; i++) {
+		struct pkt *p = &e->pkt[i];
+		bool ok, joins;
+
+		if (e->pcap)
+			pcap_frame(e->pcap, f[i].iov, f[i].n);
+		ok = !head_parse(p, &f[i]);
+		joins = ok && p->family && !p->frag && !for_service(p);
+		if (first < i && !(joins && same_flow(&e->pkt[first], p))) {
+			deliver(e, &e->pkt[first], &f[first], i - first);
+			first = i;
+		}
+		if (joins)
+			continue;
+		first = i + 1;
+		if (ok && p->frag)
+			reassemble(e, p, &f[i]);
+		else if (ok)
+			deliver_or_serve(e, p, &f[i]);
+	}
+	if (first < n)
+		deliver(e, &e->pkt[first], &f[first], n - first);
+}

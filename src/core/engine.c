@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: MIT */
+#include "core/engine.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/random.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "base/iov.h"
+#include "base/log.h"
+#include "core/dispatch.h"
+#include "link/stream.h"
+#include "os/rlimit.h"
+#include "os/sock.h"
+#include "wire/ip.h"
+
+#define FDS_SPARE 64 /* descriptors for everything but flows and listeners */
+#define FLOWS_MIN 64
+
+/* --- the link's calls --- */
+
+static void on_rx(void *ctx, const struct frame *f, unsigned n)
+{
+	dispatch_from_guest(ctx, f, n);
+}
+
+static void on_tx_ready(void *ctx)
+{
+	struct engine *e = ctx;
+
+	if (e->tcp)
+		tcp_link_ready(e->tcp);
+	if (e->udp)
+		udp_link_ready(e->udp);
+}
+
+static void ra_schedule(struct engine *e)
+{
+	uint32_t rnd = 0;
+
+	if (!e->conf->guest.v6 || !e->conf->guest.ra)
+		return;
+	(void)!getrandom(&rnd, sizeof(rnd), GRND_NONBLOCK);
+	timer_set(&e->loop.timers, &e->ra_timer, e->loop.now_ns + service_ra_interval(e->ra_sent, rnd) * NSEC_PER_SEC);
+}
+
+/* Router lifetimes end: a guest that never asks again has to hear from us (RFC 4861 6.2.4). */
+static void ra_due(struct timer *t, uint64_t now_ns)
+{
+	struct engine *e = container_of(t, struct engine, ra_timer);
+	struct wr w = wr_init(e->reply, sizeof(e->reply));
+
+	service_ra(&e->conf->guest, &w);
+	if (wr_len(&w) && !link_send(e->link, e->reply, wr_len(&w)))
+		e->ra_sent++;
+	ra_schedule(e);
+}
+
+static void on_up(void *ctx)
+{
+	struct engine *e = ctx;
+
+	e->ra_sent = 0;
+	ra_schedule(e);
+}
+
+/* Flows stay: the next guest on the link may be the same one, and take them up again. */
+static void on_down(void *ctx)
+{
+	struct engine *e = ctx;
+
+	timer_cancel(&e->loop.timers, &e->ra_timer);
+}
+
+static void on_gone(void *ctx)
+{
+	struct engine *e = ctx;
+
+	on_down(e);
+	loop_stop(&e->loop, EXIT_SUCCESS);
+}
+
+/* The capture's place in front of the back end's commit(). The link's context is the engine. */
+static void tap_commit(struct link *l, const struct txframe *f, const struct txhdr *h, size_t len)
+{
+	struct engine *e = l->cb.ctx;
+	struct iovec iov[1 + LINK_IOV_MAX];
+	unsigned n;
+
+	iov[0] = (struct iovec){ .iov_base = (void *)h->bytes, .iov_len = h->len };
+	n = iov_slice(f->body, f->n, 0, len, &iov[1], LINK_IOV_MAX, NULL);
+	pcap_frame(e->pcap, iov, n + 1);
+	e->link_ops->commit(l, f, h, len);
+}
+
+/* --- the loop's calls --- */
+
+static void on_turn_end(void *ctx)
+{
+	struct engine *e = ctx;
+
+	if (e->tcp)
+		tcp_turn_end(e->tcp);
+	link_flush(e->link);
+	if (e->pcap)
+		pcap_flush(e->pcap);
+}
+
+static void on_signal(void *ctx, struct ref ref, uint32_t events)
+{
+	struct engine *e = ctx;
+	struct signalfd_siginfo info;
+
+	if (read(e->signal_fd, &info, sizeof(info)) != sizeof(info))
+		return;
+	log_debug("Signal %u, exiting", info.ssi_signo);
+	loop_stop(&e->loop, EXIT_SUCCESS);
+}
+
+/* --- opening --- */
+
+static int signals_open(struct engine *e)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGQUIT);
+	if (sigprocmask(SIG_BLOCK, &set, NULL) || signal(SIGPIPE, SIG_IGN) == SIG_ERR)
+		return -errno;
+	e->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	return e->signal_fd < 0 ? -errno : 0;
+}
+
+static int socket_open(struct engine *e)
+{
+	const struct conf *c = e->conf;
+	int type = 0, err;
+
+	if (c->fd >= 0) {
+		err = sock_get_int(c->fd, SOL_SOCKET, SO_TYPE, &type);
+		if (err || type != SOCK_STREAM) {
+			log_err("Descriptor %i is not a stream socket", c->fd);
+			return err ? err : -EINVAL;
+		}
+		return 0;
+	}
+	err = unixpath_listen(c->socket_path, e->socket_path, &e->listen_fd);
+	if (err == -EADDRINUSE && c->socket_path[0])
+		log_err("Socket path %s already in use", c->socket_path);
+	else if (err)
+		log_err("UNIX domain socket %s: %s", c->socket_path[0] ? c->socket_path : "in /tmp", strerror(-err));
+	else
+		log_info("UNIX domain socket bound at %s", e->socket_path);
+	return err;
+}
+
+int engine_open(struct engine *e, const struct conf *c)
+{
+	int err;
+
+	*e = (struct engine){ .conf = c, .loop = { .epfd = -1 }, .signal_fd = -1, .listen_fd = -1 };
+	if (c->pcap_file[0]) {
+		err = pcap_open(c->pcap_file, &e->pcap);
+		if (err) {
+			log_err("Couldn't open capture file %s: %s", c->pcap_file, strerror(-err));
+			return err;
+		}
+		log_info("Saving packet capture to %s", c->pcap_file);
+	}
+	err = socket_open(e);
+	if (err)
+		return err;
+	err = listeners_open(&e->listeners, &c->in);
+	if (err)
+		log_err("Couldn't listen on requested ports");
+	return err;
+}
+
+/* --- starting --- */
+
+static void guest_init(struct engine *e)
+{
+	static const uint8_t none[MAC_LEN];
+	const struct conf *c = e->conf;
+
+	e->guest = (struct guest){ .addr4 = c->guest.addr4, .addr6 = c->guest.addr6, .fixed4 = c->fixed4, .fixed6 = c->fixed6 };
+	memcpy(e->guest.our_mac, c->guest.our_mac, MAC_LEN);
+	if (memcmp(c->guest_mac, none, MAC_LEN))
+		memcpy(e->guest.mac, c->guest_mac, MAC_LEN);
+	else
+		memset(e->guest.mac, 0xff, MAC_LEN);
+}
+
+static int link_open(struct engine *e)
+{
+	const struct conf *c = e->conf;
+	struct stream_conf sc = {
+		.listen_fd = e->listen_fd,
+		.fd = c->fd,
+		.one_off = c->one_off,
+		.mtu = c->mtu,
+		.cb = { .rx = on_rx, .tx_ready = on_tx_ready, .up = on_up, .down = on_down, .gone = on_gone, .ctx = e },
+	};
+	int err = stream_new(&e->loop, &sc, &e->link);
+
+	if (err)
+		return err;
+	e->listen_fd = -1;
+	if (e->pcap) {
+		e->link_ops = e->link->ops;
+		e->tap_ops = *e->link_ops;
+		e->tap_ops.commit = tap_commit;
+		e->link->ops = &e->tap_ops;
+	}
+	return 0;
+}
+
+/* A flow holds one descriptor; without a descriptor its slot is of no use. */
+static uint32_t flows_max(const struct engine *e)
+{
+	uint64_t others = e->listeners.n + FDS_SPARE;
+	uint64_t limit = rlimit_nofile_want(ENGINE_FLOWS_MAX + others);
+
+	return limit < others + FLOWS_MIN ? FLOWS_MIN : (uint32_t)MIN(limit - others, (uint64_t)ENGINE_FLOWS_MAX);
+}
+
+static int tables_open(struct engine *e)
+{
+	size_t slot = MAX(tcp_slot_size(), udp_slot_size());
+	struct hash_key key;
+
+	if (getrandom(&key, sizeof(key), 0) != sizeof(key))
+		return -EIO;
+	slot = MAX(slot, icmp_slot_size());
+	e->flows = flow_table_new(flows_max(e), (slot + 7) & ~(size_t)7, &key);
+	e->frags = frags_new();
+	return e->flows && e->frags ? 0 : -ENOMEM;
+}
+
+static int translators_open(struct engine *e)
+{
+	const struct conf *c = e->conf;
+	struct tcp_deps td = { &e->loop, e->link, e->flows, &e->guest, &c->nat, &c->out, { { 0 } } };
+	struct udp_deps ud = { &e->loop, e->link, e->flows, &e->guest, &c->nat, &c->out };
+	struct icmp_deps id = { &e->loop, e->link, e->flows, &e->guest, &c->nat, &c->out };
+
+	if (getrandom(&td.key, sizeof(td.key), 0) != sizeof(td.key))
+		return -EIO;
+	if (c->tcp)
+		e->tcp = tcp_new(&td);
+	if (c->udp)
+		e->udp = udp_new(&ud);
+	if (c->icmp)
+		e->icmp = icmp_new(&id);
+	if ((c->tcp && !e->tcp) || (c->udp && !e->udp) || (c->icmp && !e->icmp))
+		return -ENOMEM;
+	if (e->tcp)
+		tcp_set_listeners(e->tcp, &e->listeners);
+	if (e->udp)
+		udp_set_listeners(e->udp, &e->listeners);
+	return listeners_start(&e->listeners, &e->loop, e->tcp ? tcp_listen_owner(e->tcp) : 0,
+			       e->udp ? udp_listen_owner(e->udp) : 0);
+}
+
+static int loop_open(struct engine *e)
+{
+	int err = loop_init(&e->loop);
+
+	if (!err)
+		err = signals_open(e);
+	if (err)
+		return err;
+	e->loop.turn_end = on_turn_end;
+	e->loop.turn_ctx = e;
+	e->signal_owner = loop_owner(&e->loop, on_signal, e);
+	timer_init(&e->ra_timer, ra_due);
+	return loop_add(&e->loop, e->signal_fd, ref_init(e->signal_owner, 0, 0), EPOLLIN);
+}
+
+int engine_start(struct engine *e)
+{
+	static int (*const step[])(struct engine *) = { loop_open, tables_open, link_open, translators_open };
+	int err = 0;
+
+	guest_init(e);
+	for (size_t i = 0; !err && i < ARRAY_SIZE(step); i++)
+		err = step[i](e);
+	if (!err)
+		err = stream_start(e->link);
+	if (err)
+		log_err("Couldn't start: %s", strerror(-err));
+	return err;
+}
+
+/* --- running and closing --- */
+
+int engine_run(struct engine *e)
+{
+	int status = loop_run(&e->loop);
+
+	if (status < 0) {
+		log_err("Event loop failed: %s", strerror(-status));
+		return EXIT_FAILURE;
+	}
+	return status;
+}
+
+static void flow_abort(void *ctx, struct flow *f)
+{
+	struct engine *e = ctx;
+
+	if (f->key.proto == PROTO_TCP)
+		tcp_flow_abort(e->tcp, f);
+	else if (f->key.proto == PROTO_UDP)
+		udp_flow_abort(e->udp, f);
+	else
+		icmp_flow_abort(e->icmp, f);
+}
+
+void engine_close(struct engine *e)
+{
+	if (e->flows)
+		flow_each(e->flows, flow_abort, e);
+	if (e->link)
+		link_flush(e->link);
+	listeners_close(&e->listeners);
+	if (e->tcp)
+		tcp_free(e->tcp);
+	if (e->udp)
+		udp_free(e->udp);
+	if (e->icmp)
+		icmp_free(e->icmp);
+	if (e->link)
+		e->link->ops->free(e->link);
+	sock_close(e->listen_fd);
+	if (e->flows)
+		flow_table_free(e->flows);
+	if (e->frags)
+		frags_free(e->frags);
+	pcap_close(e->pcap);
+	sock_close(e->signal_fd);
+	loop_fini(&e->loop);
+}

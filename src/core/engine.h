@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The aggregate: all that translates for one guest hangs off struct engine, and each part gets no more than what it works with.
+ *
+ * Life: engine_open() takes what needs the privileges and the file system that we start with, engine_start() makes the parts know each
+ * other, engine_run() translates until the end, engine_close() gives everything back. Configuration must outlive the engine.
+ */
+#pragma once
+
+#include "conf/conf.h"
+#include "flow/flow.h"
+#include "fwd/guest.h"
+#include "fwd/listen.h"
+#include "icmp/icmp.h"
+#include "link/link.h"
+#include "link/unixpath.h"
+#include "os/loop.h"
+#include "os/pcap.h"
+#include "service/service.h"
+#include "tcp/tcp.h"
+#include "udp/udp.h"
+#include "wire/frag.h"
+#include "wire/pkt.h"
+
+#define ENGINE_FLOWS_MAX 65536
+
+struct engine {
+	const struct conf *conf;
+
+	struct loop loop;
+	int signal_fd;
+	unsigned signal_owner;
+
+	struct link *link;
+	int listen_fd; /* until the link owns it; then -1 */
+	char socket_path[UNIXPATH_MAX]; /* where it was bound; empty with --fd */
+
+	struct flow_table *flows;
+	struct frags *frags;
+	struct guest guest;
+	struct listeners listeners;
+	struct tcp *tcp; /* NULL: --no-tcp, and so on */
+	struct udp *udp;
+	struct icmp *icmp;
+
+	struct timer ra_timer;
+	unsigned ra_sent; /* unsolicited advertisements to this guest */
+
+	struct pcap *pcap; /* NULL: off */
+	const struct link_ops *link_ops; /* of the back end, */
+	struct link_ops tap_ops; /* and with the capture in between */
+
+	struct pkt pkt[LINK_BATCH]; /* heads of the frames of one batch */
+	struct pkt whole; /* of a reassembled datagram */
+	uint8_t request[SERVICE_FRAME_MAX]; /* private copy of a frame for the services */
+	uint8_t reply[SERVICE_FRAME_MAX];
+};
+
+/* Errors are logged; -errno means that we can't start. */
+MUST_USE int engine_open(struct engine *e, const struct conf *c);
+MUST_USE int engine_start(struct engine *e);
+
+/* Until a signal or the last guest's end. The exit status, 1 after an error of the loop itself. */
+int engine_run(struct engine *e);
+
+/* Works on what engine_open() left behind, however far it came. */
+void engine_close(struct engine *e);

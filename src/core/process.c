@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT */
+#include "core/process.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "os/ident.h"
+
+static const char *ident_of(const struct conf *c)
+{
+	return c->mode == CONF_PASTA ? "pasta" : "passt";
+}
+
+static enum log_level level_of(const struct conf *c)
+{
+	if (c->trace)
+		return LOG_LVL_TRACE;
+	if (c->debug)
+		return LOG_LVL_DEBUG;
+	return c->quiet ? LOG_LVL_WARN : LOG_LVL_INFO;
+}
+
+static int log_open(struct process *p)
+{
+	const struct conf *c = p->conf;
+	char exe[CONF_PATH_MAX], head[LOGSINK_HEAD_MAX];
+	ssize_t n;
+	int err;
+
+	if (!c->log_file[0]) {
+		err = logsink_syslog(&p->log);
+		if (err)
+			log_debug("No syslog: %s", strerror(-err));
+		return 0;
+	}
+	n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
+	exe[MAX(n, 0)] = '\0';
+	if ((size_t)snprintf(head, sizeof(head), "%s " VERSION ": %s", ident_of(c), exe) >= sizeof(head))
+		log_debug("Path of the program cut off in the log file");
+	err = logsink_file(&p->log, c->log_file, c->log_size, head);
+	if (err)
+		log_err("Couldn't open log file %s: %s", c->log_file, strerror(-err));
+	return err;
+}
+
+void process_stdio(void)
+{
+	daemon_stdio_open();
+}
+
+int process_begin(struct process *p, struct conf *c)
+{
+	int err;
+
+	*p = (struct process){ .conf = c };
+	log_set_level(level_of(c));
+	logsink_init(&p->log, ident_of(c));
+	daemon_init(&p->daemon);
+
+	err = daemon_fds_close(&c->fd);
+	if (err) {
+		log_err("Descriptor %i: %s", c->fd, strerror(-err));
+		return err;
+	}
+	/* Before the first epoll or signal descriptor: those have to be the child's own. */
+	if (!c->foreground) {
+		err = daemon_fork(&p->daemon);
+		if (err) {
+			log_err("Couldn't fork: %s", strerror(-err));
+			return err;
+		}
+	}
+	err = log_open(p);
+	if (err || !c->pid_file[0])
+		return err;
+	err = daemon_pid_open(&p->daemon, c->pid_file);
+	if (err)
+		log_err("Couldn't open PID file %s: %s", c->pid_file, strerror(-err));
+	return err;
+}
+
+int process_drop(struct process *p)
+{
+	const struct conf *c = p->conf;
+	struct ident_conf ic = { .have_runas = c->have_runas, .uid = c->runas_uid, .gid = c->runas_gid };
+	int err = ident_drop(&ic);
+
+	if (err)
+		log_err("Couldn't give up privileges: %s", strerror(-err));
+	return err;
+}
+
+int process_ready(struct process *p)
+{
+	int err = daemon_ready(&p->daemon);
+
+	if (err)
+		log_err("Couldn't become a daemon: %s", strerror(-err));
+	else if (!p->conf->foreground)
+		logsink_stderr_off(&p->log);
+	return err;
+}
+
+void process_end(struct process *p)
+{
+	logsink_fini(&p->log);
+}
