@@ -43,7 +43,7 @@ void conn_set(struct tcp_conn *k, enum conn_state to)
 {
 	assert(conn_edge(k->state, to));
 	log_trace("TCP flow %u: %s -> %s", k->f.index, state_name[k->state], state_name[to]);
-	k->state = to;
+	k->state = (uint8_t)to;
 }
 
 static struct ref conn_ref(const struct tcp_conn *k)

@@ -71,7 +71,10 @@ uint16_t tcp_rcv_advertise(struct tcp_rcv *r, uint32_t ack, bool syn)
 	uint32_t wnd = seq_gt(r->edge, ack) ? r->edge - ack : 0;
 	uint8_t scale = syn ? 0 : r->wscale;
 
-	/* Rounding down would take back up to a unit of what was offered with an earlier acknowledgement. */
+	/*
+	 * Rounded up, the right edge may still seem to move back by less than a unit with a later acknowledgement; what was told before is
+	 * accepted all the same (RFC 7323 2.4). Rounding from the edge that was told would let it creep on with each small segment.
+	 */
 	wnd = MIN((wnd + (1u << scale) - 1) >> scale, 65535u);
 	r->adv_ack = ack;
 	if (seq_gt(ack + (wnd << scale), r->adv_edge))
