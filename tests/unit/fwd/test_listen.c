@@ -1,0 +1,430 @@
+/* SPDX-License-Identifier: MIT */
+#include "fwd/listen.h"
+
+#include <errno.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <cmocka.h>
+
+#include "base/log.h"
+#include "fake_host.h"
+
+#define OWNER_TCP 3
+#define OWNER_UDP 4
+
+static struct loop loop;
+
+/* Rules from their text; a word that begins with "u" is for UDP. */
+static void table(struct fwd_table *t, const char *specs)
+{
+	char text[256], err[FWD_ERR_LEN], *save = NULL;
+
+	memset(t, 0, sizeof(*t));
+	assert_true(strlen(specs) < sizeof(text));
+	strcpy(text, specs);
+	for (char *s = strtok_r(text, " ", &save); s; s = strtok_r(NULL, " ", &save)) {
+		struct fwd_ctx c = { .opt = "-t", .proto = IPPROTO_TCP, .v4 = true, .v6 = true, .pasta = true };
+
+		c.eph_first = 32768;
+		c.eph_last = 60999;
+		if (*s == 'u') {
+			c.proto = IPPROTO_UDP;
+			s++;
+		}
+		if (fwd_parse(&c, s, t, err))
+			fail_msg("%s: %s", s, err);
+	}
+	fake_reset();
+}
+
+static const struct fake_sock *sock_at(const struct listeners *ls, unsigned i)
+{
+	assert_true(i < ls->n);
+	return fake_get(ls->l[i].fd);
+}
+
+static void assert_log(unsigned i, const char *want)
+{
+	assert_true(i < fake->lines);
+	assert_string_equal(fake->line[i], want);
+}
+
+static void test_sockets(void **state)
+{
+	static const struct {
+		const char *spec;
+		int family, type;
+		bool dual;
+		const char *addr, *ifname;
+		unsigned scope;
+	} t[] = {
+		{ "80", AF_INET6, SOCK_STREAM, true, "::", "", 0 },
+		{ "u80", AF_INET6, SOCK_DGRAM, true, "::", "", 0 },
+		{ "0.0.0.0/80", AF_INET, SOCK_STREAM, false, "0.0.0.0", "", 0 },
+		{ "[::]/80", AF_INET6, SOCK_STREAM, false, "::", "", 0 },
+		{ "u[::1]/80", AF_INET6, SOCK_DGRAM, false, "::1", "", 0 },
+		{ "192.0.2.1/80", AF_INET, SOCK_STREAM, false, "192.0.2.1", "", 0 },
+		{ "%lo/80", AF_INET6, SOCK_STREAM, true, "::", "lo", 1 },
+		{ "fe80::1%lo/80", AF_INET6, SOCK_STREAM, false, "fe80::1", "lo", 1 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(t); i++) {
+		const struct fake_sock *s;
+		struct fwd_table tab;
+		struct listeners ls;
+		struct addr a;
+
+		table(&tab, t[i].spec);
+		assert_int_equal(listeners_open(&ls, &tab), 0);
+		assert_int_equal(ls.n, 1);
+		s = sock_at(&ls, 0);
+		assert_int_equal(s->family, t[i].family);
+		assert_int_equal(s->type, t[i].type);
+		assert_int_equal(s->dual, t[i].dual);
+		assert_int_equal(s->reuse, t[i].type == SOCK_STREAM);
+		assert_int_equal(s->listening, t[i].type == SOCK_STREAM);
+		assert_int_equal(addr_parse(t[i].addr, &a), 0);
+		assert_true(addr_eq(&s->ep.addr, &a));
+		assert_int_equal(s->ep.port, 80);
+		assert_string_equal(s->ifname, t[i].ifname);
+		if (t[i].scope)
+			assert_int_equal(s->scope, if_nametoindex("lo"));
+		assert_int_equal(ls.l[0].v6, t[i].family == AF_INET6);
+		assert_false(s->in_loop);
+		assert_int_equal(fake->lines, 0);
+		listeners_close(&ls);
+		assert_int_equal(fake->open, 0);
+	}
+}
+
+static void test_ports_and_events(void **state)
+{
+	struct fwd_table tab;
+	struct listeners ls;
+
+	table(&tab, "80-82:8080-8082 u53 127.0.0.1/9000");
+	assert_int_equal(listeners_open(&ls, &tab), 0);
+	assert_int_equal(ls.n, 5);
+	assert_int_equal(listeners_start(&ls, &loop, OWNER_TCP, OWNER_UDP), 0);
+	assert_int_equal(fake->in_loop, 5);
+	for (unsigned i = 0; i < ls.n; i++) {
+		static const uint16_t port[] = { 80, 81, 82, 53, 9000 }, to[] = { 8080, 8081, 8082, 53, 9000 },
+				      rule[] = { 0, 0, 0, 1, 2 };
+		const struct fake_sock *s = sock_at(&ls, i);
+
+		assert_int_equal(ls.l[i].port, port[i]);
+		assert_int_equal(ls.l[i].to, to[i]);
+		assert_int_equal(ls.l[i].rule, rule[i]);
+		assert_int_equal(ls.l[i].proto, i == 3 ? IPPROTO_UDP : IPPROTO_TCP);
+		assert_int_equal(s->ref.index, i);
+		assert_int_equal(s->ref.gen, 0);
+		assert_int_equal(s->ref.owner, i == 3 ? OWNER_UDP : OWNER_TCP);
+		assert_int_equal(s->events, EPOLLIN);
+	}
+	listeners_close(&ls);
+	assert_int_equal(fake->open, 0);
+	assert_int_equal(ls.n, 0);
+}
+
+static int no_ipv6(int family)
+{
+	return family == AF_INET6 ? -EAFNOSUPPORT : 0;
+}
+
+static void test_without_ipv6(void **state)
+{
+	struct fwd_table tab;
+	struct listeners ls;
+
+	table(&tab, "%lo/80");
+	fake->open_result = no_ipv6;
+	assert_int_equal(listeners_open(&ls, &tab), 0);
+	assert_int_equal(sock_at(&ls, 0)->family, AF_INET);
+	assert_true(addr_eq(&sock_at(&ls, 0)->ep.addr, &addr_any4));
+	assert_string_equal(sock_at(&ls, 0)->ifname, "lo");
+	assert_int_equal(ls.l[0].v6, 0);
+	listeners_close(&ls);
+
+	/* Asked for by its address, it can't be had. */
+	table(&tab, "[::1]/80");
+	fake->open_result = no_ipv6;
+	assert_int_equal(listeners_open(&ls, &tab), -EAFNOSUPPORT);
+	assert_log(0, "E Listen failed for HOST TCP port [::1]/80: Address family not supported by protocol");
+}
+
+/* 80 and 8080-8089 are in use by another, ports below 1024 need a privilege. */
+static int usual_host(const struct fake_sock *s)
+{
+	if (s->ep.port == 80 || (s->ep.port >= 8080 && s->ep.port < 8090))
+		return -EADDRINUSE;
+	return s->ep.port < 1024 ? -EACCES : 0;
+}
+
+static int nothing_free(const struct fake_sock *s)
+{
+	return -EADDRINUSE;
+}
+
+static void test_explicit_fails(void **state)
+{
+	static const struct {
+		const char *spec, *line;
+		int rc;
+	} t[] = {
+		{ "80", "E Listen failed for HOST TCP port */80: Address already in use", -EADDRINUSE },
+		{ "u80", "E Listen failed for HOST UDP port */80: Address already in use", -EADDRINUSE },
+		{ "22", "E Listen failed for HOST TCP port */22: Permission denied", -EACCES },
+		{ "80:8080", "E Listen failed for HOST TCP port */80: Address already in use", -EADDRINUSE },
+		{ "127.0.0.1/80", "E Listen failed for HOST TCP port 127.0.0.1/80: Address already in use", -EADDRINUSE },
+		{ "[::1]/80", "E Listen failed for HOST TCP port [::1]/80: Address already in use", -EADDRINUSE },
+		{ "%lo/80", "E Listen failed for HOST TCP port *%lo/80: Address already in use", -EADDRINUSE },
+		{ "192.0.2.1%eth0/80", "E Listen failed for HOST TCP port 192.0.2.1%eth0/80: Address already in use", -EADDRINUSE },
+		{ "0.0.0.0/80:10.0.0.5/90", "E Listen failed for HOST TCP port 0.0.0.0/80: Address already in use", -EADDRINUSE },
+		{ "8070-8099", "E Listen failed for HOST TCP port */8080: Address already in use", -EADDRINUSE },
+		{ "9000 u80", "E Listen failed for HOST UDP port */80: Address already in use", -EADDRINUSE },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(t); i++) {
+		struct fwd_table tab;
+		struct listeners ls;
+
+		table(&tab, t[i].spec);
+		fake->bind_result = usual_host;
+		assert_int_equal(listeners_open(&ls, &tab), t[i].rc);
+		assert_int_equal(fake->lines, 1);
+		assert_log(0, t[i].line);
+		assert_int_equal(fake->open, 0);
+		assert_int_equal(ls.n, 0);
+	}
+}
+
+/* Every rule gets its line, so that one start tells all that is wrong; best-effort rules are not tried after that. */
+static void test_explicit_fail_twice(void **state)
+{
+	struct fwd_table tab;
+	struct listeners ls;
+
+	table(&tab, "u~1000 80 9000 22");
+	fake->bind_result = usual_host;
+	assert_int_equal(listeners_open(&ls, &tab), -EACCES);
+	assert_int_equal(fake->lines, 2);
+	assert_log(0, "E Listen failed for HOST TCP port */80: Address already in use");
+	assert_log(1, "E Listen failed for HOST TCP port */22: Permission denied");
+	assert_int_equal(fake->attempts, 3);
+	assert_int_equal(fake->open, 0);
+}
+
+static void test_other_calls_fail(void **state)
+{
+	struct fwd_table tab;
+	struct listeners ls;
+
+	table(&tab, "%lo/9000");
+	fake->dev_result = -EPERM;
+	assert_int_equal(listeners_open(&ls, &tab), -EPERM);
+	assert_int_equal(fake->open, 0);
+
+	table(&tab, "9000");
+	fake->listen_result = -EADDRINUSE;
+	assert_int_equal(listeners_open(&ls, &tab), -EADDRINUSE);
+	assert_int_equal(fake->open, 0);
+
+	table(&tab, "9000");
+	fake->dual_result = -EINVAL;
+	assert_int_equal(listeners_open(&ls, &tab), -EINVAL);
+	assert_int_equal(fake->open, 0);
+
+	table(&tab, "9000-9003");
+	fake->loop_room = 2;
+	assert_int_equal(listeners_open(&ls, &tab), 0);
+	assert_int_equal(listeners_start(&ls, &loop, OWNER_TCP, OWNER_UDP), -ENOSPC);
+	listeners_close(&ls);
+	assert_int_equal(fake->open, 0);
+}
+
+static void test_weak(void **state)
+{
+	struct fwd_table tab;
+	struct listeners ls;
+
+	table(&tab, "all");
+	fake->bind_result = usual_host;
+	assert_int_equal(listeners_open(&ls, &tab), 0);
+	assert_int_equal(ls.n, 32767 + 65535 - 60999);
+	assert_int_equal(fake->open, ls.n - 1023 - 10);
+	assert_int_equal(fake->lines, 4);
+	assert_log(0, "W Listen failed for HOST TCP port */1-79: Permission denied");
+	assert_log(1, "W Listen failed for HOST TCP port */80: Address already in use");
+	assert_log(2, "W Listen failed for HOST TCP port */81-1023: Permission denied");
+	assert_log(3, "W Listen failed for HOST TCP port */8080-8089: Address already in use");
+	assert_int_equal(ls.l[78].fd, -1);
+	assert_int_equal(sock_at(&ls, 32767)->ep.port, 61000);
+
+	/* Closed ones are left alone. */
+	assert_int_equal(listeners_start(&ls, &loop, OWNER_TCP, OWNER_UDP), 0);
+	assert_int_equal(fake->in_loop, fake->open);
+	listeners_close(&ls);
+	assert_int_equal(fake->open, 0);
+}
+
+/* What is left of one specifier stands and falls together, whichever way it was cut. */
+static void test_weak_all_fail(void **state)
+{
+	struct fwd_table tab;
+	struct listeners ls;
+
+	table(&tab, "%lo/all,~8088-65535,~10-8084");
+	fake->bind_result = usual_host;
+	assert_int_equal(tab.n, 2);
+	assert_int_equal(listeners_open(&ls, &tab), -EADDRINUSE);
+	assert_string_equal(fake->line[fake->lines - 1], "E All listens failed for HOST TCP ports *%lo/1-8087");
+	assert_int_equal(fake->open, 0);
+
+	table(&tab, "~200-65535,~82-100");
+	assert_int_equal(tab.n, 2);
+	fake->bind_result = nothing_free;
+	assert_int_equal(listeners_open(&ls, &tab), -EADDRINUSE);
+	assert_int_equal(fake->lines, 3);
+	assert_log(0, "W Listen failed for HOST TCP port */1-81: Address already in use");
+	assert_log(1, "W Listen failed for HOST TCP port */101-199: Address already in use");
+	assert_log(2, "E All listens failed for HOST TCP ports */1-199");
+
+	table(&tab, "~1024-9999,~10001-65535");
+	fake->bind_result = usual_host;
+	assert_int_equal(listeners_open(&ls, &tab), 0);
+	assert_int_equal(fake->open, 1);
+	listeners_close(&ls);
+}
+
+/* Flows need descriptors too: best-effort ports leave some over. */
+static void test_descriptor_limit(void **state)
+{
+	struct fwd_table tab;
+	struct listeners ls;
+
+	table(&tab, "9000-9009 %lo/~9000-9009");
+	fake->limit = 2048;
+	assert_int_equal(listeners_open(&ls, &tab), 0);
+	assert_int_equal(fake->wanted, 32767 + 65535 - 60999 + 1024);
+	assert_int_equal(fake->open, 2048 - 512);
+	assert_log(0, "W Listen failed for HOST TCP port *%lo/1527-8999: Too many open files");
+	listeners_close(&ls);
+
+	/* So few that half of them is the fair share. */
+	table(&tab, "all");
+	fake->limit = 256;
+	assert_int_equal(listeners_open(&ls, &tab), 0);
+	assert_int_equal(fake->open, 128);
+	listeners_close(&ls);
+
+	/* Ports that were asked for by number are tried as long as the kernel gives some. */
+	table(&tab, "9000-9299");
+	fake->limit = 256;
+	assert_int_equal(listeners_open(&ls, &tab), 0);
+	assert_int_equal(fake->open, 300);
+	listeners_close(&ls);
+}
+
+static void test_too_many(void **state)
+{
+	struct fwd_table tab;
+	struct listeners ls;
+
+	table(&tab, "127.0.0.1/1-65535 127.0.0.2/1-65535 127.0.0.3/1-65535 127.0.0.4/1-65535 127.0.0.5/1-65535 127.0.0.6/1-5");
+	assert_int_equal(listeners_open(&ls, &tab), 0);
+	assert_int_equal(fake->open, LISTENERS_MAX);
+	listeners_close(&ls);
+	assert_int_equal(fake->open, 0);
+
+	table(&tab, "127.0.0.1/1-65535 127.0.0.2/1-65535 127.0.0.3/1-65535 127.0.0.4/1-65535 127.0.0.5/1-65535 127.0.0.6/1-6");
+	assert_int_equal(listeners_open(&ls, &tab), -E2BIG);
+	assert_log(0, "E Too many ports to listen on: 327681, at most 327680");
+	assert_int_equal(fake->attempts, 0);
+}
+
+static void test_scan(void **state)
+{
+	struct fwd_table tab;
+	struct listeners ls;
+
+	table(&tab, "80 8000-8010,auto u%lo/auto");
+	fake->bind_result = usual_host;
+	assert_int_equal(listeners_open(&ls, &tab), -EADDRINUSE);
+
+	table(&tab, "90 8000-8010:9000-9010,auto u%lo/auto");
+	assert_int_equal(listeners_open(&ls, &tab), 0);
+	assert_int_equal(fake->open, 1);
+
+	/* Before the start and after it. */
+	assert_int_equal(listener_open(&ls, 1, 8005), 0);
+	assert_int_equal(fake->in_loop, 0);
+	assert_int_equal(listeners_start(&ls, &loop, OWNER_TCP, OWNER_UDP), 0);
+	assert_int_equal(fake->in_loop, 2);
+	assert_int_equal(listener_open(&ls, 1, 8010), 0);
+	assert_int_equal(listener_open(&ls, 1, 8010), 0);
+	assert_int_equal(fake->in_loop, 3);
+	assert_int_equal(ls.l[11].to, 9010);
+	assert_int_equal(sock_at(&ls, 11)->ep.port, 8010);
+	assert_int_equal(sock_at(&ls, 11)->ref.index, 11);
+
+	assert_int_equal(listener_open(&ls, 1, 7999), -EINVAL);
+	assert_int_equal(listener_open(&ls, 1, 8011), -EINVAL);
+	assert_int_equal(listener_open(&ls, 2, 40000), -EINVAL);
+	assert_int_equal(listener_open(&ls, 9, 80), -EINVAL);
+	assert_int_equal(fake->open, 3);
+
+	fake->bind_result = usual_host;
+	assert_int_equal(listener_open(&ls, 2, 80), -EADDRINUSE);
+	fake->loop_room = 0;
+	assert_int_equal(listener_open(&ls, 2, 5000), -ENOSPC);
+	assert_int_equal(fake->open, 3);
+	assert_int_equal(fake->lines, 0);
+
+	listener_close(&ls, 1, 8010);
+	listener_close(&ls, 1, 8010);
+	listener_close(&ls, 7, 8010);
+	assert_int_equal(fake->open, 2);
+	assert_int_equal(fake->in_loop, 2);
+	fake->loop_room = 1;
+	assert_int_equal(listener_open(&ls, 1, 8010), 0);
+	listeners_close(&ls);
+	assert_int_equal(fake->open, 0);
+	assert_int_equal(fake->in_loop, 0);
+}
+
+static void test_empty(void **state)
+{
+	struct fwd_table tab;
+	struct listeners ls;
+
+	table(&tab, "none");
+	assert_int_equal(listeners_open(&ls, &tab), 0);
+	assert_int_equal(ls.n, 0);
+	assert_int_equal(listeners_start(&ls, &loop, OWNER_TCP, OWNER_UDP), 0);
+	listeners_close(&ls);
+	listeners_close(&ls);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_sockets),
+		cmocka_unit_test(test_ports_and_events),
+		cmocka_unit_test(test_without_ipv6),
+		cmocka_unit_test(test_explicit_fails),
+		cmocka_unit_test(test_explicit_fail_twice),
+		cmocka_unit_test(test_other_calls_fail),
+		cmocka_unit_test(test_weak),
+		cmocka_unit_test(test_weak_all_fail),
+		cmocka_unit_test(test_descriptor_limit),
+		cmocka_unit_test(test_too_many),
+		cmocka_unit_test(test_scan),
+		cmocka_unit_test(test_empty),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
