@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: MIT */
+#include "udp/udp.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include "base/bitmap.h"
+#include "base/log.h"
+#include "udp/udp_err.h"
+#include "udp/udp_flow.h"
+#include "udp/udp_guest.h"
+#include "udp/udp_host.h"
+#include "wire/ip.h"
+
+#define AREA_SIZE ((size_t)LINK_BATCH * UDP_AREA)
+
+static void on_flow(void *ctx, struct ref ref, uint32_t events)
+{
+	struct udp *u = ctx;
+	struct flow *f = flow_get(u->d.flows, ref.index, ref.gen);
+
+	if (!f || f->key.proto != PROTO_UDP)
+		return;
+	if (events & EPOLLERR)
+		udp_err_drain(u, (struct udp_flow *)f);
+	if (events & EPOLLIN)
+		udp_guest_from_flow(u, (struct udp_flow *)f);
+}
+
+static void on_listener(void *ctx, struct ref ref, uint32_t events)
+{
+	struct udp *u = ctx;
+	const struct listener *l = udp_listener(u, ref.index);
+
+	if (l && events & EPOLLERR)
+		sock_error(l->fd);
+	if (l && events & EPOLLIN)
+		udp_guest_from_listener(u, ref.index);
+}
+
+size_t udp_slot_size(void)
+{
+	return (sizeof(struct udp_flow) + 7) & ~(size_t)7;
+}
+
+struct udp *udp_new(const struct udp_deps *d)
+{
+	struct udp *u = calloc(1, sizeof(*u));
+
+	if (!u)
+		return NULL;
+	u->area = mmap(NULL, AREA_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	u->by_port = calloc(PORTS, sizeof(*u->by_port));
+	u->users[0] = calloc(PORTS, sizeof(*u->users[0]));
+	u->users[1] = calloc(PORTS, sizeof(*u->users[1]));
+	u->d = *d;
+	u->max = MAX(flow_max(d->flows) / 2, 1u);
+	for (unsigned i = 0; i < UDP_IDLES; i++)
+		list_init(&u->idle[i]);
+	list_init(&u->wait);
+	timer_init(&u->sweep, udp_flow_sweep);
+	if (u->area == MAP_FAILED || !u->by_port || !u->users[0] || !u->users[1]) {
+		udp_free(u);
+		return NULL;
+	}
+	u->owner_flow = loop_owner(d->loop, on_flow, u);
+	u->owner_listen = loop_owner(d->loop, on_listener, u);
+	return u;
+}
+
+void udp_free(struct udp *u)
+{
+	if (!u)
+		return;
+	for (unsigned i = 0; i < UDP_IDLES; i++) {
+		while (!list_empty(&u->idle[i]))
+			udp_flow_close(u, container_of(u->idle[i].next, struct udp_flow, idle));
+	}
+	timer_cancel(&u->d.loop->timers, &u->sweep);
+	if (u->area != MAP_FAILED)
+		munmap(u->area, AREA_SIZE);
+	free(u->by_port);
+	free(u->users[0]);
+	free(u->users[1]);
+	free(u->ls_blocked);
+	free(u);
+}
+
+void udp_from_guest(struct udp *u, const struct pkt *p, const struct frame *f, unsigned n)
+{
+	struct flow_key key = flow_key_init(PROTO_UDP, &p->src, p->sport, &p->dst, p->dport);
+	struct udp_flow *uf = (struct udp_flow *)flow_find(u->d.flows, &key);
+
+	if (!uf)
+		uf = udp_flow_from_guest(u, p);
+	if (!uf)
+		return;
+	udp_flow_touch(u, uf, true);
+	udp_host_send(u, uf, p, f, n);
+}
+
+unsigned udp_listen_owner(const struct udp *u)
+{
+	return u->owner_listen;
+}
+
+/* Asks for what a datagram was sent to. */
+static void listener_pktinfo(const struct listener *l)
+{
+	int rc = l->v6 ? sock_set_int(l->fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1) : sock_set_int(l->fd, IPPROTO_IP, IP_PKTINFO, 1);
+
+	if (rc)
+		log_limited(LOG_LVL_WARN, "UDP: port %u: replies may leave from another address: %s", l->port, strerror(-rc));
+}
+
+void udp_set_listeners(struct udp *u, struct listeners *ls)
+{
+	/* Those without a socket of their own end with the listener. */
+	for (unsigned i = 0; i < UDP_IDLES; i++) {
+		struct list *next;
+
+		for (struct list *p = u->idle[i].next; p != &u->idle[i]; p = next) {
+			struct udp_flow *f = container_of(p, struct udp_flow, idle);
+
+			next = p->next;
+			if (f->fd < 0)
+				udp_flow_close(u, f);
+		}
+	}
+	memset(u->by_port, 0, PORTS * sizeof(*u->by_port));
+	free(u->ls_blocked);
+	u->ls_blocked = NULL;
+	u->ls_any_blocked = false;
+	u->ls = ls;
+	if (!ls || !ls->n)
+		return;
+	u->ls_blocked = calloc((ls->n + 63) / 64, sizeof(*u->ls_blocked));
+	if (!u->ls_blocked) {
+		u->ls = NULL;
+		log_err("UDP: no memory for %u listeners", ls->n);
+		return;
+	}
+	for (uint32_t i = 0; i < ls->n; i++) {
+		if (ls->l[i].proto != PROTO_UDP)
+			continue;
+		u->by_port[ls->l[i].port] = i + 1;
+		if (ls->l[i].fd >= 0)
+			listener_pktinfo(&ls->l[i]);
+	}
+}
+
+static void listeners_unblock(struct udp *u)
+{
+	if (!u->ls_any_blocked)
+		return;
+	u->ls_any_blocked = false;
+	for (uint32_t i = 0; i < u->ls->n; i++) {
+		const struct listener *l = udp_listener(u, i);
+		struct ref ref = { .index = i, .owner = (uint8_t)u->owner_listen };
+		int rc = 0;
+
+		if (!(u->ls_blocked[i / 64] >> i % 64 & 1))
+			continue;
+		u->ls_blocked[i / 64] &= ~(UINT64_C(1) << i % 64);
+		if (l)
+			rc = loop_mod(u->d.loop, l->fd, ref, EPOLLIN);
+		if (rc)
+			log_limited(LOG_LVL_WARN, "UDP: port %u: no events: %s", l->port, strerror(-rc));
+	}
+}
+
+void udp_link_ready(struct udp *u)
+{
+	while (!list_empty(&u->wait))
+		udp_flow_unblock(u, container_of(u->wait.next, struct udp_flow, wait));
+	listeners_unblock(u);
+}
+
+void udp_flow_abort(struct udp *u, struct flow *f)
+{
+	udp_flow_close(u, (struct udp_flow *)f);
+}

@@ -1,0 +1,399 @@
+/* SPDX-License-Identifier: MIT */
+#include "udp/udp_flow.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+
+#include "base/log.h"
+#include "udp/udp_err.h"
+#include "wire/ip.h"
+
+#define PORT_DNS 53
+#define SWEEP_NS NSEC_PER_SEC /* time-outs are no finer than this */
+#define ALT_PORTS 16 /* ports to try for a peer whose own is taken */
+
+static const uint64_t idle_ns[UDP_IDLES] = {
+	[UDP_ONEWAY] = 30 * NSEC_PER_SEC,
+	[UDP_DNS] = 17 * NSEC_PER_SEC,
+	[UDP_ANSWERED] = 180 * NSEC_PER_SEC,
+};
+
+static struct ref flow_ref(const struct udp *u, const struct udp_flow *f)
+{
+	return (struct ref){ .index = f->flow.index, .gen = f->flow.gen, .owner = (uint8_t)u->owner_flow };
+}
+
+static uint32_t flow_mask(const struct udp_flow *f)
+{
+	return f->blocked ? 0 : EPOLLIN;
+}
+
+struct listener *udp_listener(const struct udp *u, uint32_t index)
+{
+	struct listener *l;
+
+	if (!u->ls || index >= u->ls->n)
+		return NULL;
+	l = &u->ls->l[index];
+	return l->proto == PROTO_UDP && l->fd >= 0 ? l : NULL;
+}
+
+static uint16_t *port_users(const struct udp *u, const struct udp_flow *f)
+{
+	return &u->users[!addr_is4(&f->to.addr)][f->flow.key.gport];
+}
+
+void udp_flow_close(struct udp *u, struct udp_flow *f)
+{
+	list_del(&f->idle);
+	list_del(&f->wait);
+	if (f->fd >= 0) {
+		loop_del(u->d.loop, f->fd);
+		sock_close(f->fd);
+	}
+	if (f->shares)
+		--*port_users(u, f);
+	u->n--;
+	flow_free(u->d.flows, &f->flow);
+}
+
+static struct udp_flow *idle_first(const struct udp *u, enum udp_idle i)
+{
+	return list_empty(&u->idle[i]) ? NULL : container_of(u->idle[i].next, struct udp_flow, idle);
+}
+
+static void sweep_arm(struct udp *u, uint64_t now_ns)
+{
+	uint64_t due = UINT64_MAX;
+
+	for (unsigned i = 0; i < UDP_IDLES; i++) {
+		const struct udp_flow *f = idle_first(u, i);
+
+		if (f)
+			due = MIN(due, f->last_ns + idle_ns[i]);
+	}
+	if (due != UINT64_MAX)
+		timer_set(&u->d.loop->timers, &u->sweep, MAX(due, now_ns + SWEEP_NS));
+}
+
+void udp_flow_sweep(struct timer *t, uint64_t now_ns)
+{
+	struct udp *u = container_of(t, struct udp, sweep);
+
+	for (unsigned i = 0; i < UDP_IDLES; i++) {
+		struct udp_flow *f;
+
+		while ((f = idle_first(u, i)) && f->last_ns + idle_ns[i] <= now_ns)
+			udp_flow_close(u, f);
+	}
+	sweep_arm(u, now_ns);
+}
+
+static enum udp_idle idle_class(const struct udp_flow *f)
+{
+	if (f->to.port == PORT_DNS && !f->host_first)
+		return UDP_DNS;
+	return f->from_guest && f->from_host ? UDP_ANSWERED : UDP_ONEWAY;
+}
+
+void udp_flow_touch(struct udp *u, struct udp_flow *f, bool by_guest)
+{
+	if (by_guest)
+		f->from_guest = 1;
+	else
+		f->from_host = 1;
+	f->last_ns = u->d.loop->now_ns;
+	list_del(&f->idle);
+	list_push(&u->idle[idle_class(f)], &f->idle);
+	if (!timer_armed(&u->sweep))
+		sweep_arm(u, f->last_ns);
+}
+
+void udp_flow_block(struct udp *u, struct udp_flow *f)
+{
+	if (f->blocked)
+		return;
+	f->blocked = 1;
+	list_push(&u->wait, &f->wait);
+	if (loop_mod(u->d.loop, f->fd, flow_ref(u, f), flow_mask(f)))
+		udp_flow_close(u, f);
+}
+
+void udp_flow_unblock(struct udp *u, struct udp_flow *f)
+{
+	f->blocked = 0;
+	list_del(&f->wait);
+	if (loop_mod(u->d.loop, f->fd, flow_ref(u, f), flow_mask(f)))
+		udp_flow_close(u, f);
+}
+
+/* A slot, if need be that of the flow that is the least likely to be missed: the oldest of those without an answer. */
+static struct udp_flow *slot_new(struct udp *u, const struct flow_key *key)
+{
+	struct udp_flow *f;
+
+	for (unsigned i = 0; u->n >= u->max && i < UDP_IDLES; i++) {
+		f = idle_first(u, i);
+		if (f)
+			udp_flow_close(u, f);
+	}
+	f = (struct udp_flow *)flow_new(u->d.flows, key);
+	if (!f) {
+		log_limited(LOG_LVL_WARN, "UDP: flow table full, datagram dropped");
+		return NULL;
+	}
+	u->n++;
+	f->fd = -1;
+	f->ttl = IP_TTL_DEFAULT;
+	f->frags = 1;
+	list_init(&f->idle);
+	list_init(&f->wait);
+	list_push(&u->idle[UDP_ONEWAY], &f->idle);
+	f->last_ns = u->d.loop->now_ns;
+	return f;
+}
+
+/* Takes a slot back whose socket never came to be. */
+static void slot_free(struct udp *u, struct udp_flow *f)
+{
+	if (f->fd >= 0)
+		sock_close(f->fd);
+	f->fd = -1;
+	udp_flow_close(u, f);
+}
+
+static int set_recverr(int fd, bool v4)
+{
+	return v4 ? sock_set_int(fd, IPPROTO_IP, IP_RECVERR, 1) : sock_set_int(fd, IPPROTO_IPV6, IPV6_RECVERR, 1);
+}
+
+static int set_reuse(int fd, int on)
+{
+	return sock_set_int(fd, SOL_SOCKET, SO_REUSEADDR, on);
+}
+
+/* Binds fd to an address that the listener l has already. */
+static int bind_beside(int fd, const struct listener *l, const struct ep *local, unsigned scope)
+{
+	int rc = set_reuse(fd, 1);
+
+	if (!rc)
+		rc = set_reuse(l->fd, 1);
+	if (rc)
+		return rc;
+	rc = sock_bind(fd, addr_family(&local->addr), local, scope);
+	if (set_reuse(l->fd, 0))
+		log_limited(LOG_LVL_WARN, "UDP: port %u can be shared by others", l->port);
+	return rc;
+}
+
+/*
+ * Binds to the port that the guest has. The first socket on it is bound for itself, and only then made ready to share: a port that
+ * somebody else has stays his. Where the destination was translated, two destinations of the guest can be one of the host, and on
+ * sockets with one port their answers could not be told apart: those do not share.
+ */
+static int bind_port(struct udp *u, struct udp_flow *f, const struct ep *want)
+{
+	bool share = addr_eq(&f->to.addr, &f->flow.key.remote);
+	uint16_t *users = port_users(u, f);
+	int family = addr_family(&f->to.addr);
+	const struct listener *l;
+	int rc = 0;
+
+	if (!want->port)
+		return -EADDRNOTAVAIL;
+	if (share && *users)
+		rc = set_reuse(f->fd, 1);
+	if (!rc)
+		rc = sock_bind(f->fd, family, want, u->d.out->scope6);
+	if (rc == -EADDRINUSE && share && u->by_port[want->port]) {
+		l = udp_listener(u, u->by_port[want->port] - 1);
+		if (l)
+			rc = bind_beside(f->fd, l, want, u->d.out->scope6);
+	}
+	if (rc || !share || set_reuse(f->fd, 1) || *users == UINT16_MAX)
+		return rc;
+	f->shares = 1;
+	++*users;
+	return 0;
+}
+
+static int bind_source(struct udp *u, struct udp_flow *f)
+{
+	bool v4 = addr_is4(&f->to.addr);
+	struct ep want = { .addr = v4 ? addr_any4 : addr_any6, .port = f->flow.key.gport };
+	const struct addr *addr = v4 ? &u->d.out->addr4 : &u->d.out->addr6;
+	bool fixed = !addr_is_any(addr) && !addr_is_loopback(&f->to.addr);
+
+	if (fixed)
+		want.addr = *addr;
+	if (!bind_port(u, f, &want))
+		return 0;
+	want.port = 0;
+	return fixed ? sock_bind(f->fd, addr_family(&want.addr), &want, u->d.out->scope6) : 0;
+}
+
+/* Multicast and broadcast have answers from many, so they are no peer to connect to. */
+static int connect_peer(struct udp *u, struct udp_flow *f)
+{
+	int rc;
+
+	if (addr_is_multicast(&f->to.addr)) {
+		f->ttl = 1; /* what ip(7) and ipv6(7) say of multicast */
+		return 0;
+	}
+	if (addr_is_broadcast(&f->to.addr))
+		return sock_set_int(f->fd, SOL_SOCKET, SO_BROADCAST, 1);
+	rc = sock_connect(f->fd, addr_family(&f->to.addr), &f->to, u->d.out->scope6);
+	if (rc == -EACCES) /* the broadcast address of a network of the host */
+		return sock_set_int(f->fd, SOL_SOCKET, SO_BROADCAST, 1);
+	if (!rc)
+		f->connected = 1;
+	return rc;
+}
+
+static int open_out(struct udp *u, struct udp_flow *f)
+{
+	struct outbound o = *u->d.out;
+	int rc;
+
+	/* The address is bound together with the port, by bind_source(). */
+	o.addr4 = addr_any4;
+	o.addr6 = addr_any6;
+	rc = out_socket(&o, SOCK_DGRAM, IPPROTO_UDP, &f->to.addr, 0, &f->fd);
+	if (!rc)
+		rc = bind_source(u, f);
+	if (!rc)
+		rc = set_recverr(f->fd, addr_is4(&f->to.addr));
+	if (!rc)
+		rc = connect_peer(u, f);
+	if (!rc)
+		rc = loop_add(u->d.loop, f->fd, flow_ref(u, f), flow_mask(f));
+	return rc;
+}
+
+static bool can_be_source(const struct addr *a)
+{
+	return !addr_is_any(a) && !addr_is_loopback(a) && !addr_is_multicast(a) && !addr_is_broadcast(a);
+}
+
+struct udp_flow *udp_flow_from_guest(struct udp *u, const struct pkt *p)
+{
+	struct flow_key key = flow_key_init(PROTO_UDP, &p->src, p->sport, &p->dst, p->dport);
+	struct ep dst = { .addr = p->dst, .port = p->dport }, to;
+	struct udp_flow *f;
+	int rc;
+
+	if (!p->dport || !can_be_source(&p->src) || addr_is_any(&p->dst) || addr_is_loopback(&p->dst))
+		return NULL;
+	if (nat_to_host(u->d.nat, PROTO_UDP, &dst, &to)) {
+		udp_err_refuse(u, p, ECONNREFUSED);
+		return NULL;
+	}
+	f = slot_new(u, &key);
+	if (!f)
+		return NULL;
+	f->to = to;
+	rc = open_out(u, f);
+	if (rc) {
+		slot_free(u, f);
+		if (!udp_err_refuse(u, p, -rc))
+			log_limited(LOG_LVL_WARN, "UDP: no socket: %s", strerror(-rc));
+		return NULL;
+	}
+	return f;
+}
+
+static int open_beside(struct udp *u, struct udp_flow *f, const struct listener *l)
+{
+	const struct fwd_rule *r = &u->ls->table->rule[l->rule];
+	int family = addr_family(&f->to.addr);
+	int rc;
+
+	rc = sock_open(family, SOCK_DGRAM, IPPROTO_UDP, &f->fd);
+	if (rc)
+		return rc;
+	if (r->ifname[0])
+		rc = sock_bind_dev(f->fd, r->ifname);
+	if (!rc)
+		rc = bind_beside(f->fd, l, &f->local, f->scope);
+	if (!rc)
+		rc = set_recverr(f->fd, family == AF_INET);
+	if (!rc)
+		rc = sock_connect(f->fd, family, &f->to, f->scope);
+	if (!rc)
+		rc = loop_add(u->d.loop, f->fd, flow_ref(u, f), flow_mask(f));
+	if (rc) {
+		sock_close(f->fd);
+		f->fd = -1;
+	}
+	return rc;
+}
+
+/* The addresses that the guest will see. */
+static int host_key(struct udp *u, const struct udp_path *p, const struct listener *l, struct flow_key *ret_key)
+{
+	const struct fwd_rule *r = &u->ls->table->rule[l->rule];
+	const struct addr *guest = r->flags & FWD_TARGET ? &r->target : guest_addr_for(u->d.guest, &p->peer.addr);
+	struct ep seen;
+	int rc;
+
+	rc = nat_to_guest(u->d.nat, guest, &p->peer, &seen);
+	if (rc)
+		return rc;
+	if (!(r->flags & FWD_TARGET))
+		guest = guest_addr_for(u->d.guest, &seen.addr);
+	if (addr_is_any(guest) || !seen.port)
+		return -EADDRNOTAVAIL;
+	*ret_key = flow_key_init(PROTO_UDP, guest, l->to, &seen.addr, seen.port);
+	return 0;
+}
+
+static bool same_path(const struct udp_flow *f, const struct udp_path *p)
+{
+	return !f->host_first || (ep_eq(&f->to, &p->peer) && ep_eq(&f->local, &p->local));
+}
+
+/*
+ * Two peers of the host can look the same to the guest (loopback addresses, or one peer on two ports that lead to one of the guest's).
+ * The later one is shown with another port. Returns its flow if it has one, else key is free.
+ */
+static struct udp_flow *find_path(struct udp *u, const struct udp_path *p, struct flow_key *key)
+{
+	for (unsigned i = 0; i < ALT_PORTS; i++) {
+		struct udp_flow *f = (struct udp_flow *)flow_find(u->d.flows, key);
+
+		if (!f || same_path(f, p))
+			return f;
+		key->rport = (uint16_t)(49152 + (p->peer.port * 31u + i * 7919u) % 16384u);
+	}
+	return NULL;
+}
+
+struct udp_flow *udp_flow_from_host(struct udp *u, const struct udp_path *p)
+{
+	const struct listener *l = udp_listener(u, p->listener);
+	struct flow_key key;
+	struct udp_flow *f;
+	int rc;
+
+	if (!l || host_key(u, p, l, &key))
+		return NULL;
+	f = find_path(u, p, &key);
+	if (f)
+		return f;
+	f = slot_new(u, &key);
+	if (!f)
+		return NULL;
+	f->host_first = 1;
+	f->to = p->peer;
+	f->local = p->local;
+	f->scope = p->scope;
+	f->listener = p->listener;
+	rc = open_beside(u, f, l);
+	if (rc)
+		log_limited(LOG_LVL_WARN, "UDP: no socket beside the listener on port %u: %s", l->port, strerror(-rc));
+	else
+		f->connected = 1;
+	return f;
+}
