@@ -265,6 +265,9 @@ static int spec_head(struct spec *s, bool *ret_any)
 			return spec_invalid(s, "bad interface name");
 		memcpy(s->base.ifname, dev + 1, (size_t)(slash - dev - 1));
 	}
+	/* "0.0.0.0" says nothing if there is only IPv4. */
+	if (!any && s->c->v4 != s->c->v6 && addr_is_any(&s->base.addr) && addr_is4(&s->base.addr) == s->c->v4)
+		any = true;
 	if (s->c->outwards && (!any || dev))
 		return spec_fail(s, -EINVAL, "Listening address not allowed for %s %.*s", s->c->opt, SHOWN, s->text);
 	s->list = slash + 1;

@@ -144,6 +144,8 @@ static void test_accept(void **state)
 		{ PASTA | OUT, "auto,~1-60999", "*/auto,~1-60999" },
 		{ PASTA | OUT, "5000:6000", "*/5000:6000" },
 		{ PASTA | OUT, "/5000", "*/5000" },
+		{ PASTA | OUT | ONLY4, "5000", "0.0.0.0/5000" },
+		{ PASTA | OUT | ONLY6, "[::]/5000", "[::]/5000" },
 
 		/* targets */
 		{ 0, "0.0.0.0/80:10.0.0.5", "0.0.0.0/80:10.0.0.5/80" },
@@ -308,6 +310,8 @@ static void test_reject(void **state)
 		{ ONLY4, "80:[fd00::5]/80", INVALID "80:[fd00::5]/80'" },
 		{ PASTA | OUT, "127.0.0.1/80", "Listening address not allowed for -T 127.0.0.1/80" },
 		{ PASTA | OUT, "[::1]/80", "Listening address not allowed for -T [::1]/80" },
+		{ PASTA | OUT, "0.0.0.0/80", "Listening address not allowed for -T 0.0.0.0/80" },
+		{ PASTA | OUT | ONLY6, "0.0.0.0/80", "Listening address not allowed for -T 0.0.0.0/80" },
 		{ PASTA | OUT, "%lo/80", "Listening address not allowed for -T %lo/80" },
 		{ PASTA | OUT, "80:10.0.0.1", "Target address not allowed for -T 80:10.0.0.1" },
 
