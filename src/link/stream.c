@@ -17,7 +17,7 @@
 #define LEN_BYTES 4u
 #define FRAME_MIN 14u
 #define FRAME_MAX 65535u
-#define SOCK_BUF (4 << 20) /* wish for the socket's buffers */
+#define SOCK_BUF (2 << 20) /* wish for the socket's buffers */
 #define ACCEPT_RETRY_NS NSEC_PER_SEC
 
 enum which { WHICH_LISTEN, WHICH_GUEST };

@@ -1,0 +1,530 @@
+/* SPDX-License-Identifier: MIT */
+/* The stream link over real sockets: framing, back-pressure, and the life of connections. The test is the VMM. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/iov.h"
+#include "link/stream.h"
+#include "link/unixpath.h"
+
+#define SEEN_MAX (64u << 20)
+
+struct fix {
+	struct loop loop;
+	struct timer nowait;
+	struct link *link;
+	int peer; /* the VMM's end; -1: none */
+	char dir[64], path[UNIXPATH_MAX];
+
+	uint8_t *seen; /* frames from the guest, each with its length in front, as on the wire */
+	size_t seen_len;
+	unsigned rx_calls, rx_max, up, down, gone, ready;
+	unsigned reset_at; /* frame count at which rx() resets the link; 0: never */
+	unsigned frames;
+};
+
+static size_t put_frame(uint8_t *to, size_t len, uint8_t fill)
+{
+	to[0] = (uint8_t)(len >> 24);
+	to[1] = (uint8_t)(len >> 16);
+	to[2] = (uint8_t)(len >> 8);
+	to[3] = (uint8_t)len;
+	for (size_t i = 0; i < len; i++)
+		to[4 + i] = (uint8_t)(fill + i * 7);
+	return 4 + len;
+}
+
+static void on_rx(void *ctx, const struct frame *f, unsigned n)
+{
+	struct fix *x = ctx;
+
+	assert_in_range(n, 1, LINK_BATCH);
+	x->rx_calls++;
+	if (n > x->rx_max)
+		x->rx_max = n;
+	for (unsigned i = 0; i < n; i++) {
+		uint8_t *to = x->seen + x->seen_len;
+
+		assert_int_equal(iov_len(f[i].iov, f[i].n), f[i].len);
+		assert_int_equal(f[i].gso_type, GSO_NONE);
+		assert_true(x->seen_len + 4 + f[i].len <= SEEN_MAX);
+		put_frame(to, f[i].len, 0);
+		iov_copy_out(f[i].iov, f[i].n, 0, to + 4, f[i].len);
+		x->seen_len += 4 + f[i].len;
+		if (++x->frames == x->reset_at)
+			x->link->ops->reset(x->link);
+	}
+}
+
+static void on_ready(void *ctx)
+{
+	((struct fix *)ctx)->ready++;
+}
+
+static void on_up(void *ctx)
+{
+	((struct fix *)ctx)->up++;
+}
+
+static void on_down(void *ctx)
+{
+	((struct fix *)ctx)->down++;
+}
+
+static void on_gone(void *ctx)
+{
+	((struct fix *)ctx)->gone++;
+}
+
+static void nothing(struct timer *t, uint64_t now_ns)
+{
+}
+
+/* One turn of the loop that does not wait, and its flush. */
+static void turn(struct fix *x)
+{
+	timer_set(&x->loop.timers, &x->nowait, 0);
+	assert_int_equal(loop_turn(&x->loop), 0);
+	link_flush(x->link);
+}
+
+static void start(struct fix *x, int listen_fd, int fd, bool one_off)
+{
+	struct stream_conf c = {
+		.listen_fd = listen_fd,
+		.fd = fd,
+		.one_off = one_off,
+		.mtu = 65520,
+		.cb = { .rx = on_rx, .tx_ready = on_ready, .up = on_up, .down = on_down, .gone = on_gone, .ctx = x },
+	};
+
+	assert_int_equal(stream_new(&x->loop, &c, &x->link), 0);
+	assert_int_equal(x->link->mtu, 65520);
+	assert_int_equal(stream_start(x->link), 0);
+}
+
+static int setup(void **state)
+{
+	struct fix *x = calloc(1, sizeof(*x));
+
+	x->seen = malloc(SEEN_MAX);
+	x->peer = -1;
+	timer_init(&x->nowait, nothing);
+	strcpy(x->dir, "/tmp/stream-test-XXXXXX");
+	if (loop_init(&x->loop) || !mkdtemp(x->dir))
+		return -1;
+	snprintf(x->path, sizeof(x->path), "%s/s", x->dir);
+	*state = x;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fix *x = *state;
+
+	if (x->link)
+		x->link->ops->free(x->link);
+	if (x->peer >= 0)
+		close(x->peer);
+	unlink(x->path);
+	rmdir(x->dir);
+	timer_cancel(&x->loop.timers, &x->nowait);
+	loop_fini(&x->loop);
+	free(x->seen);
+	free(x);
+	return 0;
+}
+
+static void start_pair(struct fix *x)
+{
+	int fd[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fd), 0);
+	x->peer = fd[1];
+	start(x, -1, fd[0], false);
+}
+
+static void start_listen(struct fix *x, bool one_off)
+{
+	char path[UNIXPATH_MAX];
+	int fd = -1;
+
+	assert_int_equal(unixpath_listen(x->path, path, &fd), 0);
+	assert_string_equal(path, x->path);
+	start(x, fd, -1, one_off);
+}
+
+static int vmm_connect(const struct fix *x)
+{
+	struct sockaddr_un sun = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+	strcpy(sun.sun_path, x->path);
+	assert_int_equal(connect(fd, (struct sockaddr *)&sun, sizeof(sun)), 0);
+	return fd;
+}
+
+static void vmm_write(struct fix *x, const uint8_t *buf, size_t len)
+{
+	while (len) {
+		ssize_t n = send(x->peer, buf, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+		assert_true(n > 0 || (n < 0 && errno == EAGAIN));
+		if (n > 0) {
+			buf += n;
+			len -= (size_t)n;
+		}
+		turn(x);
+	}
+	turn(x);
+}
+
+static bool vmm_closed(int fd)
+{
+	char c;
+
+	return recv(fd, &c, 1, MSG_DONTWAIT) == 0 || errno == ECONNRESET;
+}
+
+static const size_t lens[] = { 14, 15, 60, 17, 14, 255, 256, 33 };
+
+static size_t some_frames(uint8_t *to)
+{
+	size_t at = 0;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(lens); i++)
+		at += put_frame(to + at, lens[i], (uint8_t)(i * 31));
+	return at;
+}
+
+static void test_every_split(void **state)
+{
+	struct fix *x = *state;
+	uint8_t wire[2048];
+	size_t len = some_frames(wire);
+
+	start_pair(x);
+	assert_int_equal(x->up, 1);
+	assert_true(x->link->up);
+	for (size_t cut = 0; cut <= len; cut++) {
+		x->seen_len = 0;
+		x->frames = 0;
+		vmm_write(x, wire, cut);
+		vmm_write(x, wire + cut, len - cut);
+		assert_int_equal(x->frames, ARRAY_SIZE(lens));
+		assert_int_equal(x->seen_len, len);
+		assert_memory_equal(x->seen, wire, len);
+	}
+}
+
+static void test_byte_by_byte(void **state)
+{
+	struct fix *x = *state;
+	uint8_t wire[2048];
+	size_t len = some_frames(wire);
+
+	start_pair(x);
+	for (size_t i = 0; i < len; i++)
+		vmm_write(x, wire + i, 1);
+	assert_int_equal(x->seen_len, len);
+	assert_memory_equal(x->seen, wire, len);
+	assert_int_equal(x->link->stats.rx_frames, ARRAY_SIZE(lens));
+}
+
+/* More bytes than any buffer holds, in frames of all sizes, the largest included. */
+static void test_bulk(void **state)
+{
+	struct fix *x = *state;
+	uint8_t *wire = malloc(SEEN_MAX);
+	size_t len = 0, size = 14;
+
+	for (uint8_t fill = 0; len + 70000 < SEEN_MAX / 8; fill++) {
+		len += put_frame(wire + len, fill % 5 ? size : 65535, fill);
+		size = size >= 40000 ? 14 : size * 3 / 2;
+	}
+	start_pair(x);
+	vmm_write(x, wire, len);
+	assert_int_equal(x->seen_len, len);
+	assert_memory_equal(x->seen, wire, len);
+	free(wire);
+}
+
+static void test_batches(void **state)
+{
+	struct fix *x = *state;
+	uint8_t wire[200 * 18];
+	size_t len = 0;
+
+	for (unsigned i = 0; i < 200; i++)
+		len += put_frame(wire + len, 14, (uint8_t)i);
+	start_pair(x);
+	vmm_write(x, wire, len);
+	assert_int_equal(x->frames, 200);
+	assert_int_equal(x->rx_max, LINK_BATCH);
+	assert_int_equal(x->rx_calls, 4);
+	assert_memory_equal(x->seen, wire, len);
+}
+
+static void test_bad_length(void **state)
+{
+	static const uint32_t bad[] = { 0, 1, 13, 65536, 69632, 0x01000000, 0xffffffff };
+	struct fix *x = *state;
+
+	start_listen(x, false);
+	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
+		uint8_t wire[128];
+		size_t len = put_frame(wire, 20, 1);
+
+		put_frame(wire + len, 0, 0);
+		wire[len] = (uint8_t)(bad[i] >> 24);
+		wire[len + 1] = (uint8_t)(bad[i] >> 16);
+		wire[len + 2] = (uint8_t)(bad[i] >> 8);
+		wire[len + 3] = (uint8_t)bad[i];
+		x->frames = 0;
+		x->peer = vmm_connect(x);
+		turn(x);
+		assert_int_equal(x->up, i + 1);
+		vmm_write(x, wire, len + 4);
+		assert_int_equal(x->frames, 1); /* what came before is good */
+		assert_int_equal(x->down, i + 1);
+		assert_false(x->link->up);
+		assert_true(vmm_closed(x->peer));
+		close(x->peer);
+	}
+	x->peer = -1;
+	assert_int_equal(x->link->stats.rx_bad, ARRAY_SIZE(bad));
+}
+
+static void test_second_client(void **state)
+{
+	struct fix *x = *state;
+	uint8_t wire[2048];
+	size_t len = some_frames(wire);
+	int second;
+
+	start_listen(x, false);
+	x->peer = vmm_connect(x);
+	turn(x);
+	vmm_write(x, wire, 10);
+	second = vmm_connect(x);
+	turn(x);
+	assert_true(vmm_closed(second));
+	close(second);
+	assert_int_equal(x->up, 1);
+	vmm_write(x, wire + 10, len - 10);
+	assert_int_equal(x->frames, ARRAY_SIZE(lens));
+}
+
+/* A new guest starts afresh: half a frame of the old one is forgotten, in both directions. */
+static void test_reconnect(void **state)
+{
+	struct fix *x = *state;
+	static uint8_t frame[60000], buf[70000];
+	uint8_t wire[2048];
+	size_t len = some_frames(wire);
+
+	start_listen(x, false);
+	x->peer = vmm_connect(x);
+	turn(x);
+	vmm_write(x, wire, 50);
+	while (!link_send(x->link, frame, sizeof(frame)))
+		link_flush(x->link);
+	close(x->peer);
+	turn(x);
+	turn(x);
+	assert_int_equal(x->down, 1);
+	assert_int_equal(x->gone, 0);
+	assert_false(x->link->up);
+	assert_int_equal(link_send(x->link, frame, sizeof(frame)), -ENOBUFS);
+
+	x->frames = x->ready = 0;
+	x->seen_len = 0;
+	x->peer = vmm_connect(x);
+	turn(x);
+	assert_int_equal(x->up, 2);
+	turn(x);
+	assert_int_equal(x->ready, 1); /* a reservation had failed while nobody was there */
+	vmm_write(x, wire, len);
+	assert_int_equal(x->seen_len, len);
+	assert_memory_equal(x->seen, wire, len);
+
+	assert_int_equal(link_send(x->link, "0123456789abcd", 14), 0);
+	turn(x);
+	assert_int_equal(recv(x->peer, buf, sizeof(buf), MSG_DONTWAIT), 64);
+	assert_memory_equal(buf,
+			    "\0\0\0\x3c"
+			    "0123456789abcd\0",
+			    19);
+}
+
+static void test_one_off(void **state)
+{
+	struct fix *x = *state;
+
+	start_listen(x, true);
+	turn(x);
+	assert_int_equal(x->gone, 0);
+	x->peer = vmm_connect(x);
+	turn(x);
+	close(x->peer);
+	x->peer = -1;
+	turn(x);
+	assert_int_equal(x->gone, 1);
+	assert_int_equal(x->down, 0);
+}
+
+static void test_fd_is_one_off(void **state)
+{
+	struct fix *x = *state;
+
+	start_pair(x);
+	close(x->peer);
+	x->peer = -1;
+	turn(x);
+	assert_int_equal(x->gone, 1);
+	assert_false(x->link->up);
+}
+
+/* What the guest sent before it went is still heard, even if it did not read what we sent. */
+static void test_last_words(void **state)
+{
+	struct fix *x = *state;
+	uint8_t wire[2048];
+	size_t len = some_frames(wire);
+
+	start_pair(x);
+	assert_int_equal(send(x->peer, wire, len, 0), len);
+	close(x->peer);
+	x->peer = -1;
+	assert_int_equal(link_send(x->link, wire, 100), 0);
+	link_flush(x->link);
+	link_flush(x->link);
+	turn(x);
+	turn(x);
+	assert_int_equal(x->seen_len, len);
+	assert_int_equal(x->gone, 1);
+}
+
+static void test_reset_in_rx(void **state)
+{
+	struct fix *x = *state;
+	uint8_t wire[200 * 18];
+	size_t len = 0;
+
+	for (unsigned i = 0; i < 200; i++)
+		len += put_frame(wire + len, 14, (uint8_t)i);
+	x->reset_at = 3;
+	start_listen(x, false);
+	x->peer = vmm_connect(x);
+	turn(x);
+	assert_int_equal(send(x->peer, wire, len, 0), len);
+	turn(x);
+	assert_int_equal(x->frames, LINK_BATCH); /* the batch that was on its way, no further one */
+	assert_int_equal(x->down, 1);
+	assert_true(vmm_closed(x->peer));
+}
+
+static void test_no_guest(void **state)
+{
+	struct fix *x = *state;
+	struct txframe f[4];
+
+	start_listen(x, false);
+	assert_int_equal(link_reserve(x->link, f, 4, 14, 100), 0);
+	assert_int_equal(link_send(x->link, "0123456789abcd", 14), -ENOBUFS);
+	link_flush(x->link);
+	x->link->ops->reset(x->link);
+	turn(x);
+	assert_int_equal(x->up + x->down + x->gone + x->ready, 0);
+}
+
+/* Takes up to max bytes at the VMM's end and checks the frames that are whole by then. */
+static size_t drain(struct fix *x, const uint8_t *expect, size_t at, size_t max)
+{
+	static uint8_t buf[1 << 20];
+	ssize_t n = recv(x->peer, buf, MIN(max, sizeof(buf)), MSG_DONTWAIT);
+
+	if (n <= 0)
+		return at;
+	assert_memory_equal(buf, expect + at, (size_t)n);
+	return at + (size_t)n;
+}
+
+/* A guest that does not read: reserve() falls short, nothing is lost or torn, tx_ready() comes once it reads again. */
+static void test_back_pressure(void **state)
+{
+	struct fix *x = *state;
+	uint8_t *expect = malloc(SEEN_MAX);
+	size_t sent = 0, got = 0;
+	uint8_t fill = 0;
+
+	start_pair(x);
+	for (unsigned round = 0; round < 4; round++) {
+		size_t size = 100 + round * 7000;
+		unsigned ready = x->ready, turns = 0;
+
+		for (;;) {
+			size_t n = put_frame(expect + sent, size, ++fill);
+
+			assert_true(sent + 70000 < SEEN_MAX);
+			if (link_send(x->link, expect + sent + 4, size))
+				break;
+			sent += n;
+			size = size < 30000 ? size + 11 : 61;
+		}
+		turn(x);
+		assert_int_equal(x->ready, ready);
+		while (x->ready == ready && turns++ < 10000) {
+			got = drain(x, expect, got, 100000);
+			turn(x);
+		}
+		assert_int_equal(x->ready, ready + 1);
+	}
+	for (unsigned i = 0; got < sent && i < 10000; i++) {
+		got = drain(x, expect, got, SIZE_MAX);
+		turn(x);
+	}
+	assert_int_equal(got, sent);
+	assert_int_equal(x->link->stats.tx_full, 4);
+	free(expect);
+}
+
+/* No event is waited for that nothing could be done about: not when all is quiet, not against a guest that does not read. */
+static void test_no_spin(void **state)
+{
+	struct fix *x = *state;
+	struct epoll_event ev;
+	static uint8_t frame[60000];
+
+	start_pair(x);
+	link_flush(x->link);
+	assert_int_equal(epoll_wait(x->loop.epfd, &ev, 1, 0), 0);
+	while (!link_send(x->link, frame, sizeof(frame))) {
+	}
+	turn(x);
+	turn(x);
+	assert_int_equal(epoll_wait(x->loop.epfd, &ev, 1, 0), 0);
+}
+
+int main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		T(test_every_split),   T(test_byte_by_byte), T(test_bulk),          T(test_batches),       T(test_bad_length),
+		T(test_second_client), T(test_reconnect),    T(test_one_off),       T(test_fd_is_one_off), T(test_last_words),
+		T(test_reset_in_rx),   T(test_no_guest),     T(test_back_pressure), T(test_no_spin),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

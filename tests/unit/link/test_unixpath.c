@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: MIT */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "link/unixpath.h"
+
+struct fix {
+	char dir[64], path[UNIXPATH_MAX];
+};
+
+static int setup(void **state)
+{
+	struct fix *x = calloc(1, sizeof(*x));
+
+	strcpy(x->dir, "/tmp/unixpath-test-XXXXXX");
+	if (!mkdtemp(x->dir))
+		return -1;
+	snprintf(x->path, sizeof(x->path), "%s/s", x->dir);
+	*state = x;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fix *x = *state;
+
+	unlink(x->path);
+	rmdir(x->dir);
+	free(x);
+	return 0;
+}
+
+static void test_fresh_live_stale(void **state)
+{
+	struct fix *x = *state;
+	char got[UNIXPATH_MAX] = "-";
+	int fd = -1, other = -1;
+
+	assert_int_equal(unixpath_listen(x->path, got, &fd), 0);
+	assert_string_equal(got, x->path);
+
+	/* Asking must not look like a client to the one who is there. */
+	assert_int_equal(unixpath_listen(x->path, got, &other), -EADDRINUSE);
+	assert_int_equal(accept4(fd, NULL, NULL, SOCK_NONBLOCK), -1);
+	assert_int_equal(errno, EAGAIN);
+
+	close(fd);
+	assert_int_equal(access(x->path, F_OK), 0);
+	assert_int_equal(unixpath_listen(x->path, got, &fd), 0);
+	close(fd);
+}
+
+/* A file that is no socket is not ours to remove. */
+static void test_regular_file(void **state)
+{
+	struct fix *x = *state;
+	char got[UNIXPATH_MAX];
+	struct stat st;
+	int fd = open(x->path, O_CREAT | O_WRONLY, 0600);
+
+	close(fd);
+	assert_int_equal(unixpath_listen(x->path, got, &fd), -EADDRINUSE);
+	assert_int_equal(stat(x->path, &st), 0);
+	assert_true(S_ISREG(st.st_mode));
+}
+
+static void test_bad_paths(void **state)
+{
+	char path[200], got[UNIXPATH_MAX];
+	int fd = -1;
+
+	memset(path, 'a', sizeof(path));
+	path[0] = '/';
+	path[UNIXPATH_MAX] = '\0';
+	assert_int_equal(unixpath_listen(path, got, &fd), -ENAMETOOLONG);
+	assert_int_equal(unixpath_listen("/nonexistent/directory/s", got, &fd), -ENOENT);
+	assert_int_equal(fd, -1);
+}
+
+/* Default paths are taken in turn; what others hold at the time is theirs. */
+static void test_default_paths(void **state)
+{
+	char first[UNIXPATH_MAX], second[UNIXPATH_MAX];
+	unsigned a = 0, b = 0;
+	int fd[2];
+
+	assert_int_equal(unixpath_listen("", first, &fd[0]), 0);
+	assert_int_equal(unixpath_listen("", second, &fd[1]), 0);
+	assert_int_equal(sscanf(first, "/tmp/passt_%u.socket", &a), 1);
+	assert_int_equal(sscanf(second, "/tmp/passt_%u.socket", &b), 1);
+	assert_in_range(a, 1, UNIXPATH_TRIES);
+	assert_true(b > a);
+	close(fd[0]);
+	close(fd[1]);
+	unlink(first);
+	unlink(second);
+}
+
+int main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		T(test_fresh_live_stale),
+		T(test_regular_file),
+		T(test_bad_paths),
+		T(test_default_paths),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
