@@ -21,7 +21,8 @@ struct rd {
 
 static inline struct rd rd_init(const void *buf, size_t len)
 {
-	return (struct rd){ .p = buf, .len = len };
+	/* A place even for no bytes: NULL is the answer to a read that fails. */
+	return (struct rd){ .p = len ? buf : (const void *)"", .len = len };
 }
 
 /* Bytes not read yet. */

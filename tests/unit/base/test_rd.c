@@ -104,6 +104,18 @@ static void test_huge_count(void **state)
 	assert_false(rd_ok(&r));
 }
 
+/* No bytes at all are a good message of length zero, wherever they are. */
+static void test_empty(void **state)
+{
+	struct rd r = rd_init(NULL, 0), sub = rd_sub(&r, 0);
+
+	assert_true(rd_done(&r));
+	assert_true(rd_done(&sub));
+	assert_non_null(rd_bytes(&r, 0));
+	assert_int_equal(rd_u8(&r), 0);
+	assert_false(rd_ok(&r));
+}
+
 static void test_fail(void **state)
 {
 	struct rd r = rd_init(bytes, 9);
@@ -118,6 +130,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_numbers), cmocka_unit_test(test_short),      cmocka_unit_test(test_sticky),
 		cmocka_unit_test(test_sub),     cmocka_unit_test(test_huge_count), cmocka_unit_test(test_fail),
+		cmocka_unit_test(test_empty),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

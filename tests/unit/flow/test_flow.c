@@ -213,12 +213,12 @@ static void twin_compare(uint32_t max, uint32_t keys)
 		uint32_t index, gen;
 		bool dead;
 	} *twin = calloc(keys, sizeof(*twin));
-	uint32_t step, n, count = 0;
+	uint32_t step, n, count = 0, seen[2];
 
 	assert_non_null(twin);
 	for (step = 0; step < 20000; step++) {
 		struct twin *k = &twin[n = rnd(keys)];
-		bool grow = rnd(2000) < 1000 + (step / 1000 % 2 ? 300 : -300);
+		bool grow = rnd(2000) < (step / 1000 % 2 ? 1300u : 700u);
 
 		if (grow && k->f) {
 			assert_null(add(t, n));
@@ -246,8 +246,8 @@ static void twin_compare(uint32_t max, uint32_t keys)
 			else if (k->dead)
 				assert_null(flow_get(t, k->index, k->gen));
 		}
-		uint32_t seen[2] = { UINT32_MAX, 0 };
-
+		seen[0] = UINT32_MAX;
+		seen[1] = 0;
 		flow_each(t, each_count, seen);
 		assert_int_equal(seen[1], count);
 	}

@@ -142,7 +142,7 @@ GOOD = [
     ("src/wire/a.c", func("", "int f(struct x *x, const void *buf, size_t len, void (*fn)(int, int), int c, int d)")),
     ("src/wire/a.c", func("", "int f(uint8_t p, const struct addr *a, uint16_t aport, const struct addr *b, uint16_t bport, int c)")),
     ("src/wire/a.c", func(DEEP)),
-    ("tests/unit/a.c", func(DEEPER)),
+    ("tests/unit/a.c", func(DEEPER + "\tstrcpy(a, b);\n")),
     ("src/wire/a.c", func("\tsnprintf(a, 1, b);\n\tl->read(fd);\n\tops.close(fd);\n\tcsum_open(1);\n")),
     ("src/wire/a.c", func('\tg("read(fd) strcpy(a) exit(1)"); // sprintf(x)\n')),
     ("src/base/log.c", func('\tfprintf(stderr, "x");\n')),
