@@ -88,7 +88,7 @@ static void dgram_start(struct dgram *d, const struct pkt *p, uint64_t now_ns)
 
 static bool dgram_expired(const struct dgram *d, uint64_t now_ns)
 {
-	return now_ns > d->start_ns && now_ns - d->start_ns >= FRAG_TIMEOUT_NS;
+	return now_ns - d->start_ns >= FRAG_TIMEOUT_NS;
 }
 
 /* The datagram that p belongs to; otherwise a free slot, or that of the oldest one, is made its. */

@@ -179,14 +179,16 @@ static void first_decides(void **state)
 	const uint8_t *out;
 	size_t len;
 
-	assert_int_equal(add_at(fs, &last, T0, &out, &len), 0);
-	assert_int_equal(add_at(fs, &first, T0, &out, &len), 1);
-	assert_whole(out, len, &first, 19);
-	last.v4 = first.v4 = true;
-	last.proto = 0;
-	assert_int_equal(add_at(fs, &last, T0, &out, &len), 0);
-	assert_int_equal(add_at(fs, &first, T0, &out, &len), 1);
-	assert_whole(out, len, &first, 19);
+	for (int v4 = 0; v4 < 2; v4++) {
+		last.v4 = first.v4 = v4;
+		last.proto = v4 ? 0 : 60; /* it is part of the key in IPv4 */
+		assert_int_equal(add_at(fs, &last, T0, &out, &len), 0);
+		assert_int_equal(add_at(fs, &first, T0, &out, &len), 1);
+		assert_whole(out, len, &first, 19);
+		assert_int_equal(add_at(fs, &first, T0, &out, &len), 0);
+		assert_int_equal(add_at(fs, &last, T0, &out, &len), 1);
+		assert_whole(out, len, &first, 19);
+	}
 	frags_free(fs);
 }
 
