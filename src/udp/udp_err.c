@@ -128,7 +128,8 @@ static void err_forward(struct udp *u, const struct udp_flow *f, const struct so
 	if (!v4 && (e->type < ICMP6_UNREACH || e->type > ICMP6_PARAM))
 		return;
 	/* The second word means something in these only. */
-	if (v4 ? e->type != ICMP4_PARAM && !(e->type == ICMP4_UNREACH && e->code == ICMP4_CODE_FRAG) : e->type < ICMP6_TOO_BIG)
+	if (v4 ? e->type != ICMP4_PARAM && !(e->type == ICMP4_UNREACH && e->code == ICMP4_CODE_FRAG)
+	       : e->type != ICMP6_TOO_BIG && e->type != ICMP6_PARAM)
 		out.info = 0;
 	len = quote_put(f, payload, e->len, quote);
 	err_send(u, &out, quote, len);

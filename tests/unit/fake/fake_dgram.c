@@ -248,7 +248,7 @@ static void put_cmsg_info(const struct fake_fd *f, struct msghdr *h, const struc
 		h->msg_controllen = 0;
 		return;
 	}
-	if (addr_is4(&d->to.addr) && fake_opt(f, SOL_IP, IP_PKTINFO, 0)) {
+	if (f->family == AF_INET && fake_opt(f, SOL_IP, IP_PKTINFO, 0)) {
 		struct in_pktinfo pi = { .ipi_ifindex = 7 };
 
 		memcpy(&pi.ipi_addr, d->to.addr.b + 12, 4);
@@ -260,6 +260,7 @@ static void put_cmsg_info(const struct fake_fd *f, struct msghdr *h, const struc
 		memcpy(CMSG_DATA(c), &pi, sizeof(pi));
 		used = CMSG_SPACE(sizeof(pi));
 	} else if (f->family == AF_INET6 && fake_opt(f, SOL_IPV6, IPV6_RECVPKTINFO, 0)) {
+		/* With IPv4 on a dual-stack socket this is the mapped address. */
 		struct in6_pktinfo pi = { .ipi6_ifindex = 7 };
 
 		memcpy(&pi.ipi6_addr, d->to.addr.b, 16);

@@ -28,7 +28,7 @@ struct fake_link {
 	size_t piece; /* bodies are cut into segments of this size (0: one segment), to show code that takes body[0] for all */
 	struct fake_frame *frame;
 	size_t frames;
-	unsigned reserves, commits, flushes, sends;
+	unsigned reserves, commits, flushes;
 
 	/* The last reservation. */
 	uint8_t *buf[LINK_BATCH];

@@ -186,6 +186,11 @@ int sock_get_int(int fd, int level, int opt, int *ret_val)
 	return 0;
 }
 
+int sock_set_dual(int fd)
+{
+	return sock_set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);
+}
+
 int sock_bind_dev(int fd, const char *ifname)
 {
 	struct fake_fd *f = fake_fd(fd);
@@ -343,7 +348,7 @@ socklen_t sock_from_ep(int family, const struct ep *ep, unsigned scope, struct s
 	s6->sin6_family = AF_INET6;
 	s6->sin6_port = htons(ep->port);
 	memcpy(&s6->sin6_addr, ep->addr.b, 16);
-	if (addr_is_linklocal(&ep->addr) && !addr_is4(&ep->addr))
+	if (IN6_IS_ADDR_LINKLOCAL(&s6->sin6_addr) || IN6_IS_ADDR_MC_LINKLOCAL(&s6->sin6_addr))
 		s6->sin6_scope_id = scope;
 	return sizeof(*s6);
 }

@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: MIT */
+#include "icmp/icmp.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+
+#include "base/csum.h"
+#include "base/iov.h"
+#include "base/log.h"
+#include "icmp/icmp_err.h"
+#include "icmp/icmp_flow.h"
+#include "wire/fragout.h"
+#include "wire/icmp.h"
+
+#define TABLE_SHARE 8 /* echo takes this part of the flow table, at most */
+
+/* Sends an echo reply whose bytes are in msg, header included, but for type, identifier and checksum; in fragments if it is too long. */
+static void reply_send(struct icmp *m, const struct flow_key *k, const struct addr *src, struct iovec msg)
+{
+	bool v4 = addr_is4(&k->guest);
+	struct ip_tx ip = { .src = *src, .dst = k->guest, .proto = k->proto, .ttl = IP_TTL_DEFAULT };
+	struct wr w = wr_init(msg.iov_base, 4), id = wr_init(msg.iov_base, ICMP_HLEN);
+	size_t off = 0, n = msg.iov_len, mtu = m->d.link->mtu;
+	bool whole = ip_hlen(&k->guest) + n <= mtu;
+	struct fragout f;
+
+	wr_u8(&w, v4 ? ICMP4_ECHO_REPLY : ICMP6_ECHO_REPLY);
+	wr_zero(&w, 3);
+	(void)wr_put(&id, 4);
+	wr_be16(&id, k->gport);
+	wr_patch_be16(&w, 2, csum_fold(csum_add(msg.iov_base, n, v4 ? 0 : csum_pseudo(src, &k->guest, k->proto, n))));
+
+	/* The upper half of the identifications, as the lower one is that of UDP. */
+	if (!whole && fragout_init(&f, &ip, m->frag_id++ | UINT32_C(1) << 31, n, mtu))
+		return;
+	do {
+		w = wr_init(m->frame, sizeof(m->frame));
+		eth_put(&w, m->d.guest->mac, m->d.guest->our_mac, v4 ? ETHERTYPE_IP4 : ETHERTYPE_IP6);
+		if (whole)
+			ip_put(&w, &ip, n);
+		else if (!fragout_next(&f, &w, &off, &n))
+			return;
+		iov_copy_out(&msg, 1, off, wr_put(&w, n), n);
+	} while (!link_send(m->d.link, m->frame, wr_len(&w)) && !whole);
+}
+
+/* A reply in slot i. The kernel gives us echo replies only, and only ours. */
+static void on_reply(struct icmp *m, struct icmp_flow *f, const struct mmsghdr *mm, unsigned i)
+{
+	struct sockaddr_storage *ss = mm->msg_hdr.msg_name;
+	struct iovec msg = { m->msg[i], mm->msg_len };
+	struct rd r = rd_init(msg.iov_base, msg.iov_len);
+	struct addr src = f->flow.key.remote;
+	struct icmp_echo echo;
+	struct ep from, seen;
+
+	if (icmp_echo_read(&r, &echo) || echo.type != (addr_is4(&src) ? ICMP4_ECHO_REPLY : ICMP6_ECHO_REPLY))
+		return;
+	/* Who answers a multicast does so with its own address. */
+	if (!mm->msg_hdr.msg_namelen || sock_to_ep(ss, &from))
+		return;
+	from.port = 0;
+	if (!addr_eq(&from.addr, &f->to.addr)) {
+		if (nat_to_guest(m->d.nat, &f->flow.key.guest, &from, &seen))
+			return;
+		src = seen.addr;
+	}
+	reply_send(m, &f->flow.key, &src, msg);
+}
+
+static void from_host(struct icmp *m, struct icmp_flow *f)
+{
+	struct sockaddr_storage name[ICMP_BATCH];
+	struct iovec iov[ICMP_BATCH];
+	struct mmsghdr mm[ICMP_BATCH];
+	int got;
+
+	for (unsigned i = 0; i < ICMP_BATCH; i++) {
+		iov[i] = (struct iovec){ m->msg[i], sizeof(m->msg[i]) };
+		mm[i] = (struct mmsghdr){ .msg_hdr = {
+						  .msg_name = &name[i],
+						  .msg_namelen = sizeof(name[i]),
+						  .msg_iov = &iov[i],
+						  .msg_iovlen = 1,
+					  } };
+	}
+	got = sock_recvmmsg(f->fd, mm, ICMP_BATCH, 0);
+	if (got < 0 && got != -EAGAIN)
+		icmp_err_drain(m, f);
+	if (got <= 0)
+		return;
+	icmp_flow_touch(m, f);
+	for (unsigned i = 0; i < (unsigned)got; i++)
+		on_reply(m, f, &mm[i], i);
+}
+
+static void on_flow(void *ctx, struct ref ref, uint32_t events)
+{
+	struct icmp *m = ctx;
+	struct flow *f = flow_get(m->d.flows, ref.index, ref.gen);
+
+	if (!f || (f->key.proto != PROTO_ICMP && f->key.proto != PROTO_ICMP6))
+		return;
+	if (events & EPOLLERR)
+		icmp_err_drain(m, (struct icmp_flow *)f);
+	if (events & EPOLLIN)
+		from_host(m, (struct icmp_flow *)f);
+}
+
+size_t icmp_slot_size(void)
+{
+	return (sizeof(struct icmp_flow) + 7) & ~(size_t)7;
+}
+
+struct icmp *icmp_new(const struct icmp_deps *d)
+{
+	struct icmp *m = calloc(1, sizeof(*m));
+
+	if (!m)
+		return NULL;
+	m->d = *d;
+	m->max = MAX(flow_max(d->flows) / TABLE_SHARE, 1u);
+	list_init(&m->idle);
+	timer_init(&m->sweep, icmp_flow_sweep);
+	m->owner = loop_owner(d->loop, on_flow, m);
+	return m;
+}
+
+void icmp_free(struct icmp *m)
+{
+	if (!m)
+		return;
+	while (!list_empty(&m->idle))
+		icmp_flow_close(m, container_of(m->idle.next, struct icmp_flow, idle));
+	timer_cancel(&m->d.loop->timers, &m->sweep);
+	free(m);
+}
+
+void icmp_flow_abort(struct icmp *m, struct flow *f)
+{
+	icmp_flow_close(m, (struct icmp_flow *)f);
+}
+
+/* Hop limit and type of service of the request. */
+static void opts_set(struct icmp_flow *f, const struct pkt *p)
+{
+	bool v4 = addr_is4(&f->to.addr), multicast = addr_is_multicast(&f->to.addr);
+	int level = v4 ? IPPROTO_IP : IPPROTO_IPV6;
+	int ttl = v4 ? (multicast ? IP_MULTICAST_TTL : IP_TTL) : (multicast ? IPV6_MULTICAST_HOPS : IPV6_UNICAST_HOPS);
+	int rc = 0;
+
+	if (f->ttl != p->ttl)
+		rc = sock_set_int(f->fd, level, ttl, p->ttl);
+	if (f->tos != p->tos && sock_set_int(f->fd, level, v4 ? IP_TOS : IPV6_TCLASS, p->tos))
+		rc = -EINVAL;
+	if (rc)
+		log_limited(LOG_LVL_WARN, "ICMP: hop limit or type of service not set");
+	/* Even then: once is enough. */
+	f->ttl = p->ttl;
+	f->tos = p->tos;
+}
+
+/* The request could not be sent: true to try once more. */
+static bool send_failed(struct icmp *m, struct icmp_flow *f, const struct pkt *p, int err)
+{
+	bool v4 = addr_is4(&f->to.addr);
+	int mtu;
+
+	if (err == EAGAIN || err == ENOBUFS)
+		return false;
+	/* An error that was pending is that of an earlier request, and has been told by now. */
+	if (icmp_err_drain(m, f))
+		return true;
+	if (err != EMSGSIZE)
+		icmp_err_refuse(m, p, err);
+	else if (!sock_get_int(f->fd, v4 ? IPPROTO_IP : IPPROTO_IPV6, v4 ? IP_MTU : IPV6_MTU, &mtu) && mtu > 0)
+		icmp_err_too_big(m, p, (uint32_t)mtu);
+	return false;
+}
+
+static void request_send(struct icmp *m, struct icmp_flow *f, const struct pkt *p, const struct frame *frame)
+{
+	struct iovec iov[LINK_IOV_MAX + 1];
+	struct mmsghdr mm = { .msg_hdr = { .msg_iov = iov } };
+	struct sockaddr_storage name;
+	size_t got;
+	int rc;
+
+	mm.msg_hdr.msg_iovlen = iov_slice(frame->iov, frame->n, p->l4, p->l4_len, iov, ARRAY_SIZE(iov), &got);
+	if (got != p->l4_len)
+		return;
+	if (!f->connected) {
+		mm.msg_hdr.msg_name = &name;
+		mm.msg_hdr.msg_namelen = sock_from_ep(addr_family(&f->to.addr), &f->to, m->d.out->scope6, &name);
+	}
+	opts_set(f, p);
+	rc = sock_sendmmsg(f->fd, &mm, 1, 0);
+	if (rc < 0 && send_failed(m, f, p, -rc))
+		rc = sock_sendmmsg(f->fd, &mm, 1, 0);
+}
+
+/* We are the destination ourselves. */
+static void answer(struct icmp *m, const struct pkt *p, const struct frame *frame, uint16_t id)
+{
+	struct flow_key k = flow_key_init(p->proto, &p->src, id, &p->dst, 0);
+	struct iovec msg = { m->msg[0], p->l4_len };
+
+	if (p->l4_len <= sizeof(m->msg[0]) && iov_copy_out(frame->iov, frame->n, p->l4, m->msg[0], p->l4_len) == p->l4_len)
+		reply_send(m, &k, &p->dst, msg);
+}
+
+static void request(struct icmp *m, const struct pkt *p, const struct frame *frame)
+{
+	uint8_t want = p->proto == PROTO_ICMP ? ICMP4_ECHO : ICMP6_ECHO;
+	struct ep dst = { .addr = p->dst };
+	struct rd r = pkt_l4(p);
+	struct icmp_echo echo;
+	struct icmp_flow *f;
+
+	if ((p->proto == PROTO_ICMP) != addr_is4(&p->dst) || icmp_echo_read(&r, &echo))
+		return;
+	if (echo.type != want || echo.code || !p->ttl)
+		return;
+	if (icmp_is_ours(m, &p->dst) && nat_to_host(m->d.nat, p->proto, &dst, &dst)) {
+		answer(m, p, frame, echo.id);
+		return;
+	}
+	f = icmp_flow_from_guest(m, p, echo.id);
+	if (!f)
+		return;
+	f->seq = echo.seq;
+	icmp_flow_touch(m, f);
+	request_send(m, f, p, frame);
+}
+
+void icmp_from_guest(struct icmp *m, const struct pkt *p, const struct frame *f, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		request(m, &p[i], &f[i]);
+}
