@@ -355,6 +355,7 @@ static void guest_open(struct tcp *t, const struct pkt *p, const struct segment 
 		return;
 	}
 	k->peek_off = peek_off;
+	tcp_snd_init(&k->snd, conn_isn(t, key), MSS_MIN);
 	guest_syn(k, &s->h);
 	conn_set(k, CONN_CONNECTING);
 	if (conn_watch(k))

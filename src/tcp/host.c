@@ -211,8 +211,6 @@ int host_resend(struct tcp_conn *k)
 /* connect() succeeded: the guest's SYN is answered. */
 static void host_connected(struct tcp_conn *k)
 {
-	k->snd.iss = conn_isn(k->t, &k->f.key);
-	k->snd.una = k->snd.nxt = k->snd.max = k->snd.recover = k->snd.iss;
 	conn_set(k, CONN_SYN_RCVD);
 	guest_window_update(k);
 	(void)seg_send_ctl(k, TCP_SYN | TCP_ACK, k->snd.iss); /* no room: the timer sends it again */
