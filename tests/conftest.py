@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: MIT
+import os
+import sys
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+# pylint: disable=wrong-import-position
+from lab.guest import Guest  # noqa: E402
+from lab.program import Passt  # noqa: E402
+from lab.topology import Topology  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def net(tmp_path_factory):
+    """Namespaces, one set for each test file."""
+    t = Topology(str(tmp_path_factory.mktemp("net")))
+    yield t
+    t.close()
+
+
+@pytest.fixture
+def start(net, tmp_path):
+    """start(*options): passt in the host namespace; checked for an orderly end after the test."""
+    running = []
+
+    def begin(*args, **kw):
+        work = tmp_path / str(len(running))
+        work.mkdir()
+        running.append(Passt(net.host, str(work), *args, **kw))
+        return running[-1]
+
+    yield begin
+    for p in running:
+        p.close()
+
+
+@pytest.fixture
+def passt(start):
+    return start()
+
+
+@pytest.fixture
+def guest(passt):
+    g = Guest(passt.socket_path)
+    g.announce()
+    yield g
+    g.close()

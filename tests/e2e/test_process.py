@@ -1,0 +1,332 @@
+# SPDX-License-Identifier: MIT
+"""
+The program as a process: start, daemon, pid file, log, capture, signals, privileges.
+"""
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+
+import pytest
+from lab.guest import Guest
+from lab.program import Passt, assert_clean, binary
+from lab.wait import until
+
+
+def run(*args, **kw):
+    kw.setdefault("stdin", subprocess.DEVNULL)
+    return subprocess.run([binary(), *map(str, args)], capture_output=True, text=True, timeout=30, check=False, **kw)
+
+
+# Words that clients look for.
+
+
+def test_version():
+    done = run("--version")
+    assert done.returncode == 0 and done.stderr == ""
+    assert re.fullmatch(r"passt \S+", done.stdout.split("\n")[0])
+
+
+def test_help():
+    done = run("--help")
+    assert done.returncode == 0 and done.stderr == ""
+    for name in "foreground socket fd one-off log-file tcp-ports udp-ports map-host-loopback map-guest-addr dns-forward".split():
+        assert f"--{name}" in done.stdout, name
+    assert run("-h").stdout == done.stdout
+
+
+def test_options_are_looked_at_in_order():
+    """A client probes for an option by putting it in front of --version."""
+    assert run("--map-guest-addr", "192.0.2.9", "--version").returncode == 0
+    assert run("--no-such-option", "--version").returncode == 1
+
+
+def test_unknown_option_wording():
+    done = run("--no-such-option")
+    assert done.returncode == 1 and done.stdout == ""
+    assert "unrecognized option '--no-such-option'" in done.stderr
+    assert "--foreground" in done.stderr, "no usage"
+
+
+# Daemon
+
+
+class Daemon:
+    def __init__(self, ns, work, *args):
+        self.pid_file = work / "passt.pid"
+        self.socket_path = str(work / "passt.socket")
+        argv = [binary(), "--socket", self.socket_path, "--pid", self.pid_file, *args]
+        # Through a pipe until end of file, as managers do: it ends only when nobody holds the other end any more.
+        self.done = ns.run(*argv, check=False, timeout=30)
+
+    @property
+    def pid(self):
+        return int(self.pid_file.read_text().strip())
+
+    def gone(self):
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return True
+        with open(f"/proc/{self.pid}/stat", encoding="ascii") as f:
+            return f.read().rpartition(")")[2].split()[0] == "Z"
+
+    def stop(self):
+        os.kill(self.pid, signal.SIGTERM)
+        until(self.gone, "daemon is gone")
+
+
+@pytest.fixture
+def daemon(net, tmp_path):
+    running = []
+
+    def start(*args):
+        running.append(Daemon(net.host, tmp_path, *args))
+        return running[-1]
+
+    yield start
+    for d in running:
+        if d.pid_file.exists() and not d.gone():
+            d.stop()
+
+
+def test_daemon_is_ready_when_its_parent_ends(daemon):
+    d = daemon()
+    assert d.done.returncode == 0, d.done.stderr
+    assert d.pid_file.read_text() == f"{d.pid}\n"
+    assert stat.S_IMODE(d.pid_file.stat().st_mode) == 0o600
+    g = Guest(d.socket_path)
+    g.announce()
+    g.close()
+    d.stop()
+    assert d.pid_file.exists() and os.path.exists(d.socket_path)
+
+
+def test_quiet_daemon_prints_nothing(daemon):
+    d = daemon("-q", "-D", "192.0.2.53", "-D", "2001:db8::53")
+    assert d.done.returncode == 0
+    assert d.done.stdout == ""
+    lines = [line for line in d.done.stderr.splitlines() if "nobody" not in line]
+    assert not lines
+
+
+def test_stale_files_are_replaced(daemon, tmp_path):
+    """A crashed instance leaves both behind; the manager starts the next one over the same paths."""
+    (tmp_path / "passt.pid").write_text("4194303 and some more text\n")
+    with socket.socket(socket.AF_UNIX) as s:
+        s.bind(str(tmp_path / "passt.socket"))
+    d = daemon()
+    assert d.done.returncode == 0, d.done.stderr
+    assert d.pid_file.read_text() == f"{d.pid}\n"
+
+
+def test_pid_file_is_written_in_place(daemon, tmp_path):
+    """It may be a file that the manager holds open."""
+    path = tmp_path / "passt.pid"
+    path.touch(0o600)
+    before = path.stat().st_ino
+    d = daemon()
+    assert path.stat().st_ino == before and d.pid > 0
+
+
+def test_daemon_with_one_off_ends_with_its_guest(daemon):
+    d = daemon("--one-off")
+    g = Guest(d.socket_path)
+    g.announce()
+    g.close()
+    until(d.gone, "daemon is gone")
+
+
+def test_failed_start_of_a_daemon(daemon, net, tmp_path):
+    """A port that is taken is told by the parent: status 1, and nothing stays behind."""
+    with net.host.listen("0.0.0.0", 4714):
+        d = daemon("-t", "4714")
+    assert d.done.returncode == 1
+    assert "Listen failed for HOST TCP port" in d.done.stderr and "Address already in use" in d.done.stderr
+
+
+def test_foreground_pid_file(net, tmp_path):
+    pid = tmp_path / "pid"
+    p = Passt(net.host, str(tmp_path), "--pid", pid)
+    assert pid.read_text() == f"{p.pid}\n"
+    p.close()
+
+
+# Signals
+
+
+@pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGQUIT])
+def test_signal_ends_it_in_order(net, tmp_path, sig):
+    p = Passt(net.host, str(tmp_path))
+    g = Guest(p.socket_path)
+    g.announce()
+    p.process.send_signal(sig)
+    assert p.wait() == 0
+    g.wait_closed()
+
+
+def test_closed_standard_streams(net, tmp_path):
+    """A manager may close them, or stop reading."""
+    path = tmp_path / "s"
+    proc = net.host.popen("sh", "-c", 'exec "$0" -f -s "$1" <&- >&- 2>&-', binary(), path)
+    until(path.exists, "socket")
+    g = Guest(str(path))
+    g.announce()
+    g.close()
+    proc.terminate()
+    assert proc.wait(20) == 0
+
+
+def test_reader_of_messages_that_goes_away(net, tmp_path):
+    path = tmp_path / "s"
+    proc = net.host.popen(binary(), "-f", "-d", "-s", path, stderr=subprocess.PIPE)
+    until(path.exists, "socket")
+    proc.stderr.close()
+    for _ in range(3):
+        g = Guest(str(path))
+        g.announce()
+        g.close()
+    assert proc.poll() is None
+    proc.terminate()
+    assert proc.wait(20) == 0
+
+
+# Messages
+
+
+def test_start_up_messages(passt):
+    """One program reads the addresses from this block."""
+    lines = [line.strip() for line in passt.output().splitlines()]
+    at = lines.index("DHCP:")
+    assert lines[at + 1 : at + 4] == ["assign: 192.0.2.2", "mask: 255.255.255.0", "router: 192.0.2.1"]
+    assert any(line.startswith("UNIX domain socket bound at") for line in lines)
+
+
+def test_no_name_server_is_a_warning(net, tmp_path):
+    net.host.run("sh", "-c", ": > /etc/resolv.conf")
+    try:
+        p = Passt(net.host, str(tmp_path))
+        assert "Couldn't get any nameserver address" in p.output()
+        p.close()
+    finally:
+        net.host.write("/etc/resolv.conf", "nameserver 198.51.100.53\nsearch example.org example.net\n")
+
+
+def test_log_file(net, tmp_path):
+    log = tmp_path / "log"
+    log.write_text("what an earlier one wrote\n")
+    p = Passt(net.host, str(tmp_path), "--log-file", log, wait=False)
+    until(lambda: os.path.exists(p.socket_path), "socket")
+    g = Guest(p.socket_path)
+    g.announce()
+    g.close()
+    until(lambda: "Client connection closed" in log.read_text(), "message in the log file")
+    assert p.stop() == 0
+    text = log.read_text()
+    assert re.match(r"passt \S+: \S+ \(\d+\)\n", text), text
+    assert "earlier" not in text
+    assert re.search(r"^\d+\.\d{4}: \S.*$", text, re.M), text
+
+
+def test_log_file_is_bounded(net, tmp_path):
+    log = tmp_path / "log"
+    p = Passt(net.host, str(tmp_path), "--log-file", log, "--log-size", "40960", "--trace", wait=False)
+    until(lambda: os.path.exists(p.socket_path), "socket")
+    g = Guest(p.socket_path)
+    g.announce()
+    largest = 0
+    for _ in range(60):
+        for port in range(20):
+            g.udp("192.0.2.77", 7, b"x", sport=4000 + port)
+        g.barrier()
+        largest = max(largest, log.stat().st_size)
+    for _ in range(100):
+        again = Guest(p.socket_path)
+        again.wait_closed()
+        largest = max(largest, log.stat().st_size)
+    g.close()
+    assert p.stop() == 0
+    assert 1000 < largest <= 40960
+    assert log.read_text().startswith("passt "), "header is gone"
+
+
+def test_capture(net, tmp_path):
+    pcap = tmp_path / "pcap"
+    p = Passt(net.host, str(tmp_path), "--pcap", pcap)
+    g = Guest(p.socket_path)
+    g.announce()
+    g.close()
+    assert p.stop() == 0
+    assert_clean(p.output())
+    done = subprocess.run(["tcpdump", "-n", "-r", "-"], stdin=open(pcap, "rb"), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "ARP, Request who-has 192.0.2.1 tell 192.0.2.2" in done.stdout
+    assert "ARP, Reply 192.0.2.1 is-at 9a:55:9a:55:9a:55" in done.stdout
+
+
+# Privileges
+
+as_root = pytest.mark.skipif(os.getuid() != 0, reason="needs to be root")
+
+
+def status_of(pid, field):
+    with open(f"/proc/{pid}/status", encoding="ascii") as f:
+        return re.search(rf"^{field}:\s*(.*)$", f.read(), re.M).group(1).split()
+
+
+def engine(pid):
+    """The process that parses what the guest sends: the last descendant of pid."""
+    while True:
+        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as f:
+            children = f.read().split()
+        if not children:
+            return pid
+        pid = int(children[-1])
+
+
+@as_root
+@pytest.mark.parametrize("options,uid,gid", [([], 65534, 65534), (["--runas", "1234"], 1234, 1234), (["--runas", "1234:5678"], 1234, 5678),
+                                             (["--runas", "0:0"], 0, 0)])
+def test_root_becomes_nobody(tmp_path, options, uid, gid):
+    """Started by root itself, outside of the test's namespaces; its files are opened before."""
+    path, pid = tmp_path / "s", tmp_path / "pid"
+    argv = [binary(), "-f", "-s", path, "--pid", pid, *options]
+    with open(tmp_path / "output", "w", encoding="ascii") as out:
+        proc = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+    try:
+        until(lambda: proc.poll() is not None or pid.exists() and pid.read_text(), "pid file")
+        assert proc.poll() is None, (tmp_path / "output").read_text()
+        child = engine(proc.pid)
+        assert set(status_of(child, "Uid")) == {str(uid)} and set(status_of(child, "Gid")) == {str(gid)}
+        assert status_of(child, "Groups") in ([], [str(gid)])
+        assert ("change to nobody" in (tmp_path / "output").read_text()) == (not options)
+        with Guest(str(path)).sock:
+            pass
+    finally:
+        proc.terminate()
+        assert proc.wait(20) == 0
+
+
+def test_confinement(passt):
+    """No capability, no way to gain one, and a filter of system calls."""
+    child = engine(passt.pid)
+    assert int(status_of(child, "CapEff")[0], 16) & ~0x400 == 0, "more than CAP_NET_BIND_SERVICE"
+    assert status_of(child, "NoNewPrivs") == ["1"]
+    assert status_of(child, "Seccomp") == ["2"]
+
+
+def test_without_any_capability(net, tmp_path):
+    """That is how libvirt starts it."""
+    path = tmp_path / "s"
+    argv = ["setpriv", "--bounding-set", "-all", "--inh-caps", "-all", "--no-new-privs", binary(), "-f", "-s", path]
+    proc = net.host.popen(*argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    until(lambda: path.exists() or proc.poll() is not None, "socket")
+    assert proc.poll() is None, proc.stderr.read()
+    g = Guest(str(path))
+    g.announce()
+    g.close()
+    proc.terminate()
+    assert proc.wait(20) == 0
+    proc.stderr.close()

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: MIT
+"""The program under test as a process in a namespace."""
+import glob
+import os
+import signal
+import subprocess
+import time
+
+from .wait import LIMIT, until
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+def binary():
+    """The program: $PASST, or the newest that was built in this tree."""
+    given = os.environ.get("PASST")
+    if given:
+        return os.path.abspath(given)
+    built = glob.glob(os.path.join(ROOT, "build*", "src", "bin", "passt"))
+    if not built:
+        raise RuntimeError("no program: build it (meson setup build && ninja -C build), or set PASST")
+    return max(built, key=os.path.getmtime)
+
+
+class Passt:
+    """passt in the foreground, listening on a socket in workdir; ready when constructed."""
+
+    def __init__(self, ns, workdir, *args, wait=True):
+        self.ns = ns
+        self.socket_path = os.path.join(workdir, "passt.socket")
+        self._output = open(os.path.join(workdir, "passt.output"), "w+", encoding="utf-8")
+        argv = [binary(), "--foreground", "--socket", self.socket_path] + [str(a) for a in args]
+        self.process = ns.popen(*argv, stdout=self._output, stderr=subprocess.STDOUT)
+        if wait:
+            until(self._ready, "passt listens on its socket")
+
+    def _ready(self):
+        if self.process.poll() is not None:
+            raise AssertionError(f"passt ended with status {self.process.returncode}:\n{self.output()}")
+        return "You can now start qemu" in self.output() or ("-q" in self.process.args and os.path.exists(self.socket_path))
+
+    def output(self):
+        with open(self._output.name, encoding="utf-8", errors="replace") as f:
+            return f.read()
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def alive(self):
+        return self.process.poll() is None
+
+    def status(self, field):
+        """A field of /proc/PID/status."""
+        with open(f"/proc/{self.pid}/status", encoding="ascii") as f:
+            for line in f:
+                name, _, value = line.partition(":")
+                if name == field:
+                    return value.strip()
+        raise KeyError(field)
+
+    def memory_kb(self):
+        """Resident memory of the process itself."""
+        return int(self.status("VmRSS").split()[0])
+
+    def cpu_ticks(self):
+        with open(f"/proc/{self.pid}/stat", encoding="ascii") as f:
+            fields = f.read().rpartition(")")[2].split()
+        return int(fields[11]) + int(fields[12])
+
+    def wakeups(self):
+        return int(self.status("voluntary_ctxt_switches"))
+
+    def wait(self, limit=LIMIT):
+        """Waits for its end; the exit status."""
+        return self.process.wait(limit)
+
+    def stop(self):
+        """Ends it as a manager would; the exit status."""
+        if self.alive():
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            status = self.process.wait(LIMIT)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+        finally:
+            self._output.close()
+        return status
+
+    def close(self):
+        """End of a test: it must still be alive and end in an orderly way, and have reported nothing of a sanitizer."""
+        alive = self.alive()
+        status = self.stop()
+        assert alive, f"passt ended by itself with status {status}:\n{self.output()}"
+        assert status == 0, f"passt ended with status {status} on SIGTERM:\n{self.output()}"
+        assert_clean(self.output())
+
+
+def assert_clean(output):
+    for mark in "AddressSanitizer", "runtime error:", "Assertion", "stack smashing":
+        assert mark not in output, output
+
+
+def busy(passt, seconds=1.0):
+    """What the process used during an interval: (share of a CPU, wake-ups a second)."""
+    ticks, wakeups, start = passt.cpu_ticks(), passt.wakeups(), time.monotonic()
+    time.sleep(seconds)
+    spent = time.monotonic() - start
+    return (passt.cpu_ticks() - ticks) / os.sysconf("SC_CLK_TCK") / spent, (passt.wakeups() - wakeups) / spent
