@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: MIT
+import pytest
+from lab import vm as vms
+from lab.program import Passt
+from lab.topology import Topology
+from lab.vmconf import OPTIONS, configure
+
+
+@pytest.fixture(scope="session")
+def net(tmp_path_factory):
+    t = Topology(str(tmp_path_factory.mktemp("net")))
+    yield t
+    t.close()
+
+
+@pytest.fixture(scope="session")
+def running(net, tmp_path_factory):
+    """The program that the guest is connected to; tests that replace it put the new one here."""
+    box = {"passt": Passt(net.host, str(tmp_path_factory.mktemp("passt")), *OPTIONS)}
+    yield box
+    box["passt"].close()
+
+
+@pytest.fixture(scope="session")
+def booted(running):
+    """One guest for all tests: under emulation a boot takes a while."""
+    v = vms.Vm(vms.stream(running["passt"].socket_path))
+    yield v
+    v.close()
+
+
+@pytest.fixture
+def vm(booted, running):
+    """The guest, with its network configured."""
+    if booted.sh("ip route | grep -q ^default && ip -6 route | grep -q ^default", check=False).status:
+        configure(booted)
+    yield booted
+    assert running["passt"].alive(), running["passt"].output()
