@@ -60,16 +60,19 @@ static int user_change(const struct ident_conf *c)
 	return ids_set(uid, gid);
 }
 
-/* Bounding set first: emptying it takes CAP_SETPCAP, without which there is nothing that it could still give. */
+/* It takes CAP_SETPCAP, without which there is nothing that the bounding set could still give, and goes with the user. */
+static int bounds_drop(void)
+{
+	if (!capng_have_capability(CAPNG_EFFECTIVE, CAP_SETPCAP))
+		return 0;
+	capng_clear(CAPNG_SELECT_BOUNDS);
+	return capng_apply(CAPNG_SELECT_BOUNDS) ? -EPERM : 0;
+}
+
 static int caps_drop(bool keep_bind)
 {
 	if (capng_get_caps_process())
 		return -EPERM;
-	if (capng_have_capability(CAPNG_EFFECTIVE, CAP_SETPCAP)) {
-		capng_clear(CAPNG_SELECT_BOUNDS);
-		if (capng_apply(CAPNG_SELECT_BOUNDS))
-			return -EPERM;
-	}
 	capng_clear(CAPNG_SELECT_CAPS);
 	if (keep_bind && capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED, CAP_NET_BIND_SERVICE))
 		return -EPERM;
@@ -88,7 +91,9 @@ int ident_drop(const struct ident_conf *c)
 	/* Otherwise the change of user would take all capabilities away. */
 	if (prctl(PR_SET_KEEPCAPS, 1L))
 		return -errno;
-	err = user_change(c);
+	err = bounds_drop();
+	if (!err)
+		err = user_change(c);
 	if (!err)
 		err = caps_drop(keep_bind);
 	(void)prctl(PR_SET_KEEPCAPS, 0L);
