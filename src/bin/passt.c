@@ -23,8 +23,10 @@ static bool start(struct process *p, struct engine *e, struct conf *c)
 	if (process_begin(p, c) || engine_open(e, c))
 		return false;
 	conf_print(c);
+	if (process_drop(p) || engine_start(e))
+		return false;
 	print_hint(e->socket_path);
-	return !process_drop(p) && !engine_start(e) && !process_ready(p);
+	return !process_ready(p);
 }
 
 int main(int argc, char **argv)
