@@ -2,6 +2,7 @@
 #include "link/stream.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -222,6 +223,13 @@ static void accept_failed(struct stream *s, int err)
 	timer_set(&s->loop->timers, &s->accept_retry, s->loop->now_ns + ACCEPT_RETRY_NS);
 }
 
+static bool guest_hung_up(const struct stream *s)
+{
+	struct pollfd p = { .fd = s->fd, .events = POLLRDHUP };
+
+	return s->fd >= 0 && poll(&p, 1, 0) == 1;
+}
+
 static void guest_accept(struct stream *s)
 {
 	int fd = accept4(s->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -230,6 +238,9 @@ static void guest_accept(struct stream *s)
 		accept_failed(s, errno);
 		return;
 	}
+	/* A guest that comes back at once may be seen before its old connection was read to the end. */
+	while (guest_hung_up(s))
+		guest_read(s);
 	if (s->fd >= 0) {
 		log_limited(LOG_LVL_INFO, "discarding connection from PID %i", (int)peer_pid(fd));
 		close(fd);

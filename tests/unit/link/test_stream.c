@@ -368,6 +368,28 @@ static void test_reconnect(void **state)
 			    19);
 }
 
+/* The new connection is there before we have noticed the end of the old one, with words in it that are still to be heard. */
+static void test_back_at_once(void **state)
+{
+	struct fix *x = *state;
+	uint8_t wire[2048];
+	size_t len = some_frames(wire);
+
+	start_listen(x, false);
+	for (unsigned i = 1; i <= 5; i++) {
+		x->peer = vmm_connect(x);
+		turn(x);
+		turn(x);
+		assert_int_equal(x->up, i);
+		assert_int_equal(x->down, i - 1);
+		assert_int_equal(x->frames, (i - 1) * ARRAY_SIZE(lens));
+		assert_int_equal(send(x->peer, wire, len, 0), len);
+		assert_int_equal(send(x->peer, wire, 10, 0), 10);
+		close(x->peer);
+	}
+	x->peer = -1;
+}
+
 static void test_one_off(void **state)
 {
 	struct fix *x = *state;
@@ -521,9 +543,9 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(test_every_split),   T(test_byte_by_byte), T(test_bulk),          T(test_batches),       T(test_bad_length),
-		T(test_second_client), T(test_reconnect),    T(test_one_off),       T(test_fd_is_one_off), T(test_last_words),
-		T(test_reset_in_rx),   T(test_no_guest),     T(test_back_pressure), T(test_no_spin),
+		T(test_every_split),   T(test_byte_by_byte), T(test_bulk),         T(test_batches),       T(test_bad_length),
+		T(test_second_client), T(test_reconnect),    T(test_back_at_once), T(test_one_off),       T(test_fd_is_one_off),
+		T(test_last_words),    T(test_reset_in_rx),  T(test_no_guest),     T(test_back_pressure), T(test_no_spin),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
