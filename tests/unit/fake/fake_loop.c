@@ -32,6 +32,13 @@ unsigned loop_owner(struct loop *l, loop_event_fn *fn, void *ctx)
 	return l->owners;
 }
 
+static uint32_t ready(struct fake_fd *f)
+{
+	uint32_t ev = f->kind == FAKE_DGRAM ? fake_dgram_ready(f) : fake_stream_ready(f);
+
+	return ev & (f->mask | EPOLLERR | EPOLLHUP);
+}
+
 int loop_add(struct loop *l, int fd, struct ref ref, uint32_t events)
 {
 	struct fake_fd *f = fake_fd(fd);
@@ -44,6 +51,7 @@ int loop_add(struct loop *l, int fd, struct ref ref, uint32_t events)
 	f->in_epoll = true;
 	f->ref = ref;
 	f->mask = events;
+	f->pending = ready(f);
 	return 0;
 }
 
@@ -57,6 +65,7 @@ int loop_mod(struct loop *l, int fd, struct ref ref, uint32_t events)
 	assert_true(f->in_epoll);
 	f->ref = ref;
 	f->mask = events;
+	f->pending |= !!ready(f);
 	return 0;
 }
 
@@ -69,13 +78,6 @@ void loop_del(struct loop *l, int fd)
 	f->in_epoll = false;
 }
 
-static uint32_t ready(const struct fake_fd *f)
-{
-	uint32_t ev = f->kind == FAKE_DGRAM ? fake_dgram_ready(f) : fake_stream_ready(f);
-
-	return ev & (f->mask | EPOLLERR | EPOLLHUP);
-}
-
 int loop_turn(struct loop *l)
 {
 	struct {
@@ -86,11 +88,14 @@ int loop_turn(struct loop *l)
 
 	for (unsigned i = 0; i < FAKE_FDS && n < LOOP_EVENTS; i++) {
 		struct fake_fd *f = &fake_os.fd[i];
+		bool look = f->kind != FAKE_FREE && f->in_epoll && (f->pending || !(f->mask & EPOLLET));
+		uint32_t events = look ? ready(f) : 0;
 
-		if (f->kind == FAKE_FREE || !f->in_epoll || !ready(f))
+		f->pending = f->pending && !look;
+		if (!events)
 			continue;
 		ev[n].ref = f->ref;
-		ev[n++].events = ready(f);
+		ev[n++].events = events;
 		f->events++;
 	}
 	l->now_ns = fake_os.now_ns;

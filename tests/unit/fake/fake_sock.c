@@ -17,6 +17,7 @@ void fake_os_init(void)
 {
 	memset(&fake_os, 0, sizeof(fake_os));
 	list_init(&fake_os.sent);
+	list_init(&fake_os.streams);
 	fake_os.next_port = 40000;
 	fake_os.now_ns = 1000 * NSEC_PER_SEC;
 	for (unsigned i = 0; i < FAKE_CALLS; i++)
@@ -37,6 +38,7 @@ void fake_os_fini(void)
 		f->kind = FAKE_FREE;
 	}
 	fake_sent_clear();
+	fake_stream_forget();
 	assert_int_equal(open, 0);
 }
 
@@ -119,14 +121,10 @@ void fake_opt_set(struct fake_fd *f, int level, int opt, int val)
 		f->opts++;
 }
 
-int sock_open(int family, int type, int proto, int *ret_fd)
+struct fake_fd *fake_fd_alloc(int family, int type, int proto)
 {
-	int err = fake_inject(FAKE_OPEN, -1);
 	struct fake_fd *f = NULL;
 
-	if (err)
-		return -err;
-	assert_true(family == AF_INET || family == AF_INET6);
 	for (int i = 0; i < FAKE_FDS && !f; i++) {
 		if (fake_os.fd[i].kind == FAKE_FREE) {
 			f = &fake_os.fd[i];
@@ -135,7 +133,7 @@ int sock_open(int family, int type, int proto, int *ret_fd)
 		}
 	}
 	if (!f)
-		return -EMFILE;
+		return NULL;
 	f->family = family;
 	f->type = type;
 	f->proto = proto;
@@ -144,6 +142,20 @@ int sock_open(int family, int type, int proto, int *ret_fd)
 	list_init(&f->rx);
 	list_init(&f->errq);
 	f->kind = (type & 0xf) == SOCK_DGRAM ? FAKE_DGRAM : FAKE_STREAM;
+	return f;
+}
+
+int sock_open(int family, int type, int proto, int *ret_fd)
+{
+	int err = fake_inject(FAKE_OPEN, -1);
+	struct fake_fd *f;
+
+	if (err)
+		return -err;
+	assert_true(family == AF_INET || family == AF_INET6);
+	f = fake_fd_alloc(family, type, proto);
+	if (!f)
+		return -EMFILE;
 	if (f->kind == FAKE_STREAM)
 		fake_stream_open(f);
 	*ret_fd = f->fd;
@@ -155,12 +167,14 @@ void sock_close(int fd)
 	struct fake_fd *f = fake_fd(fd);
 
 	fake_os.calls[FAKE_CLOSE]++;
-	/* A closed descriptor leaves its epoll set by itself only if nobody else holds it: take it out first. */
-	assert_false(f->in_epoll);
-	if (f->kind == FAKE_DGRAM)
+	/* A closed descriptor leaves its epoll set by itself only if nobody else holds it: take it out first, unless it was never shared. */
+	if (f->kind == FAKE_DGRAM) {
+		assert_false(f->in_epoll);
 		fake_dgram_close(f);
-	else
+	} else {
+		f->in_epoll = false;
 		fake_stream_close(f);
+	}
 	f->kind = FAKE_FREE;
 }
 
@@ -171,6 +185,11 @@ int sock_set_int(int fd, int level, int opt, int val)
 
 	if (err)
 		return -err;
+	if (f->kind == FAKE_STREAM) {
+		err = fake_stream_setopt(f, level, opt, val);
+		if (err)
+			return err;
+	}
 	fake_opt_set(f, level, opt, val);
 	return 0;
 }

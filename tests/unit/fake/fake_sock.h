@@ -40,6 +40,7 @@ enum fake_call {
 	FAKE_RECVMMSG,
 	FAKE_ERROR,
 	FAKE_OUTQ,
+	FAKE_SNDMEM,
 	FAKE_ERRQUEUE,
 	FAKE_EPOLL_ADD,
 	FAKE_EPOLL_MOD,
@@ -77,14 +78,15 @@ struct fake_fd {
 	struct ref ref;
 	uint32_t mask;
 	unsigned events; /* delivered so far */
+	bool pending; /* edge-triggered: something happened since the last look */
 
 	/* FAKE_DGRAM */
 	struct list rx, errq; /* struct fake_dgram */
 	size_t pmtu; /* longest payload that send() takes; 0: any */
 	unsigned room; /* messages that send() takes until EAGAIN; UINT_MAX: any number */
 
-	/* FAKE_STREAM: fake_stream.c */
-	void *stream;
+	/* FAKE_STREAM */
+	struct fake_stream *stream;
 };
 
 struct fake_fail {
@@ -102,6 +104,8 @@ struct fake_os {
 	uint16_t next_port; /* for bind(2) to port 0 */
 	uint64_t now_ns; /* of the loop */
 	unsigned dispatched; /* events of the last loop_turn() */
+	struct list streams; /* struct fake_stream, oldest first; they outlive their descriptors */
+	int peek_off_err; /* positive errno of SO_PEEK_OFF on streams; 0: the kernel has it */
 };
 
 extern struct fake_os fake_os;
@@ -149,14 +153,19 @@ int fake_dgram_recvmmsg(struct fake_fd *f, struct mmsghdr *m, unsigned n, int fl
 uint32_t fake_dgram_ready(const struct fake_fd *f);
 void fake_dgram_close(struct fake_fd *f);
 
-/* --- streams --- */
+/* --- streams: fake_stream.h is what tests see of them --- */
+
+/* A descriptor for a socket that was not made by sock_open(); NULL if the table is full. */
+struct fake_fd *fake_fd_alloc(int family, int type, int proto);
 
 ssize_t fake_stream_send(struct fake_fd *f, const struct iovec *iov, unsigned n, int flags);
 ssize_t fake_stream_recv(struct fake_fd *f, const struct iovec *iov, unsigned n, int flags);
 int fake_stream_connect(struct fake_fd *f, const struct ep *ep);
 void fake_stream_open(struct fake_fd *f);
-uint32_t fake_stream_ready(const struct fake_fd *f);
+int fake_stream_setopt(struct fake_fd *f, int level, int opt, int val);
+uint32_t fake_stream_ready(struct fake_fd *f); /* a look at a socket that is not writable promises EPOLLOUT */
 void fake_stream_close(struct fake_fd *f);
+void fake_stream_forget(void);
 
 /* --- loop --- */
 
