@@ -186,7 +186,7 @@ static int connect_any(void)
 
 	for (unsigned i = 1; i <= SOCKETS_MAX; i++) {
 		char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
-		int fd, err, rc;
+		int fd = -1, err, rc;
 
 		snprintf(path, sizeof(path), SOCKET_PATH, i);
 		rc = connect_path(path, &err, &fd);

@@ -37,7 +37,7 @@ static bool take_word(const char **pos, const char *word)
 static const char *item_to(const char *pos, const char *end, struct spec_item *it)
 {
 	const char *slash = memrchr(pos, '/', (size_t)(end - pos)), *p = pos;
-	uint16_t first, last;
+	uint16_t first = 0, last = 0;
 
 	if (!slash && (take_range(&p, &first, &last) || p != end))
 		slash = end;
