@@ -435,6 +435,19 @@ static int check(const struct work *w)
 	return r ? r : check_clash(w, false);
 }
 
+/* The gateway that was asked for may be the address that the guest gets from the host. */
+static int check_gateways(const struct work *w)
+{
+	const struct guestconf *g = &w->c->guest;
+	char buf[ADDR_STRLEN];
+
+	if (w->c->v4 && addr_eq(&g->gw4, &g->addr4))
+		return fail(w->err, "Invalid gateway: %s is the guest's own address (--gateway)", addr_fmt(&g->gw4, buf));
+	if (w->c->v6 && is_set(&g->addr6) && addr_eq(&w->o->gateway.v6, &g->addr6))
+		return fail(w->err, "Invalid gateway: %s is the guest's own address (--gateway)", addr_fmt(&g->addr6, buf));
+	return 0;
+}
+
 int derive(const struct opts *o, const struct host *h, struct conf *ret_conf, char err[DERIVE_ERR_LEN])
 {
 	struct work w = { .o = o, .h = h, .c = ret_conf, .err = err };
@@ -459,7 +472,7 @@ int derive(const struct opts *o, const struct host *h, struct conf *ret_conf, ch
 	}
 	derive_dns(&w);
 	derive_outbound(&w);
-	return 0;
+	return check_gateways(&w);
 }
 
 int derive_ports(const struct opts *o, const struct host *h, struct conf *c, char err[DERIVE_ERR_LEN])

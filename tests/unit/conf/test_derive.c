@@ -426,6 +426,9 @@ static void test_conflicts(void **state)
 	run_err("-a 10.0.0.1 -g 10.0.0.1", "Address 10.0.0.1 can't be that of --address and of --gateway");
 	run_err("--map-guest-addr fd00::1 --map-host-loopback fd00::1",
 		"Address fd00::1 can't be that of --map-guest-addr and of --map-host-loopback");
+	run_err("-g 192.0.2.2", "Invalid gateway: 192.0.2.2 is the guest's own address (--gateway)");
+	run_err("-g 2001:db8::2", "Invalid gateway: 2001:db8::2 is the guest's own address (--gateway)");
+	run_ok("-6 -g 192.0.2.2");
 	run_ok("-g 10.0.0.1 --map-host-loopback 10.0.0.1 --dns-forward 10.0.0.1");
 
 	host_none();

@@ -190,15 +190,15 @@ static void test_last_wins(void **state)
 static void test_callers(void **state)
 {
 	static const char *const line[] = {
-		"--one-off --socket /run/1-vm-net0.socket --pid /run/1-vm-net0-passt.pid --mtu 1500 --interface eth0 --log-file /var/log/x "
-		"--hostname h --fqdn h.example.org --address 172.17.2.4 --netmask 24 --address fd00::4 --tcp-ports 2001:db8::1%eth0/80 "
-		"--udp-ports all",
+		("--one-off --socket /run/1-vm-net0.socket --pid /run/1-vm-net0-passt.pid --mtu 1500 --interface eth0 --log-file /var/log/x "
+		 "--hostname h --fqdn h.example.org --address 172.17.2.4 --netmask 24 --address fd00::4 --tcp-ports 2001:db8::1%eth0/80 "
+		 "--udp-ports all"),
 		"--quiet --search a~b.example~c --no-dhcp-dns --no-dhcp-search --map-host-loopback 10.0.2.2 --pid /tmp/x --fd 3",
 		"-q -f --fd 12 -t 8000-8001:80-81 -u 127.0.0.1/53:53",
 		"-t all -u all --no-dhcp-dns --no-map-gw --fd 9",
 		"--one-off --socket S --pid P --address 169.254.2.15 --netmask 16 --mac-addr 52:56:00:00:00:02 --gateway 169.254.2.2",
-		"-4 -a 10.0.0.5 -g 10.0.0.1 -n 255.255.255.0 -m 1500 -t 80,443 -u none -H host -M 02:11:22:33:44:55 --runas 0:0 -P /p -s /s "
-		"-l /l -q",
+		("-4 -a 10.0.0.5 -g 10.0.0.1 -n 255.255.255.0 -m 1500 -t 80,443 -u none -H host -M 02:11:22:33:44:55 --runas 0:0 -P /p -s /s "
+		 "-l /l -q"),
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(line); i++) {
