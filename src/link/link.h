@@ -5,8 +5,8 @@
  * From the guest: the back end reads a batch and hands it up with cb.rx(); frames are valid during that call only.
  * To the guest: reserve() gives frames with room to receive into, commit() puts a header in front of the first len bytes and queues the
  * frame, flush() sends what is queued. Frames are committed in the order of the reservation, a prefix of it; what was not committed
- * is given back by the next reserve() or flush(). When reserve() gives fewer frames than asked, the guest does not read fast enough:
- * stop, and go on when cb.tx_ready() is called. A committed frame is never torn and, while the guest stays connected, never dropped.
+ * is given back by the next reserve() or flush(). When reserve() gives no frame at all, the guest does not read fast enough: stop, and
+ * go on when cb.tx_ready() is called. Fewer frames than asked are just that: use them, and ask again. A committed frame is never torn and, while the guest stays connected, never dropped.
  */
 #pragma once
 
@@ -57,7 +57,7 @@ struct link;
 
 struct link_cb {
 	void (*rx)(void *ctx, const struct frame *f, unsigned n); /* n <= LINK_BATCH */
-	void (*tx_ready)(void *ctx); /* room again after a short reserve() */
+	void (*tx_ready)(void *ctx); /* room again after a reserve() that got nothing */
 	void (*up)(void *ctx); /* a guest is there */
 	void (*down)(void *ctx); /* it has gone; another may come */
 	void (*gone)(void *ctx); /* it has gone and none will come: time to end */
@@ -76,7 +76,7 @@ struct link_ops {
 struct link_stats {
 	uint64_t rx_frames, rx_bytes, tx_frames, tx_bytes;
 	uint64_t rx_bad; /* frames dropped by the back end itself */
-	uint64_t tx_full; /* times that reserve() fell short */
+	uint64_t tx_full; /* times that reserve() got nothing */
 };
 
 struct link {

@@ -33,7 +33,7 @@ struct stream {
 	bool one_off;
 	bool out_armed;
 	bool tx_dead; /* the guest does not take frames any more; the end of the connection will be read soon */
-	bool blocked; /* a reservation fell short: tx_ready() is owed */
+	bool blocked; /* a reservation got nothing: tx_ready() is owed */
 	struct timer accept_retry;
 
 	uint8_t *rx;
@@ -308,7 +308,7 @@ static size_t stream_reserve(struct link *l, struct txframe *f, size_t n, size_t
 			got = stream_tx_reserve(&s->tx, f, n, hdr, len);
 		}
 	}
-	if (got < n) {
+	if (!got && n) {
 		s->blocked = true;
 		l->stats.tx_full++;
 	}
