@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: MIT */
+#include "udp_world.h"
+
+#include <errno.h>
+
+#include "base/log.h"
+
+static unsigned warnings;
+static char last_warning[LOG_LINE_MAX];
+
+static void sink(void *ctx, enum log_level level, const char *line)
+{
+	warnings++;
+	strncpy(last_warning, line, sizeof(last_warning) - 1);
+}
+
+static int setup(void **state)
+{
+	warnings = 0;
+	log_set_sink(sink, NULL);
+	return world_setup(state);
+}
+
+static int open_flow(struct world *w, uint16_t gport, uint16_t rport)
+{
+	const struct net_family *a = &net_families[0];
+	struct ep src = net_ep(&a->guest, gport), dst = net_ep(&a->peer, rport);
+
+	world_send(w, &src, &dst, "open", 4, NULL);
+	return fake_os.n_sent ? fake_sent(fake_os.n_sent - 1)->fd : -1;
+}
+
+static void answer(struct world *w, int fd)
+{
+	struct ep from = fake_fd(fd)->peer;
+
+	fake_dgram_push(fd, &from, NULL, "answer", 6);
+	world_settle(w);
+}
+
+static void advance_s(struct world *w, uint64_t s)
+{
+	fake_loop_advance(&w->net.loop, s * NSEC_PER_SEC);
+}
+
+static void time_outs(void **state)
+{
+	struct world *w = *state;
+	unsigned calls;
+
+	/* One-way: 30 s after the last datagram. */
+	open_flow(w, 1000, 6000);
+	advance_s(w, 20);
+	open_flow(w, 1000, 6000);
+	advance_s(w, 28);
+	assert_int_equal(fake_open_count(), 1);
+	advance_s(w, 4);
+	assert_int_equal(fake_open_count(), 0);
+
+	/* Answered: 180 s. */
+	answer(w, open_flow(w, 1000, 6000));
+	advance_s(w, 178);
+	assert_int_equal(fake_open_count(), 1);
+	calls = fake_os.calls[FAKE_EPOLL_MOD] + fake_os.calls[FAKE_RECVMMSG] + fake_os.calls[FAKE_SETOPT];
+	advance_s(w, 4);
+	assert_int_equal(fake_open_count(), 0);
+	assert_int_equal(fake_os.calls[FAKE_EPOLL_MOD] + fake_os.calls[FAKE_RECVMMSG] + fake_os.calls[FAKE_SETOPT], calls);
+
+	/* Domain names: 17 s, answered or not. */
+	answer(w, open_flow(w, 1000, 53));
+	advance_s(w, 15);
+	assert_int_equal(fake_open_count(), 1);
+	advance_s(w, 4);
+	assert_int_equal(fake_open_count(), 0);
+
+	assert_int_equal(flow_count(w->net.flows), 0);
+	assert_int_equal(w->net.loop.timers.armed, 0);
+}
+
+/* Each flow has its own time, whatever the order in which they were opened and used. */
+static void many_time_outs(void **state)
+{
+	struct world *w = *state;
+	int fd[8];
+
+	for (unsigned i = 0; i < 8; i++) {
+		fd[i] = open_flow(w, (uint16_t)(1000 + i), 6000);
+		advance_s(w, 2);
+	}
+	answer(w, fd[3]);
+	open_flow(w, 1000, 6000); /* the first was used again, at 16 s */
+	advance_s(w, 17); /* 33 s: 1 is due at 32 s, 2 at 34 s */
+	assert_int_equal(fake_open_count(), 7);
+	assert_int_equal(fake_fd(fd[0])->kind, FAKE_DGRAM);
+	advance_s(w, 14); /* 47 s: all but 0 (at 46 s) ... */
+	assert_int_equal(fake_open_count(), 1); /* ... which has gone as well: 3 is left */
+	assert_int_equal(fake_fd(fd[3])->kind, FAKE_DGRAM);
+	advance_s(w, 150);
+	assert_int_equal(fake_open_count(), 0);
+}
+
+/* Half of the table; the oldest without an answer gives way. */
+static void half_of_the_table(void **state)
+{
+	struct world *w = *state;
+	int fd[FLOWS];
+
+	for (unsigned i = 0; i < FLOWS / 2; i++)
+		fd[i] = open_flow(w, (uint16_t)(1000 + i), 6000);
+	assert_int_equal(flow_count(w->net.flows), FLOWS / 2);
+	answer(w, fd[0]);
+	open_flow(w, 5000, 6000);
+	assert_int_equal(flow_count(w->net.flows), FLOWS / 2);
+	assert_int_equal(fake_os.n_sent, FLOWS / 2 + 1);
+	/* The first was answered, so that the second had to go. */
+	assert_true(fake_fd(fd[0])->connected);
+	assert_int_equal(fake_fd(fd[0])->local.port, 1000);
+	for (unsigned i = 0; i < fake_open_count(); i++)
+		assert_int_not_equal(fake_fd_nth(i)->local.port, 1001);
+	/* And if all were answered, the oldest of those. */
+	for (unsigned i = 0; i < fake_open_count(); i++)
+		answer(w, fake_fd_nth(i)->fd);
+	open_flow(w, 5001, 6000);
+	assert_int_equal(flow_count(w->net.flows), FLOWS / 2);
+	assert_int_equal(fake_os.n_sent, FLOWS / 2 + 2);
+}
+
+static void table_full_of_others(void **state)
+{
+	struct world *w = *state;
+	struct flow *f[FLOWS];
+
+	for (unsigned i = 0; i < FLOWS; i++) {
+		struct flow_key key = flow_key_init(6, &net_families[0].guest, (uint16_t)i, &net_families[0].peer, 1);
+
+		f[i] = flow_new(w->net.flows, &key);
+		assert_non_null(f[i]);
+	}
+	open_flow(w, 1000, 6000);
+	assert_int_equal(fake_os.n_sent, 0);
+	assert_int_equal(fake_open_count(), 0);
+	assert_int_equal(warnings, 1);
+	for (unsigned i = 0; i < FLOWS; i++)
+		flow_free(w->net.flows, f[i]);
+}
+
+static void no_descriptors(void **state)
+{
+	static const struct {
+		enum fake_call call;
+		int err;
+	} cases[] = {
+		{ FAKE_OPEN, EMFILE },   { FAKE_OPEN, ENFILE },    { FAKE_OPEN, ENOBUFS },
+		{ FAKE_SETOPT, ENOMEM }, { FAKE_CONNECT, EAGAIN }, { FAKE_EPOLL_ADD, ENOSPC },
+	};
+	struct world *w = *state;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+		warnings = 0;
+		/* SO_REUSEADDR may fail: it is the error queue that is needed. */
+		fake_fail(cases[i].call, -1, cases[i].err, cases[i].call == FAKE_SETOPT, 1);
+		open_flow(w, (uint16_t)(1000 + i), 6000);
+		assert_int_equal(fake_os.n_sent, 0);
+		assert_int_equal(fake_open_count(), 0);
+		assert_int_equal(flow_count(w->net.flows), 0);
+		assert_int_equal(w->net.fl.frames, 0);
+		log_set_now(i + 10);
+		assert_in_range(warnings, 1, 1);
+		assert_non_null(strstr(last_warning, strerror(cases[i].err)));
+	}
+	/* The warning is limited, not the attempts. */
+	warnings = 0;
+	fake_fail(FAKE_OPEN, -1, EMFILE, 0, 100);
+	for (unsigned i = 0; i < 100; i++)
+		open_flow(w, (uint16_t)(2000 + i), 6000);
+	assert_in_range(warnings, 1, 6);
+	open_flow(w, 3000, 6000);
+	assert_int_equal(fake_os.n_sent, 1);
+}
+
+static void aborted(void **state)
+{
+	struct world *w = *state;
+	const struct net_family *a = &net_families[0];
+	struct flow_key key = flow_key_init(17, &a->guest, 1000, &a->peer, 6000);
+
+	open_flow(w, 1000, 6000);
+	udp_flow_abort(w->udp, flow_find(w->net.flows, &key));
+	assert_int_equal(fake_open_count(), 0);
+	assert_null(flow_find(w->net.flows, &key));
+}
+
+/* A port that was shared can be taken for itself again when the last has gone. */
+static void shared_port_is_counted(void **state)
+{
+	struct world *w = *state;
+	int fd;
+
+	open_flow(w, 1000, 1);
+	open_flow(w, 1000, 2);
+	assert_int_equal(fake_fd_nth(1)->local.port, 1000);
+	advance_s(w, 40);
+	assert_int_equal(fake_open_count(), 0);
+	fd = open_flow(w, 1000, 3);
+	assert_int_equal(fake_fd(fd)->local.port, 1000);
+}
+
+int main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, world_teardown)
+	const struct CMUnitTest tests[] = {
+		T(time_outs),      T(many_time_outs), T(half_of_the_table),      T(table_full_of_others),
+		T(no_descriptors), T(aborted),        T(shared_port_is_counted),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
