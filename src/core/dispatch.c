@@ -15,7 +15,7 @@ static int head_parse(struct pkt *p, const struct frame *f)
 	p->head_len = (uint16_t)iov_copy_out(f->iov, f->n, 0, p->head, sizeof(p->head));
 	if (pkt_parse(p, f->len))
 		return -1;
-	return p->src_mac[0] & 1 ? -1 : 0; /* a group can't send (RFC 1122 2.3.2.1 asks this of us) */
+	return p->src_mac[0] & 1 ? -1 : 0; /* IEEE 802.3: a source is never a group */
 }
 
 static bool addr_is_unicast(const struct addr *a)
