@@ -312,6 +312,41 @@ static void sizes(void **state)
 	}
 }
 
+/* Wherever the limit cuts the list, the end marker has its place. */
+static void every_size(void **state)
+{
+	struct guestconf c = kit_conf();
+
+	long_search(&c, 8);
+	c.mtu = 0;
+	for (unsigned size = 576; size <= 1500; size++) {
+		struct kit_reply r = { 0 };
+		char ask[2048];
+
+		snprintf(ask, sizeof(ask), "%s%s37 01 77 39 02 %04x ff", OUT FIX("01", "0000", ANY4, ANY4, ANY4), TYPE("01"), size);
+		assert_true(reply_size(&c, ask, &r) <= 14 + size);
+	}
+}
+
+/* A sum that comes out as zero is sent as 0xffff, as zero would say that there is none (RFC 768). */
+static void zero_checksum(void **state)
+{
+	struct guestconf c = kit_conf();
+	struct kit_reply r = { 0 };
+	uint8_t in[2048];
+	size_t len = kit_hex(ASK("0000", ANY4, TYPE("01")), in, sizeof(in));
+
+	/* With the first checksum as the low half of the transaction identifier, the sum is complete. */
+	kit_set16(in + 42 + 6, 0);
+	kit_seal(in, len);
+	assert_int_equal(kit_ask(&c, in, len, &r), 0);
+	kit_set16(in + 42 + 6, kit_get16(r.f + 40));
+	assert_int_equal(kit_ask(&c, in, len, &r), 0);
+	assert_int_equal(r.v, SERVICE_REPLY);
+	assert_int_equal(kit_get16(r.f + 40), 0xffff);
+	assert_null(kit_reply_fault(&c, r.f, r.len));
+}
+
 /* With the longest client identifier, what every client needs is still there in 576 bytes. */
 static void crowded(void **state)
 {
@@ -361,10 +396,11 @@ static void cut(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(leases),    cmocka_unit_test(bootp),         cmocka_unit_test(bad_requests),
-		cmocka_unit_test(odd_lists), cmocka_unit_test(request_lists), cmocka_unit_test(less_to_say),
-		cmocka_unit_test(routes),    cmocka_unit_test(sizes),         cmocka_unit_test(crowded),
-		cmocka_unit_test(off),       cmocka_unit_test(cut),
+		cmocka_unit_test(leases),        cmocka_unit_test(bootp),         cmocka_unit_test(bad_requests),
+		cmocka_unit_test(odd_lists),     cmocka_unit_test(request_lists), cmocka_unit_test(less_to_say),
+		cmocka_unit_test(routes),        cmocka_unit_test(sizes),         cmocka_unit_test(every_size),
+		cmocka_unit_test(zero_checksum), cmocka_unit_test(crowded),       cmocka_unit_test(off),
+		cmocka_unit_test(cut),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
