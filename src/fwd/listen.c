@@ -11,6 +11,10 @@
 #include "os/rlimit.h"
 #include "os/sock.h"
 
+#ifndef IPV6_FREEBIND
+#define IPV6_FREEBIND 78
+#endif
+
 #define FDS_SPARE 512 /* descriptors that best-effort rules leave to flows */
 #define RULE_STRLEN 160
 
@@ -37,6 +41,13 @@ static const char *ports_fmt(const struct fwd_rule *r, uint16_t first, uint16_t 
 	return buf;
 }
 
+static int socket_freebind(int fd, int family)
+{
+	if (family == AF_INET)
+		return sock_set_int(fd, IPPROTO_IP, IP_FREEBIND, 1);
+	return sock_set_int(fd, IPPROTO_IPV6, IPV6_FREEBIND, 1);
+}
+
 static int socket_setup(int fd, int family, const struct fwd_rule *r, const struct ep *ep)
 {
 	unsigned scope = 0;
@@ -58,10 +69,11 @@ static int socket_setup(int fd, int family, const struct fwd_rule *r, const stru
 	return rc;
 }
 
-static int socket_open(const struct fwd_rule *r, uint16_t port, int *ret_fd, bool *ret_v6)
+static int socket_open(const struct fwd_table *t, const struct listener *l, int *ret_fd, bool *ret_v6)
 {
+	const struct fwd_rule *r = &t->rule[l->rule];
 	int type = r->proto == IPPROTO_UDP ? SOCK_DGRAM : SOCK_STREAM;
-	struct ep ep = { .addr = r->addr, .port = port };
+	struct ep ep = { .addr = r->addr, .port = l->port };
 	int family = r->flags & FWD_DUAL ? AF_INET6 : addr_family(&r->addr);
 	int fd, rc;
 
@@ -73,7 +85,10 @@ static int socket_open(const struct fwd_rule *r, uint16_t port, int *ret_fd, boo
 	}
 	if (rc)
 		return rc;
-	rc = socket_setup(fd, family, r, &ep);
+	if (t->freebind)
+		rc = socket_freebind(fd, family);
+	if (!rc)
+		rc = socket_setup(fd, family, r, &ep);
 	if (rc) {
 		sock_close(fd);
 		return rc;
@@ -88,7 +103,7 @@ static int listener_open_at(struct listeners *ls, struct listener *l)
 	bool v6;
 	int rc;
 
-	rc = socket_open(&ls->table->rule[l->rule], l->port, &l->fd, &v6);
+	rc = socket_open(ls->table, l, &l->fd, &v6);
 	if (!rc)
 		l->v6 = v6;
 	return rc;

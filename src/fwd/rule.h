@@ -31,6 +31,7 @@ struct fwd_table {
 	struct fwd_rule rule[FWD_RULES_MAX];
 	unsigned n;
 	bool none[2]; /* "none" was given for TCP, UDP */
+	bool freebind; /* listen on addresses that the host does not have (yet), too (ip(7), IP_FREEBIND) */
 };
 
 /* What the meaning of a specifier depends on. */

@@ -13,6 +13,10 @@
 #include "os/rlimit.h"
 #include "os/sock.h"
 
+#ifndef IPV6_FREEBIND
+#define IPV6_FREEBIND 78
+#endif
+
 struct fake_host *fake;
 
 static void fake_log(void *ctx, enum log_level level, const char *line)
@@ -73,6 +77,12 @@ int sock_set_int(int fd, int level, int opt, int val)
 	if (level == SOL_SOCKET && opt == SO_REUSEADDR) {
 		s->reuse = val;
 		return 0;
+	}
+	if ((level == IPPROTO_IP && opt == IP_FREEBIND) || (level == IPPROTO_IPV6 && opt == IPV6_FREEBIND)) {
+		assert_int_equal(level, s->family == AF_INET ? IPPROTO_IP : IPPROTO_IPV6);
+		assert_false(s->bound);
+		s->freebind = val;
+		return fake->freebind_result;
 	}
 	if (level == IPPROTO_IP && opt == IP_BIND_ADDRESS_NO_PORT) {
 		s->no_port = val;

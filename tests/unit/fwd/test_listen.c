@@ -94,6 +94,7 @@ static void test_sockets(void **state)
 		if (t[i].scope)
 			assert_int_equal(s->scope, if_nametoindex("lo"));
 		assert_int_equal(ls.l[0].v6, t[i].family == AF_INET6);
+		assert_false(s->freebind);
 		assert_false(s->in_loop);
 		assert_int_equal(fake->lines, 0);
 		listeners_close(&ls);
@@ -128,6 +129,26 @@ static void test_ports_and_events(void **state)
 	listeners_close(&ls);
 	assert_int_equal(fake->open, 0);
 	assert_int_equal(ls.n, 0);
+}
+
+static void test_freebind(void **state)
+{
+	struct fwd_table tab;
+	struct listeners ls;
+
+	table(&tab, "80 192.0.2.1/81 u[2001:db8::1]/82");
+	tab.freebind = true;
+	assert_int_equal(listeners_open(&ls, &tab), 0);
+	for (unsigned i = 0; i < 3; i++)
+		assert_true(sock_at(&ls, i)->freebind);
+	listeners_close(&ls);
+
+	table(&tab, "192.0.2.1/81");
+	tab.freebind = true;
+	fake->freebind_result = -ENOPROTOOPT;
+	assert_int_equal(listeners_open(&ls, &tab), -ENOPROTOOPT);
+	assert_log(0, "E Listen failed for HOST TCP port 192.0.2.1/81: Protocol not available");
+	assert_int_equal(fake->open, 0);
 }
 
 static int no_ipv6(int family)
@@ -413,6 +434,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_sockets),
+		cmocka_unit_test(test_freebind),
 		cmocka_unit_test(test_ports_and_events),
 		cmocka_unit_test(test_without_ipv6),
 		cmocka_unit_test(test_explicit_fails),
