@@ -60,7 +60,6 @@ static void on_reply(struct icmp *m, struct icmp_flow *f, const struct mmsghdr *
 	/* Who answers a multicast does so with its own address. */
 	if (!mm->msg_hdr.msg_namelen || sock_to_ep(ss, &from))
 		return;
-	from.port = 0;
 	if (!addr_eq(&from.addr, &f->to.addr)) {
 		if (nat_to_guest(m->d.nat, &f->flow.key.guest, &from, &seen))
 			return;

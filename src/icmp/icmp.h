@@ -28,7 +28,7 @@ size_t icmp_slot_size(void);
 struct icmp *icmp_new(const struct icmp_deps *d);
 void icmp_free(struct icmp *m);
 
-/* n >= 1 ICMP or ICMPv6 messages with the same addresses; only echo requests are translated, the rest is dropped. */
+/* n >= 1 ICMP or ICMPv6 messages, p[i] parsed from f[i]; only echo requests are translated, the rest is dropped. */
 void icmp_from_guest(struct icmp *m, const struct pkt *p, const struct frame *f, unsigned n);
 
 void icmp_flow_abort(struct icmp *m, struct flow *f);

@@ -30,11 +30,16 @@ size_t udp_slot_size(void);
 struct udp *udp_new(const struct udp_deps *d);
 void udp_free(struct udp *u);
 
-/* n >= 1 datagrams of one flow, in order. */
+/* n >= 1 datagrams of one flow, in order: p[i] was parsed from f[i]. */
 void udp_from_guest(struct udp *u, const struct pkt *p, const struct frame *f, unsigned n);
 
+/*
+ * Owner number for listening sockets, to be given with udp_set_listeners() before the first event. That asks them for packet
+ * information, and ends flows that had no socket but the listener's; so call it with NULL before listeners are closed, too. For the
+ * port of a listener to be bound again while flows of the old one live, bind the new one with SO_REUSEADDR, and clear that after.
+ */
 unsigned udp_listen_owner(const struct udp *u);
 void udp_set_listeners(struct udp *u, struct listeners *ls);
 
-void udp_link_ready(struct udp *u);
+void udp_link_ready(struct udp *u); /* the link has room again, or a guest again */
 void udp_flow_abort(struct udp *u, struct flow *f);

@@ -175,6 +175,7 @@ static void large_reply(void **state)
 		const struct net_family *a = &net_families[k];
 		size_t fit = 1500 - (a->v4 ? 28 : 48);
 		const size_t len[] = { fit, fit + 1, 8000, 65507 };
+		uint32_t id = UINT32_MAX;
 
 		for (unsigned i = 0; i < ARRAY_SIZE(len); i++) {
 			size_t msg_len = 8 + len[i];
@@ -192,6 +193,10 @@ static void large_reply(void **state)
 				net_seen(&w->net, 0, &w->seen);
 			else
 				assert_int_equal(net_seen_frags(&w->net, 0, &w->seen), w->net.fl.frames);
+			if (len[i] > fit) {
+				assert_int_not_equal(w->seen.id, id);
+				id = w->seen.id;
+			}
 			assert_int_equal(w->seen.echo_id, 0x4321);
 			assert_int_equal(w->seen.seq, 5);
 			assert_int_equal(w->seen.len, len[i]);

@@ -120,6 +120,16 @@ static void mapped_reporter(void **state)
 	assert_true(addr_eq(&w->seen.src, &a->our));
 	net_seen_quote(&w->seen, &w->quote);
 	assert_true(addr_eq(&w->quote.dst, &a->our));
+	/* The resolver behind an address of its own. */
+	w->net.nat.v4.dns_forward = dst.addr = ADDR4_INIT(192, 0, 2, 53);
+	w->net.nat.v4.dns_host = e.from = a->peer2;
+	dst.port = 53;
+	world_send(w, &src, &dst, "x", 1, NULL);
+	assert_true(addr_eq(&world_sock(1)->peer.addr, &a->peer2));
+	fake_dgram_error(world_sock(1)->fd, &e, "x", 1);
+	world_settle(w);
+	net_seen(&w->net, 1, &w->seen);
+	assert_true(addr_eq(&w->seen.src, &dst.addr));
 }
 
 static void many_errors(void **state)
@@ -225,6 +235,10 @@ static void pending_error_at_send(void **state)
 	open_flow(w, a);
 	assert_int_equal(fake_os.n_sent, 2);
 	assert_int_equal(w->net.fl.frames, 1);
+	/* Twice in a row is not an old error any more. */
+	fake_fail(FAKE_SENDMMSG, fd, ECONNREFUSED, 0, 2);
+	world_send(w, &(struct ep){ a->guest, 5000 }, &(struct ep){ a->peer, 6000 }, "x", 1, NULL);
+	assert_int_equal(fake_os.n_sent, 2);
 }
 
 static void too_big_at_send(void **state)
@@ -235,8 +249,12 @@ static void too_big_at_send(void **state)
 		const struct net_family *a = &net_families[k];
 		struct ep src = net_ep(&a->guest, 5000), dst = net_ep(&a->peer, 6000);
 		int fd = open_flow(w, a);
+		struct sock_err e = { .err = EMSGSIZE, .origin = SO_EE_ORIGIN_LOCAL, .info = 1280 };
 		uint8_t data[1400] = { 0 };
 
+		/* The kernel says it twice; the guest is told once. */
+		fake_dgram_error(fd, &e, NULL, 0);
+		fake_fd(fd)->so_error = 0;
 		fake_sent_clear();
 		fake_fd(fd)->pmtu = 1200;
 		fake_opt_set(fake_fd(fd), a->v4 ? IPPROTO_IP : IPPROTO_IPV6, a->v4 ? IP_MTU : IPV6_MTU, 1280);

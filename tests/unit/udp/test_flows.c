@@ -203,6 +203,13 @@ static void shared_port_is_counted(void **state)
 	assert_int_equal(fake_open_count(), 0);
 	fd = open_flow(w, 1000, 3);
 	assert_int_equal(fake_fd(fd)->local.port, 1000);
+	/* It is not, if somebody else has taken it meanwhile. */
+	advance_s(w, 40);
+	assert_int_equal(sock_open(AF_INET, SOCK_DGRAM, 17, &fd), 0);
+	assert_int_equal(sock_set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1), 0);
+	assert_int_equal(sock_bind(fd, AF_INET, &(struct ep){ addr_any4, 1000 }, 0), 0);
+	assert_int_not_equal(fake_fd(open_flow(w, 1000, 3))->local.port, 1000);
+	sock_close(fd);
 }
 
 int main(void)

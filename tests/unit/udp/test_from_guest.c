@@ -95,6 +95,7 @@ static void udp_length_rules(void **state)
 	world_send(w, &src, &dst, "12345678", 8, &(struct gopt){ .udp_len = 17 });
 	world_send(w, &src, &dst, "12345678", 8, &(struct gopt){ .udp_len = 7 });
 	world_send(w, &src, &dst, "12345678", 8, &(struct gopt){ .udp_len = 1, .pad = 20 });
+	world_send(w, &src, &dst, "12345678", 8, &(struct gopt){ .udp_len = 17, .pad = 20 });
 	assert_int_equal(fake_os.n_sent, 1);
 }
 

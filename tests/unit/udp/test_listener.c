@@ -119,6 +119,21 @@ static void from_loopback(void **state)
 	}
 }
 
+/* The usual gateway of IPv6 is a link-local address: then so is that of the guest. */
+static void from_loopback_link_local(void **state)
+{
+	struct world *w = *state;
+	struct ep lo = { addr_loopback6, 8000 }, peer = { addr_loopback6, 6000 };
+	struct ep seen = { w->net.nat.our_ll6, 6000 }, guest = { w->net.guest.ll6, 80 };
+
+	w->net.nat.v6.our = w->net.nat.v6.map_loopback = w->net.nat.our_ll6;
+	world_listen(w, &addr_any6, 8000, 80);
+	world_listen_start(w);
+	arrive(&peer, &lo, "lo");
+	world_settle(w);
+	world_expect(w, 0, &seen, &guest, "lo", 2);
+}
+
 /* Two peers that look the same to the guest. */
 static void alike_peers(void **state)
 {
@@ -357,10 +372,21 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, world_setup, world_teardown)
 	const struct CMUnitTest tests[] = {
-		T(peer_gets_a_flow),     T(many_peers),        T(dual_stack), T(from_loopback),
-		T(alike_peers),          T(target_and_device), T(link_local), T(to_a_group),
-		T(through_the_listener), T(full_link),         T(slipped_in), T(guest_first_from_a_forwarded_port),
-		T(large_datagram),       T(nowhere),
+		T(peer_gets_a_flow),
+		T(many_peers),
+		T(dual_stack),
+		T(from_loopback),
+		T(from_loopback_link_local),
+		T(alike_peers),
+		T(target_and_device),
+		T(link_local),
+		T(to_a_group),
+		T(through_the_listener),
+		T(full_link),
+		T(slipped_in),
+		T(guest_first_from_a_forwarded_port),
+		T(large_datagram),
+		T(nowhere),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
