@@ -143,14 +143,13 @@ void net_udp(struct gframe *g, const struct ep *src, const struct ep *dst, const
 	gframe_put(g, &ip, l4, wr_len(&w), o);
 }
 
-void net_echo(struct gframe *g, const struct addr *src, const struct addr *dst, uint16_t id, uint16_t seq, const void *payload,
-	      size_t len, const struct gopt *o)
+void net_echo(struct gframe *g, const struct gecho *e, const void *payload, size_t len, const struct gopt *o)
 {
 	static const struct gopt none;
 	static uint8_t l4[65536 + 64];
 	struct wr w = wr_init(l4, sizeof(l4));
-	bool v4 = addr_is4(src);
-	struct ip_tx ip = { .src = *src, .dst = *dst, .proto = v4 ? 1 : 58, .ttl = 64 };
+	bool v4 = addr_is4(e->src);
+	struct ip_tx ip = { .src = *e->src, .dst = *e->dst, .proto = v4 ? 1 : 58, .ttl = 64 };
 
 	o = o ? o : &none;
 	if (o->ttl)
@@ -159,8 +158,8 @@ void net_echo(struct gframe *g, const struct addr *src, const struct addr *dst, 
 	wr_u8(&w, v4 ? 8 : 128);
 	wr_u8(&w, 0);
 	wr_be16(&w, 0xbad2);
-	wr_be16(&w, id);
-	wr_be16(&w, seq);
+	wr_be16(&w, e->id);
+	wr_be16(&w, e->seq);
 	wr_bytes(&w, payload, len);
 	gframe_put(g, &ip, l4, wr_len(&w), o);
 }

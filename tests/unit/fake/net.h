@@ -53,8 +53,14 @@ struct gopt {
 };
 
 void net_udp(struct gframe *g, const struct ep *src, const struct ep *dst, const void *payload, size_t len, const struct gopt *o);
-void net_echo(struct gframe *g, const struct addr *src, const struct addr *dst, uint16_t id, uint16_t seq, const void *payload,
-	      size_t len, const struct gopt *o);
+
+/* An echo request; type and code are right for the family. */
+struct gecho {
+	const struct addr *src, *dst;
+	uint16_t id, seq;
+};
+
+void net_echo(struct gframe *g, const struct gecho *e, const void *payload, size_t len, const struct gopt *o);
 
 /* A packet towards the guest, taken apart. The test fails if a length or checksum is wrong, or the Ethernet header. */
 struct seen {

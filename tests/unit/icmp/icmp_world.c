@@ -52,7 +52,9 @@ int world_teardown(void **state)
 
 void world_ping(struct world *w, const struct addr *src, const struct addr *dst, uint16_t id, uint16_t seq, const struct gopt *o)
 {
-	net_echo(&w->g, src, dst, id, seq, payload, sizeof(payload), o);
+	const struct gecho e = { src, dst, id, seq };
+
+	net_echo(&w->g, &e, payload, sizeof(payload), o);
 	icmp_from_guest(w->icmp, &w->g.p, &w->g.f, 1);
 }
 

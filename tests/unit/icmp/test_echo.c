@@ -126,25 +126,26 @@ static void only_echo_requests(void **state)
 
 	for (unsigned k = 0; k < 2; k++) {
 		const struct net_family *a = &net_families[k];
+		const struct gecho e = { &a->guest, &a->peer, 7, 1 };
 
 		for (unsigned type = 0; type < 256; type++) {
 			if (type == (a->v4 ? 8 : 128))
 				continue;
-			net_echo(&w->g, &a->guest, &a->peer, 7, 1, "x", 1, NULL);
+			net_echo(&w->g, &e, "x", 1, NULL);
 			w->g.p.head[w->g.p.l4] = (uint8_t)type;
 			icmp_from_guest(w->icmp, &w->g.p, &w->g.f, 1);
 		}
 		/* A code that no echo has, a message that is cut, the protocol of the other family, no hops left. */
-		net_echo(&w->g, &a->guest, &a->peer, 7, 1, "x", 1, NULL);
+		net_echo(&w->g, &e, "x", 1, NULL);
 		w->g.p.head[w->g.p.l4 + 1] = 1;
 		icmp_from_guest(w->icmp, &w->g.p, &w->g.f, 1);
-		net_echo(&w->g, &a->guest, &a->peer, 7, 1, "x", 1, NULL);
+		net_echo(&w->g, &e, "x", 1, NULL);
 		w->g.p.l4_len = 7;
 		icmp_from_guest(w->icmp, &w->g.p, &w->g.f, 1);
-		net_echo(&w->g, &a->guest, &a->peer, 7, 1, "x", 1, NULL);
+		net_echo(&w->g, &e, "x", 1, NULL);
 		w->g.p.proto = a->v4 ? 58 : 1;
 		icmp_from_guest(w->icmp, &w->g.p, &w->g.f, 1);
-		net_echo(&w->g, &a->guest, &a->peer, 7, 1, "x", 1, NULL);
+		net_echo(&w->g, &e, "x", 1, NULL);
 		w->g.p.ttl = 0;
 		icmp_from_guest(w->icmp, &w->g.p, &w->g.f, 1);
 	}
