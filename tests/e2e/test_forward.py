@@ -4,6 +4,8 @@ Connections from outside to forwarded ports.
 
     guest (scapy) ---socket--- passt in "host" ---veth--- "remote" (topology.py)
 """
+import contextlib
+import resource
 import socket
 
 import pytest
@@ -127,9 +129,21 @@ def test_udp_from_loopback(net, forwarding, loopback, seen):
         assert s.recv(100) == b"pong"
 
 
+@contextlib.contextmanager
+def open_files(n):
+    """Lets the program have that many descriptors, as a service manager would."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (before[0], max(n, before[1])))
+    except (ValueError, PermissionError):
+        pytest.skip(f"not allowed to have {n} descriptors")
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
 def test_all_ports(net, forwarding):
     """All but those that the host uses for its own connections; one that is taken is no reason to fail."""
-    with net.host.listen("0.0.0.0", 4711):
+    with open_files(200000), net.host.listen("0.0.0.0", 4711):
         _, guest = forwarding("-t", "all", "-u", "all")
         for port in 1, 80, 4710, 30000:
             with connecting(net.remote, HOST4, port):

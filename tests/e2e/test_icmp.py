@@ -6,7 +6,8 @@ Echo: what ping in the guest needs.
 """
 import pytest
 from lab.guest import Guest, checksums_right, l3
-from lab.topology import GW4, GW6, REMOTE4, REMOTE6, UNREACHABLE4
+from lab.program import Passt
+from lab.topology import FAR4, FAR6, GW4, GW6, REMOTE4, REMOTE6, UNREACHABLE4, Topology
 from scapy.layers.inet import ICMP, IP
 from scapy.layers.inet6 import ICMPv6EchoReply, ICMPv6EchoRequest, ICMPv6TimeExceeded, IPv6
 from scapy.packet import Raw
@@ -55,12 +56,12 @@ def test_sequence(guest):
 
 
 def test_time_exceeded(guest):
-    ping(guest, "198.51.100.77", 5, ttl=1)
+    ping(guest, FAR4, 5, ttl=1)
     p = guest.expect(lambda p: ICMP in p and p[ICMP].type == 11, "ICMP time exceeded")
     assert p[IP].src == GW4
     inner = IP(bytes(p[ICMP].payload))
-    assert inner.dst == "198.51.100.77" and inner[ICMP].id == 5
-    ping(guest, "2001:db8:1::77", 5, ttl=1)
+    assert inner.dst == FAR4 and inner[ICMP].id == 5
+    ping(guest, FAR6, 5, ttl=1)
     p = guest.expect(lambda p: ICMPv6TimeExceeded in p, "ICMPv6 time exceeded")
     assert p[IPv6].src == GW6
 
@@ -80,16 +81,16 @@ def test_no_icmp(start):
     guest.close()
 
 
-def test_host_that_forbids_ping_is_named_in_one_warning(start, net):
-    net.host.write("/proc/sys/net/ipv4/ping_group_range", "1 0")
-    try:
-        passt = start()
-        guest = Guest(passt.socket_path)
-        guest.announce()
-        for seq in range(3):
-            ping(guest, REMOTE4, 1, seq)
-        guest.barrier()
-        guest.close()
-        assert passt.output().count("ping_group_range") == 1, passt.output()
-    finally:
-        net.host.write("/proc/sys/net/ipv4/ping_group_range", "0 0")
+def test_host_that_forbids_ping_is_named_in_one_warning(tmp_path):
+    """The sysctl of a new network namespace lets nobody use ping sockets."""
+    net = Topology(str(tmp_path), ping=False)
+    passt = Passt(net.host, str(tmp_path))
+    guest = Guest(passt.socket_path)
+    guest.announce()
+    for seq in range(3):
+        ping(guest, REMOTE4, seq, seq)
+    guest.barrier()
+    guest.close()
+    assert passt.output().count("ping_group_range") == 1, passt.output()
+    passt.close()
+    net.close()

@@ -88,7 +88,7 @@ def daemon(net, tmp_path):
 
     yield start
     for d in running:
-        if d.pid_file.exists() and not d.gone():
+        if d.done.returncode == 0 and not d.gone():
             d.stop()
 
 
@@ -273,7 +273,7 @@ as_root = pytest.mark.skipif(os.getuid() != 0, reason="needs to be root")
 
 def status_of(pid, field):
     with open(f"/proc/{pid}/status", encoding="ascii") as f:
-        return re.search(rf"^{field}:\s*(.*)$", f.read(), re.M).group(1).split()
+        return re.search(rf"^{field}:[ \t]*(.*)$", f.read(), re.M).group(1).split()
 
 
 def engine(pid):

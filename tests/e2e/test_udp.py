@@ -7,7 +7,7 @@ UDP from the guest: echo, sizes, fragments, errors of the network.
 import pytest
 from lab import servers
 from lab.guest import Guest, checksums_right, l3
-from lab.topology import GW4, GW6, HOST4, HOST6, REMOTE4, REMOTE6, UNREACHABLE4, UNREACHABLE6
+from lab.topology import FAR4, FAR6, GW4, GW6, HOST4, HOST6, REMOTE4, REMOTE6, UNREACHABLE4, UNREACHABLE6
 from scapy.layers.inet import ICMP, IP, UDP, fragment
 from scapy.layers.inet6 import ICMPv6DestUnreach, ICMPv6TimeExceeded, IPv6, IPv6ExtHdrFragment, fragment6
 from scapy.packet import Raw
@@ -107,10 +107,10 @@ def test_host_unreachable(guest):
 
 def test_ttl_is_carried_over(guest):
     """So that traceroute works: the error comes from the router where the datagram ended."""
-    guest.udp("198.51.100.77", 33434, b"probe", ttl=1)
+    guest.udp(FAR4, 33434, b"probe", ttl=1)
     p = guest.expect(lambda p: ICMP in p and p[ICMP].type == 11, "ICMP time exceeded")
     assert p[IP].src == GW4
-    guest.udp("2001:db8:1::77", 33434, b"probe", ttl=1)
+    guest.udp(FAR6, 33434, b"probe", ttl=1)
     p = guest.expect(lambda p: ICMPv6TimeExceeded in p, "ICMPv6 time exceeded")
     assert p[IPv6].src == GW6
 

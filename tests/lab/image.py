@@ -173,6 +173,7 @@ def _fill(tree, modules):
     tree.text("etc/nsswitch.conf", "hosts: files dns\n")
     tree.text("etc/resolv.conf", "")
     tree.text("etc/hostname", "guest\n")
+    tree.text("etc/dhclient.conf", "request subnet-mask, routers, domain-name-servers, interface-mtu;\nalso request dhcp6.name-servers;\n")
 
 
 def _key(packages):

@@ -26,11 +26,12 @@ class Passt:
     """passt in the foreground, listening on a socket in workdir; ready when constructed."""
 
     def __init__(self, ns, workdir, *args, wait=True):
-        self.ns = ns
+        self.ended = False
         self.socket_path = os.path.join(workdir, "passt.socket")
-        self._output = open(os.path.join(workdir, "passt.output"), "w+", encoding="utf-8")
+        self._output = os.path.join(workdir, "passt.output")
         argv = [binary(), "--foreground", "--socket", self.socket_path] + [str(a) for a in args]
-        self.process = ns.popen(*argv, stdout=self._output, stderr=subprocess.STDOUT)
+        with open(self._output, "w", encoding="utf-8") as out:
+            self.process = ns.popen(*argv, stdout=out, stderr=subprocess.STDOUT)
         if wait:
             until(self._ready, "passt listens on its socket")
 
@@ -40,7 +41,7 @@ class Passt:
         return "You can now start qemu" in self.output() or ("-q" in self.process.args and os.path.exists(self.socket_path))
 
     def output(self):
-        with open(self._output.name, encoding="utf-8", errors="replace") as f:
+        with open(self._output, encoding="utf-8", errors="replace") as f:
             return f.read()
 
     @property
@@ -72,11 +73,15 @@ class Passt:
         return int(self.status("voluntary_ctxt_switches"))
 
     def wait(self, limit=LIMIT):
-        """Waits for its end; the exit status."""
-        return self.process.wait(limit)
+        """Waits for its end, which is to come by itself; the exit status."""
+        self.ended = True
+        status = self.process.wait(limit)
+        assert_clean(self.output())
+        return status
 
     def stop(self):
         """Ends it as a manager would; the exit status."""
+        self.ended = True
         if self.alive():
             self.process.send_signal(signal.SIGTERM)
         try:
@@ -85,17 +90,17 @@ class Passt:
             self.process.kill()
             self.process.wait()
             raise
-        finally:
-            self._output.close()
+        assert_clean(self.output())
         return status
 
     def close(self):
-        """End of a test: it must still be alive and end in an orderly way, and have reported nothing of a sanitizer."""
+        """End of a test that hasn't ended it: it must be alive, end in an orderly way, and have reported nothing of a sanitizer."""
+        if self.ended:
+            return
         alive = self.alive()
         status = self.stop()
         assert alive, f"passt ended by itself with status {status}:\n{self.output()}"
         assert status == 0, f"passt ended with status {status} on SIGTERM:\n{self.output()}"
-        assert_clean(self.output())
 
 
 def assert_clean(output):

@@ -10,7 +10,8 @@ The network that the tests run in; documentation addresses throughout.
     +------------------------------------+            +------------------------------+
 
 The gateway's address means the host's loopback to the guest, so tests that want the remote side use what it has on lo.
-198.51.100.9 and 2001:db8:1::9 are unreachable (the remote side says so), 203.0.113.0/24 and 2001:db8:3::/64 drop everything silently.
+198.51.100.9 and 2001:db8:1::9 are unreachable (the remote side says so), 203.0.113.0/24 and 2001:db8:3::/64 drop everything silently,
+198.51.100.64/26 and 2001:db8:1:1::/64 are a network behind the remote side, with nobody there.
 """
 from . import netns
 
@@ -18,18 +19,20 @@ HOST4, HOST6 = "192.0.2.2", "2001:db8::2"
 GW4, GW6 = "192.0.2.1", "2001:db8::1"
 REMOTE4, REMOTE6 = "198.51.100.1", "2001:db8:1::1"
 UNREACHABLE4, UNREACHABLE6 = "198.51.100.9", "2001:db8:1::9"
+FAR4, FAR6 = "198.51.100.77", "2001:db8:1:1::77"
 SILENT4, SILENT6 = "203.0.113.9", "2001:db8:3::9"
 
 
 class Topology:
-    def __init__(self, workdir, mtu=65520, resolv="nameserver 198.51.100.53\nsearch example.org example.net\n"):
+    def __init__(self, workdir, mtu=65520, ping=True, resolv="nameserver 198.51.100.53\nsearch example.org example.net\n"):
         self.host = netns.Ns("host")
         self.remote = netns.Ns("remote", parent=self.host)
         host, remote = self.host, self.remote
         host.run("ip", "link", "add", "eth0", "mtu", mtu, "type", "veth", "peer", "name", "eth0", "mtu", mtu, "netns", remote.pid)
         for ns, v4, v6 in (host, HOST4, HOST6), (remote, GW4, GW6):
             ns.write("/proc/sys/net/ipv6/conf/eth0/accept_dad", "0")
-            ns.write("/proc/sys/net/ipv4/ping_group_range", "0 0")
+            if ping:
+                ns.write("/proc/sys/net/ipv4/ping_group_range", "0 0")
             ns.ip("address", "add", f"{v4}/24", "dev", "eth0")
             ns.ip("address", "add", f"{v6}/64", "dev", "eth0", "nodad")
             ns.ip("link", "set", "eth0", "up")
@@ -47,6 +50,11 @@ class Topology:
         remote.write("/proc/sys/net/ipv6/icmp/ratelimit", "0")
         remote.ip("route", "add", "unreachable", f"{UNREACHABLE4}/32")
         remote.ip("-6", "route", "add", "unreachable", f"{UNREACHABLE6}/128")
+        remote.ip("link", "add", "far", "type", "veth", "peer", "name", "nobody")
+        for dev in "far", "nobody":
+            remote.ip("link", "set", dev, "up")
+        remote.ip("route", "add", "198.51.100.64/26", "dev", "far")
+        remote.ip("-6", "route", "add", "2001:db8:1:1::/64", "dev", "far")
         remote.ip("route", "add", "blackhole", "203.0.113.0/24")
         remote.ip("-6", "route", "add", "blackhole", "2001:db8:3::/64")
         host.ip("route", "add", "default", "via", GW4, "dev", "eth0")

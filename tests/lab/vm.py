@@ -5,7 +5,6 @@ import functools
 import json
 import os
 import platform
-import re
 import shlex
 import socket
 import subprocess
@@ -14,7 +13,7 @@ import threading
 import time
 
 from . import image
-from .wait import LIMIT, Timeout
+from .wait import LIMIT, Timeout, until
 
 # Emulation is slow, and slower when the machine has other things to do.
 BOOT_LIMIT = 180.0
@@ -62,21 +61,20 @@ class _Job:
 class Vm:
     """Boots on construction; netdev are QEMU's words for a -netdev with the id "n"."""
 
-    def __init__(self, netdev, memory=512, device="virtio-net-pci", append="", stdio=False):
+    def __init__(self, netdev, memory=512, device="virtio-net-pci", append=""):
         self._dir = tempfile.TemporaryDirectory(prefix="vm-")
         self.console = os.path.join(self._dir.name, "console")
         kernel, initramfs = image.get()
         kvm = have_kvm()
-        console = ["-chardev", "stdio,id=con,mux=off,signal=off"] if stdio else ["-chardev", f"file,id=con,path={self.console}"]
         argv = [qemu(), "-accel", "kvm" if kvm else "tcg", "-cpu", "host" if kvm else "max", "-m", str(memory), "-smp", "2" if kvm else "1"]
         argv += ["-nodefaults", "-no-user-config", "-display", "none", "-kernel", kernel, "-initrd", initramfs]
         argv += ["-append", f"console=ttyS0 quiet panic=-1 nokaslr mitigations=off no_timer_check tsc=reliable {append}"]
-        argv += console + ["-serial", "chardev:con"]
+        argv += ["-chardev", f"socket,id=con,path={self._dir.name}/con,server=on,wait=off,logfile={self.console}", "-serial", "chardev:con"]
         argv += ["-chardev", f"socket,id=agent,path={self._dir.name}/agent,server=on,wait=off", "-serial", "chardev:agent"]
         argv += ["-chardev", f"socket,id=qmp,path={self._dir.name}/qmp,server=on,wait=off", "-mon", "chardev=qmp,mode=control"]
-        argv += ["-netdev", netdev, "-device", f"{device},netdev=n,mac={MAC}", "-device", "virtio-rng-pci"]
+        argv += ["-netdev", netdev, "-device", f"{device},id=nic,netdev=n,mac={MAC}", "-device", "virtio-rng-pci"]
         self._errors = open(os.path.join(self._dir.name, "errors"), "w+", encoding="utf-8")
-        self.process = subprocess.Popen(argv, stdin=None if stdio else subprocess.DEVNULL, stderr=self._errors)
+        self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stderr=self._errors)
         self._lock = threading.Condition()
         self._answers = {}
         self._next = 0
@@ -101,6 +99,10 @@ class Vm:
                 if self.process.poll() is not None or time.monotonic() > end:
                     raise RuntimeError(f"QEMU did not start: {self.errors()}") from e
                 time.sleep(0.02)
+
+    def open_console(self):
+        """A socket that is connected to the guest's console."""
+        return self._connect("con")
 
     def errors(self):
         self._errors.seek(0)
@@ -160,14 +162,26 @@ class Vm:
         """Waits in the guest until a shell condition holds."""
         self.sh(f"n={int(timeout * 10)}; until {script}; do n=$((n-1)); [ $n -gt 0 ] || {{ echo {shlex.quote('no ' + what)}; exit 1; }}; sleep 0.1; done", timeout * 3)
 
-    def monitor(self, command):
-        """Runs one QMP command without arguments."""
+    def monitor(self, command, **arguments):
+        """Runs one QMP command; True if it went well."""
         with self._connect("qmp") as s:
             replies = s.makefile("r", encoding="utf-8")
-            for cmd in "qmp_capabilities", command:
-                s.sendall(json.dumps({"execute": cmd}).encode() + b"\n")
-                while not re.search(r'"(return|error)"', replies.readline() or '"error"'):
-                    pass
+            reply = {}
+            for cmd, args in ("qmp_capabilities", {}), (command, arguments):
+                s.sendall(json.dumps({"execute": cmd, "arguments": args}).encode() + b"\n")
+                reply = {}
+                while not {"return", "error"} & set(reply):
+                    reply = json.loads(replies.readline())
+            return "return" in reply
+
+    def replug(self, path):
+        """Takes the network interface out and puts in one that is connected to a stream socket."""
+        self.monitor("device_del", id="nic")
+        self.until("[ ! -e /sys/class/net/eth0 ]", "interface is out")
+        until(lambda: self.monitor("netdev_del", id="n"), "network back end is gone")
+        assert self.monitor("netdev_add", type="stream", id="n", server=False, addr={"type": "unix", "path": path})
+        assert self.monitor("device_add", driver="virtio-net-pci", id="nic", netdev="n", mac=MAC)
+        self.until("[ -e /sys/class/net/eth0 ]", "interface is in")
 
     def reset(self):
         """Presses the reset button and waits for the guest to be up again."""
@@ -187,5 +201,5 @@ class Vm:
 
 
 def stream(path):
-    """Words for a stream socket that the program listens on; connects again when it was lost."""
-    return f"stream,id=n,server=off,addr.type=unix,addr.path={path},reconnect=1"
+    """Words for a stream socket that the program listens on."""
+    return f"stream,id=n,server=off,addr.type=unix,addr.path={path}"
