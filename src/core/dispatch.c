@@ -8,6 +8,7 @@
 #include "wire/dhcp6.h"
 #include "wire/eth.h"
 #include "wire/ip.h"
+#include "wire/nd.h"
 
 /* Headers are read once, into private memory: a guest that shares its memory with us could change them after a check. */
 static int head_parse(struct pkt *p, const struct frame *f)
@@ -99,6 +100,15 @@ static void deliver_or_serve(struct engine *e, const struct pkt *p, const struct
 		deliver(e, p, f, 1);
 }
 
+/* Neighbour discovery is never fragmented (RFC 6980 5): who sends it so wants to slip past a filter. */
+static bool is_discovery(const struct pkt *p)
+{
+	struct rd r = pkt_l4(p);
+	uint8_t type = rd_u8(&r);
+
+	return p->proto == PROTO_ICMP6 && type >= ND_RS && type <= ND_REDIRECT;
+}
+
 static void reassemble(struct engine *e, const struct pkt *p, const struct frame *f)
 {
 	const uint8_t *bytes = NULL;
@@ -108,7 +118,7 @@ static void reassemble(struct engine *e, const struct pkt *p, const struct frame
 	if (frags_add(e->frags, p, f->iov, f->n, e->loop.now_ns, &bytes, &whole.len) != 1)
 		return;
 	iov = (struct iovec){ .iov_base = (void *)bytes, .iov_len = whole.len };
-	if (!head_parse(&e->whole, &whole) && !e->whole.frag)
+	if (!head_parse(&e->whole, &whole) && !e->whole.frag && !is_discovery(&e->whole))
 		deliver_or_serve(e, &e->whole, &whole);
 }
 

@@ -123,6 +123,12 @@ void tcp_set_listeners(struct tcp *t, struct listeners *ls)
 
 void tcp_flow_abort(struct tcp *t, struct flow *f)
 {
+	struct tcp_conn *k = container_of(f, struct tcp_conn, f);
+
 	(void)t;
-	conn_reset(container_of(f, struct tcp_conn, f));
+	/* All that the guest had to say is in the host's kernel, which goes on delivering it: a reset would throw it away. */
+	if (k->host_shut)
+		conn_free(k);
+	else
+		conn_reset(k);
 }

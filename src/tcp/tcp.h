@@ -44,5 +44,6 @@ void tcp_set_listeners(struct tcp *t, struct listeners *ls);
 void tcp_link_ready(struct tcp *t); /* the link has room again */
 void tcp_turn_end(struct tcp *t); /* sends acknowledgements that became due in this turn; before link_flush() */
 
-/* Takes a TCP flow out of the table at the end of the program, or when the guest is gone for good: resets both sides. */
+/* Takes a TCP flow out of the table at the end of the program, or when the guest is gone for good: both
+ * sides are reset, unless the guest has ended its half and only waits for the host. */
 void tcp_flow_abort(struct tcp *t, struct flow *f);

@@ -402,6 +402,41 @@ static void test_fragments(void **state)
 	expect(x, "service ");
 }
 
+/* A non-atomic IPv6 fragment of an ICMPv6 message of this type: 8 bytes at offset off. */
+static void add_fragment6(struct fix *x, uint8_t type, size_t off, bool more)
+{
+	struct wr w = wr_init(x->buf[x->n], FRAME_ROOM);
+	struct ip_tx ip = { .proto = 44, .ttl = 255 };
+
+	assert_int_equal(addr_parse("2001:db8::2", &ip.src), 0);
+	assert_int_equal(addr_parse("2001:db8:1::1", &ip.dst), 0);
+	eth_put(&w, mac_ours, mac_guest, ETHERTYPE_IP6);
+	ip_put(&w, &ip, IP6_FRAG_HLEN + 8);
+	wr_be16(&w, PROTO_ICMP6 << 8);
+	wr_be16(&w, (uint16_t)(off | more));
+	wr_be32(&w, 4711u + type);
+	wr_u8(&w, type);
+	wr_zero(&w, 7);
+	assert_true(wr_ok(&w));
+	add(x, wr_len(&w));
+}
+
+/* RFC 6980: neighbour discovery in fragments is dropped; an echo request in fragments is an echo request. */
+static void test_fragmented_discovery(void **state)
+{
+	struct fix *x = *state;
+
+	x->verdict = SERVICE_NOT_MINE;
+	for (unsigned type = 133; type <= 137; type++) {
+		add_fragment6(x, (uint8_t)type, 0, true);
+		add_fragment6(x, (uint8_t)type, 8, false);
+		expect(x, "");
+	}
+	add_fragment6(x, 128, 0, true);
+	add_fragment6(x, 128, 8, false);
+	expect(x, "service icmp:1 ");
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -415,6 +450,7 @@ int main(void)
 		T(test_icmp_of_the_wrong_family),
 		T(test_learning),
 		T(test_fragments),
+		T(test_fragmented_discovery),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
