@@ -163,6 +163,16 @@ bool conn_done(const struct tcp_conn *k)
 	return k->host_shut && k->fin_acked;
 }
 
+bool conn_end(struct tcp_conn *k)
+{
+	if (!conn_done(k))
+		return false;
+	conn_timer_update(k, true);
+	if (list_empty(&k->ack_node))
+		conn_free(k);
+	return true;
+}
+
 uint32_t conn_ack_seq(const struct tcp_conn *k)
 {
 	/* Neither what waits in the spill buffer, nor a FIN behind it, has been accepted by the host's kernel. */

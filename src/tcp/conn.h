@@ -97,6 +97,7 @@ void conn_free(struct tcp_conn *k); /* closes the socket in the orderly way; k i
 void conn_reset_host(struct tcp_conn *k); /* RST to the host; k is gone */
 void conn_reset(struct tcp_conn *k); /* RST to both sides; k is gone */
 bool conn_done(const struct tcp_conn *k);
+bool conn_end(struct tcp_conn *k); /* done: k goes, now or at the end of the turn, when the guest's FIN is acknowledged */
 void conn_timer_update(struct tcp_conn *k, bool restart);
 void conn_timer_fired(struct timer *timer, uint64_t now_ns);
 void conn_wait_link(struct tcp_conn *k);

@@ -375,12 +375,8 @@ static void batch_end(struct batch *b)
 		conn_reset(k);
 		return;
 	}
-	if (conn_done(k)) {
-		if (!list_empty(&k->ack_node))
-			(void)seg_send_ack(k);
-		conn_free(k);
+	if (conn_end(k))
 		return;
-	}
 	if (!list_empty(&k->ack_node) && tcp_rcv_limit(&k->rcv) - k->rcv.nxt <= k->looked_room / 2)
 		guest_window_update(k);
 	if (k->probing && k->snd.wnd)

@@ -268,7 +268,7 @@ void tcp_on_host(void *ctx, struct ref ref, uint32_t events)
 		k->drained = false;
 	if ((events & EPOLLOUT) && k->out_armed) {
 		k->out_armed = false;
-		if (!guest_spill_flush(k))
+		if (!guest_spill_flush(k) || conn_end(k))
 			return;
 		guest_window_update(k);
 		if (tcp_rcv_update_due(&k->rcv))

@@ -76,6 +76,8 @@ void tcp_turn_end(struct tcp *t)
 
 		if (!seg_send_ack(k))
 			return; /* no room: the list stays, tcp_link_ready() is followed by the end of a turn */
+		if (conn_done(k))
+			conn_free(k);
 	}
 }
 
