@@ -44,6 +44,7 @@ struct udp_flow {
 	unsigned scope; /* host first: interface of a link-local peer */
 	uint32_t listener; /* host first: index */
 	int fd; /* -1: through the listener */
+	uint16_t longest; /* payload of the last batch */
 	uint8_t ttl, tos; /* what the socket has */
 	uint8_t frags; /* fragments that the largest datagram of the last batch became; 1: none was cut */
 	uint8_t from_guest : 1, from_host : 1; /* directions seen */

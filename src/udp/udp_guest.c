@@ -11,6 +11,7 @@
 #include "wire/udp.h"
 
 #define HEAD_MAX (ETH_HLEN + IP6_HLEN + UDP_HLEN)
+#define BODY_MIN 2048 /* frames are reserved for so much payload at least, where packets are that long */
 #define LISTEN_BATCH 16 /* few: later datagrams of a peer come by its flow */
 
 /* Source and destination as the guest sees them. */
@@ -192,7 +193,8 @@ static void deliver(struct udp *u, struct udp_flow *f, unsigned n)
 void udp_guest_from_flow(struct udp *u, struct udp_flow *f)
 {
 	const struct addr *guest = &f->flow.key.guest;
-	size_t body = body_max(u, guest);
+	/* Frames of a large MTU would leave most of a queue unused by small datagrams. What turns out longer goes through the area. */
+	size_t body = MIN(body_max(u, guest), MAX((size_t)f->longest, (size_t)BODY_MIN));
 	size_t n = link_reserve(u->d.link, u->tx, LINK_BATCH, ETH_HLEN + ip_hlen(guest) + UDP_HLEN, body);
 	int got;
 
@@ -216,6 +218,9 @@ void udp_guest_from_flow(struct udp *u, struct udp_flow *f)
 	if (got <= 0)
 		return;
 	udp_flow_touch(u, f, false);
+	f->longest = 0;
+	for (int i = 0; i < got; i++)
+		f->longest = (uint16_t)MAX(f->longest, u->m[i].msg_len);
 	deliver(u, f, (unsigned)got);
 }
 
