@@ -13,9 +13,7 @@ static enum conf_mode load_mode(char **argv)
 	enum conf_mode mode;
 
 	if (!argv[0] || opts_mode(argv[0], &mode))
-		die("Can't tell the mode from the program's name: it has to be called passt");
-	if (mode == CONF_PASTA)
-		die("This build has no pasta mode");
+		die("Can't tell the mode from the program's name: it has to be called passt or pasta");
 	return mode;
 }
 
@@ -72,6 +70,7 @@ void conf_load(struct conf *c, int argc, char **argv)
 	d.if4 = o.ifname[0] ? o.ifname : o.if4;
 	d.if6 = o.ifname[0] ? o.ifname : o.if6;
 	d.out6 = o.if6;
+	d.ports_only = o.splice_only;
 	discover(&d, &h);
 	if (derive(&o, &h, c, err) || derive_ports(&o, &h, c, err))
 		die("%s", err);

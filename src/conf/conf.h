@@ -16,6 +16,32 @@
 
 enum conf_mode { CONF_PASST, CONF_PASTA };
 
+/*
+ * The namespace of pasta: a new one, for a command, if spawn is set; else that of a process or that of a path. None of these is looked
+ * at: a path may be one of our descriptors (/proc/self/fd/0).
+ */
+struct conf_ns {
+	bool spawn;
+	char *const *command; /* argv of the command, up to NULL, in the argv of conf_load(); NULL with spawn: a login shell */
+
+	pid_t pid; /* 0: none */
+	char netns[CONF_PATH_MAX]; /* path, or a name in /run/netns if it has no slash; empty: none */
+	char userns[CONF_PATH_MAX]; /* path; empty: none */
+	bool netns_only; /* stay in our user namespace, as is implied by netns without userns; with spawn: don't create one */
+	bool no_quit; /* --no-netns-quit: stay when the namespace's path is gone */
+
+	char ifname[16]; /* of the interface in the namespace, never empty unless splice_only */
+	bool config_net; /* set up the interface and copy addresses and routes to it; what is not copied is in struct guestconf */
+	/* All addresses of the template interface. In any case addr4 with plen4 and addr6 with /64, if set, are to be there. */
+	bool copy_addrs4, copy_addrs6;
+	/* All its routes, without preferred sources that the namespace does not have; else a default route by gw4, by gw6 or our_ll6. */
+	bool copy_routes4, copy_routes6;
+
+	bool splice; /* what comes from the host's loopback bypasses the interface; what goes to it by out_rules always does */
+	bool splice_only; /* there is nothing else: no interface */
+	bool host_lo_to_ns_lo; /* what comes from the host's loopback goes to the loopback of the namespace */
+};
+
 struct conf {
 	enum conf_mode mode;
 
@@ -31,13 +57,17 @@ struct conf {
 
 	struct guestconf guest; /* for the services */
 	bool fixed4, fixed6; /* -a was given for the family */
-	uint8_t guest_mac[MAC_LEN]; /* --ns-mac-addr; all-zero if it is to be learned */
+	uint8_t guest_mac[MAC_LEN]; /* --ns-mac-addr; all-zero if it is to be learned (passt) or left to the kernel (pasta) */
 	struct nat nat; /* for the translators */
 	struct outbound out;
 
 	char template4[16], template6[16]; /* interfaces that addresses and routes were taken from; empty: local mode */
+	unsigned template4_ifindex, template6_ifindex; /* 0: local mode */
 
 	struct fwd_table in; /* -t -u */
+	struct fwd_table out_rules; /* -T -U; empty in passt mode */
+
+	struct conf_ns ns; /* all-zero in passt mode */
 
 	/* process */
 	bool foreground;

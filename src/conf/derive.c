@@ -13,6 +13,7 @@
 #define MTU_ETHERNET 1500 /* of a guest that is not told any */
 #define MTU_MIN4 68 /* RFC 791 3.2 */
 #define MTU_MIN6 1280 /* RFC 8200 5 */
+#define IFNAME_DEFAULT "tap0"
 
 /* A host without connectivity: addresses of our own making (RFC 3927). */
 #define LOCAL4_ADDR ADDR4_INIT(169, 254, 2, 1)
@@ -103,7 +104,7 @@ static void derive_process(const struct work *w)
 	const struct opts *o = w->o;
 	struct conf *c = w->c;
 
-	c->mode = CONF_PASST;
+	c->mode = o->mode;
 	c->foreground = o->foreground;
 	c->quiet = o->quiet;
 	c->debug = o->debug;
@@ -118,6 +119,53 @@ static void derive_process(const struct work *w)
 	c->have_runas = o->have_runas;
 	c->runas_uid = o->runas_uid;
 	c->runas_gid = o->runas_gid;
+}
+
+static void derive_ns(const struct work *w)
+{
+	const struct opts *o = w->o;
+	struct conf *c = w->c;
+	struct conf_ns *n = &c->ns;
+
+	memcpy(c->guest_mac, o->ns_mac, MAC_LEN);
+	n->spawn = o->spawn;
+	n->command = o->command;
+	n->pid = o->pid;
+	memcpy(n->netns, o->netns, sizeof(n->netns));
+	memcpy(n->userns, o->userns, sizeof(n->userns));
+	/* The caller of a container's namespace is in its user namespace already, as a rule. */
+	n->netns_only = o->netns_only || (n->netns[0] && !n->userns[0]);
+	n->no_quit = o->no_netns_quit;
+	n->config_net = o->config_net && !o->splice_only;
+	n->splice = !o->no_splice;
+	n->splice_only = o->splice_only;
+	n->host_lo_to_ns_lo = o->host_lo_to_ns_lo || o->splice_only;
+}
+
+/* What is copied to the interface in the namespace, once it is known what it gets otherwise. */
+static void derive_ns_interface(const struct work *w)
+{
+	const struct host *h = w->h;
+	const struct opts *o = w->o;
+	struct conf *c = w->c;
+	const struct guestconf *g = &c->guest;
+	struct conf_ns *n = &c->ns;
+	const char *name = c->template4[0] ? c->template4 : c->template6;
+
+	if (o->ns_ifname[0])
+		name = o->ns_ifname;
+	else if (!name[0] || !strcmp(name, "lo"))
+		name = IFNAME_DEFAULT;
+	snprintf(n->ifname, sizeof(n->ifname), "%s", name);
+	if (!n->config_net)
+		return;
+	n->copy_addrs4 = is_set(&h->v4.addr) && c->v4 && !c->fixed4 && !o->no_copy_addrs;
+	n->copy_addrs6 = c->template6_ifindex && !c->fixed6 && !o->no_copy_addrs;
+	/* Routes that lead through a gateway which the address that was asked for can't reach would help nobody. */
+	n->copy_routes4 = c->template4_ifindex && !is_set(&o->gateway.v4) && !o->no_copy_routes &&
+			  (!c->fixed4 || addr_eq(&g->gw4, &h->v4.gw)) && (c->fixed4 || is_set(&h->v4.addr));
+	n->copy_routes6 = c->template6_ifindex && !is_set(&o->gateway.v6) && !o->no_copy_routes &&
+			  (!c->fixed6 || !is_set(&g->gw6) || addr_same_net(&g->gw6, &g->addr6, 64));
 }
 
 static void derive_mtu(const struct work *w)
@@ -147,16 +195,21 @@ static void derive_services(const struct work *w)
 	c->icmp = !o->no_icmp;
 
 	memcpy(g->our_mac, is_zero_mac(o->our_mac) ? our_mac_default : o->our_mac, MAC_LEN);
+	memcpy(g->hostname, o->hostname, sizeof(g->hostname));
+	memcpy(g->fqdn, o->fqdn, sizeof(g->fqdn));
+	if (o->splice_only) {
+		c->icmp = false;
+		return;
+	}
 	g->v4 = c->v4;
 	g->v6 = c->v6;
 	g->dhcp = c->v4 && !o->no_dhcp;
 	g->dhcp6 = c->v6 && !o->no_dhcpv6;
 	g->ndp = c->v6 && !o->no_ndp;
-	g->ra = g->ndp && !o->no_ra;
-	g->dns = !o->no_dhcp_dns;
-	g->search_on = !o->no_dhcp_search;
-	memcpy(g->hostname, o->hostname, sizeof(g->hostname));
-	memcpy(g->fqdn, o->fqdn, sizeof(g->fqdn));
+	/* An interface that has been configured needs no second opinion. */
+	g->ra = g->ndp && !o->no_ra && !o->config_net;
+	g->dns = o->mode == CONF_PASTA ? o->dhcp_dns : !o->no_dhcp_dns;
+	g->search_on = o->mode == CONF_PASTA ? o->dhcp_search : !o->no_dhcp_search;
 }
 
 static void route4_add(struct guestconf *g, const struct guestconf_route *r)
@@ -224,6 +277,7 @@ static void derive_v4(const struct work *w)
 
 	c->fixed4 = given;
 	memcpy(c->template4, h->ifname, sizeof(c->template4));
+	c->template4_ifindex = h->ifindex;
 	c->nat.v4 = (struct nat_family){ .our = g->our4, .map_loopback = g->gw4, .host = h->addr };
 }
 
@@ -254,6 +308,7 @@ static void derive_v6(const struct work *w)
 
 	c->fixed6 = is_set(&o->address.v6);
 	memcpy(c->template6, h->ifname, sizeof(c->template6));
+	c->template6_ifindex = h->ifindex;
 	gw = is_set(&g->gw6) ? g->gw6 : g->our_ll6;
 	c->nat.v6 = (struct nat_family){ .our = gw, .map_loopback = gw, .host = h->addr };
 	c->nat.our_ll6 = g->our_ll6;
@@ -429,6 +484,10 @@ static int check(const struct work *w)
 	const struct host *h = w->h;
 	int r;
 
+	if (o->splice_only)
+		return 0;
+	if (!is_zero_mac(o->ns_mac) && !memcmp(o->ns_mac, is_zero_mac(o->our_mac) ? our_mac_default : o->our_mac, MAC_LEN))
+		return fail(w->err, "The MAC address of --ns-mac-addr can't be that of --mac-addr");
 	if (o->ifname[0] && !(h->v4.ifindex && !o->v6_only) && !(h->v6.ifindex && !o->v4_only))
 		return fail(w->err, "External interface not usable: %s (--interface)", o->ifname);
 	r = check_clash(w, true);
@@ -448,6 +507,28 @@ static int check_gateways(const struct work *w)
 	return 0;
 }
 
+static void derive_network(const struct work *w)
+{
+	struct conf *c = w->c;
+
+	if (c->v4) {
+		if (!w->h->v4.ifindex)
+			log_info("IPv4: no external interface as template, use local mode");
+		derive_v4(w);
+		derive_maps(w, true);
+	}
+	if (c->v6) {
+		if (!w->h->v6.ifindex)
+			log_info("IPv6: no external interface as template, use local mode");
+		derive_v6(w);
+		derive_maps(w, false);
+	}
+	derive_dns(w);
+	derive_outbound(w);
+	if (c->mode == CONF_PASTA)
+		derive_ns_interface(w);
+}
+
 int derive(const struct opts *o, const struct host *h, struct conf *ret_conf, char err[DERIVE_ERR_LEN])
 {
 	struct work w = { .o = o, .h = h, .c = ret_conf, .err = err };
@@ -458,44 +539,67 @@ int derive(const struct opts *o, const struct host *h, struct conf *ret_conf, ch
 	derive_process(&w);
 	derive_services(&w);
 	derive_mtu(&w);
-	if (ret_conf->v4) {
-		if (!h->v4.ifindex)
-			log_info("IPv4: no external interface as template, use local mode");
-		derive_v4(&w);
-		derive_maps(&w, true);
-	}
-	if (ret_conf->v6) {
-		if (!h->v6.ifindex)
-			log_info("IPv6: no external interface as template, use local mode");
-		derive_v6(&w);
-		derive_maps(&w, false);
-	}
-	derive_dns(&w);
-	derive_outbound(&w);
+	if (o->mode == CONF_PASTA)
+		derive_ns(&w);
+	if (o->splice_only)
+		return 0;
+	derive_network(&w);
 	return check_gateways(&w);
+}
+
+static bool port_is_tcp(char letter)
+{
+	return letter == 't' || letter == 'T';
+}
+
+static bool port_is_outwards(char letter)
+{
+	return letter == 'T' || letter == 'U';
+}
+
+static int derive_port(const struct host *h, struct conf *c, const struct opt_port *p, char err[DERIVE_ERR_LEN])
+{
+	struct fwd_ctx ctx = {
+		.opt = { '-', p->letter },
+		.proto = port_is_tcp(p->letter) ? IPPROTO_TCP : IPPROTO_UDP,
+		.v4 = c->v4,
+		.v6 = c->v6,
+		.pasta = c->mode == CONF_PASTA,
+		.outwards = port_is_outwards(p->letter),
+		.eph_first = h->eph_first,
+		.eph_last = h->eph_last,
+	};
+	const char *name = ctx.proto == IPPROTO_TCP ? "TCP" : "UDP";
+	char why[FWD_ERR_LEN];
+
+	if (!(ctx.proto == IPPROTO_TCP ? c->tcp : c->udp) && strcmp(p->spec, "none"))
+		return fail(err, "Port forwarding of %s, but %s is disabled: %s %s", name, name, ctx.opt, p->spec);
+	if (fwd_parse(&ctx, p->spec, ctx.outwards ? &c->out_rules : &c->in, why))
+		return fail(err, "%s", why);
+	return 0;
+}
+
+static bool port_given(const struct opts *o, char letter)
+{
+	for (unsigned i = 0; i < o->n_ports; i++) {
+		if (o->port[i].letter == letter)
+			return true;
+	}
+	return false;
 }
 
 int derive_ports(const struct opts *o, const struct host *h, struct conf *c, char err[DERIVE_ERR_LEN])
 {
-	struct fwd_ctx ctx = {
-		.v4 = c->v4,
-		.v6 = c->v6,
-		.eph_first = h->eph_first,
-		.eph_last = h->eph_last,
-	};
-
+	c->in.freebind = o->freebind;
 	for (unsigned i = 0; i < o->n_ports; i++) {
-		const struct opt_port *p = &o->port[i];
-		bool tcp = p->letter == 't';
-		char why[FWD_ERR_LEN];
-
-		if (!(tcp ? c->tcp : c->udp) && strcmp(p->spec, "none"))
-			return fail(err, "Port forwarding of %s, but %s is disabled: -%c %s", tcp ? "TCP" : "UDP",
-				    tcp ? "TCP" : "UDP", p->letter, p->spec);
-		snprintf(ctx.opt, sizeof(ctx.opt), "-%c", p->letter);
-		ctx.proto = tcp ? IPPROTO_TCP : IPPROTO_UDP;
-		if (fwd_parse(&ctx, p->spec, &c->in, why))
-			return fail(err, "%s", why);
+		if (derive_port(h, c, &o->port[i], err))
+			return -EINVAL;
+	}
+	for (const char *l = c->mode == CONF_PASTA ? "tuTU" : ""; *l; l++) {
+		if (port_given(o, *l) || !(port_is_tcp(*l) ? c->tcp : c->udp))
+			continue;
+		if (derive_port(h, c, &(struct opt_port){ .spec = "auto", .letter = *l }, err))
+			return -EINVAL;
 	}
 	return 0;
 }

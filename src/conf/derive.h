@@ -9,12 +9,12 @@
 #define DERIVE_ERR_LEN 256
 
 /*
- * Fills in all of *ret_conf but the forwarding table. -EINVAL, with one line in err, where options contradict each other or the host
+ * Fills in all of *ret_conf but the forwarding tables. -EINVAL, with one line in err, where options contradict each other or the host
  * can't serve one that is explicit (--interface).
  */
 MUST_USE int derive(const struct opts *o, const struct host *h, struct conf *ret_conf, char err[DERIVE_ERR_LEN]);
 
 /*
- * Evaluates the port options into c->in, for a configuration that is complete otherwise. -EINVAL with one line in err.
+ * Evaluates the port options into c->in and c->out_rules, for a configuration that is complete otherwise. -EINVAL with one line in err.
  */
 MUST_USE int derive_ports(const struct opts *o, const struct host *h, struct conf *c, char err[DERIVE_ERR_LEN]);

@@ -139,22 +139,28 @@ static void discover_ports(struct host *h)
 	h->eph_last = (uint16_t)last;
 }
 
-void discover(const struct discover_opts *o, struct host *ret_host)
+static void discover_network(const struct discover_opts *o, struct host *h)
 {
 	struct nexthops nh = { 0 };
 	int r;
 
-	memset(ret_host, 0, sizeof(*ret_host));
 	/* Kernels before 5.3 have no such objects, and nothing that refers to one. */
 	r = gather(NL_NEXTHOP, AF_UNSPEC, pick_nexthop, &nh, sizeof(nh));
 	if (r)
 		log_debug("No nexthop objects: %s", strerror(-r));
-	discover_family(AF_INET, o->if4, &nh, &ret_host->v4);
-	discover_family(AF_INET6, o->if6, &nh, &ret_host->v6);
-	ret_host->out6 = o->out6[0] ? if_nametoindex(o->out6) : 0;
+	discover_family(AF_INET, o->if4, &nh, &h->v4);
+	discover_family(AF_INET6, o->if6, &nh, &h->v6);
+	h->out6 = o->out6[0] ? if_nametoindex(o->out6) : 0;
 
-	r = resolv_read(RESOLV_CONF, &ret_host->resolv);
+	r = resolv_read(RESOLV_CONF, &h->resolv);
 	if (r && r != -ENOENT)
 		log_warn("Can't read %s: %s", RESOLV_CONF, strerror(-r));
+}
+
+void discover(const struct discover_opts *o, struct host *ret_host)
+{
+	memset(ret_host, 0, sizeof(*ret_host));
 	discover_ports(ret_host);
+	if (!o->ports_only)
+		discover_network(o, ret_host);
 }

@@ -79,6 +79,7 @@ void pick_static(void *ctx, const struct nl_entry *e);
 struct discover_opts {
 	const char *if4, *if6; /* templates */
 	const char *out6; /* --outbound-if6 */
+	bool ports_only; /* nothing but the range of ephemeral ports is needed */
 };
 
 /* Netlink, resolv.conf and the range of ephemeral ports. What can't be found is a warning and stays zero. */

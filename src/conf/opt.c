@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <string.h>
 
 #include "base/log.h"
+#include "base/num.h"
 #include "conf/opt.h"
 
 #define LONG_BASE 256 /* getopt's value of the option at index i is LONG_BASE + i */
@@ -25,8 +27,8 @@ struct opt {
 	char letter; /* 0: none */
 	uint8_t modes;
 	const char *arg; /* name of the value in the help; NULL: takes none */
-	const char *what; /* what the value is, in "Invalid WHAT: VALUE (--NAME)" */
-	opt_fn *fn; /* NULL: handled by opts_parse() itself, or not of a mode that there is */
+	const char *what; /* what the value is, in "Invalid WHAT: VALUE (--NAME)"; of a deprecated option: its replacement */
+	opt_fn *fn; /* NULL: handled by opts_parse() itself */
 	size_t off, size;
 	unsigned deny; /* enum val_deny */
 	const char *help;
@@ -80,6 +82,14 @@ static int opt_text(struct opts *o, const struct opt *d, const char *val)
 static int opt_ifname(struct opts *o, const struct opt *d, const char *val)
 {
 	return val_ifname(val, opt_target(o, d));
+}
+
+/* Of an interface that is to be made: not the one that is in every namespace, and no pattern for the kernel to fill in. */
+static int opt_ns_ifname(struct opts *o, const struct opt *d, const char *val)
+{
+	if (!strcmp(val, "lo") || strchr(val, '%'))
+		return -EINVAL;
+	return opt_ifname(o, d, val);
 }
 
 static int opt_name(struct opts *o, const struct opt *d, const char *val)
@@ -169,7 +179,7 @@ static int opt_mtu(struct opts *o, const struct opt *d, const char *val)
 
 static int opt_mac(struct opts *o, const struct opt *d, const char *val)
 {
-	return mac_parse(val, o->our_mac);
+	return mac_parse(val, opt_target(o, d));
 }
 
 static int opt_dns(struct opts *o, const struct opt *d, const char *val)
@@ -208,6 +218,12 @@ static int opt_search(struct opts *o, const struct opt *d, const char *val)
 		o->n_search++;
 	}
 	return 0;
+}
+
+static int opt_deprecated(struct opts *o, const struct opt *d, const char *val)
+{
+	log_warn("--%s will be dropped soon, as %s does the same", d->name, d->what);
+	return opt_set(o, d, val);
 }
 
 static int opt_port(struct opts *o, const struct opt *d, const char *val)
@@ -257,7 +273,7 @@ static const struct opt options[] = {
 	  .help = "Guest's IPv4 or IPv6 address, default: that of the host's interface" },
 	{ "netmask", 'n', IN_BOTH, "MASK", "netmask", .fn = opt_netmask,
 	  .help = "Guest's IPv4 mask, dotted or as a prefix length" },
-	{ "mac-addr", 'M', IN_BOTH, "MAC", "MAC address", .fn = opt_mac,
+	{ "mac-addr", 'M', IN_BOTH, "MAC", "MAC address", .fn = opt_mac, AT(our_mac),
 	  .help = "MAC address that the guest sees, default 9a:55:9a:55:9a:55" },
 	{ "gateway", 'g', IN_BOTH, "ADDR", "gateway", PAIR(gateway), .deny = VAL_DENY_ALL,
 	  .help = "Guest's IPv4 or IPv6 gateway, default: the host's" },
@@ -303,23 +319,34 @@ static const struct opt options[] = {
 	{ "udp-ports", 'u', IN_BOTH, "SPEC", "port specifier", .fn = opt_port,
 	  .help = "Forward UDP ports to the guest, may be repeated" },
 
-	/* Known by name only, so that using them here is told apart from a misspelt word. */
-	{ "ns-ifname", 'I', IN_PASTA, "NAME" },
-	{ "tcp-ns", 'T', IN_PASTA, "SPEC" },
-	{ "udp-ns", 'U', IN_PASTA, "SPEC" },
-	{ "userns", 0, IN_PASTA, "NAME" },
-	{ "netns", 0, IN_PASTA, "NAME" },
-	{ "netns-only", 0, IN_PASTA },
-	{ "no-netns-quit", 0, IN_PASTA },
-	{ "ns-mac-addr", 0, IN_PASTA, "MAC" },
-	{ "dhcp-dns", 0, IN_PASTA },
-	{ "dhcp-search", 0, IN_PASTA },
-	{ "config-net", 0, IN_PASTA },
-	{ "no-copy-routes", 0, IN_PASTA },
-	{ "no-copy-addrs", 0, IN_PASTA },
-	{ "host-lo-to-ns-lo", 0, IN_PASTA },
-	{ "splice-only", 0, IN_PASTA },
-	{ "no-splice", 0, IN_PASTA },
+	{ "freebind", 0, IN_BOTH, FLAG(freebind), .help = "Forward from addresses that the host does not have, too" },
+
+	{ "ns-ifname", 'I', IN_PASTA, "NAME", "interface name", .fn = opt_ns_ifname, AT(ns_ifname),
+	  .help = "Name of the interface in the namespace, default: that of the host's interface" },
+	{ "ns-mac-addr", 0, IN_PASTA, "MAC", "MAC address", .fn = opt_mac, AT(ns_mac),
+	  .help = "MAC address of the interface in the namespace, default: the kernel's choice" },
+	{ "tcp-ns", 'T', IN_PASTA, "SPEC", "port specifier", .fn = opt_port,
+	  .help = "Forward TCP ports of the namespace to the host, may be repeated" },
+	{ "udp-ns", 'U', IN_PASTA, "SPEC", "port specifier", .fn = opt_port,
+	  .help = "Forward UDP ports of the namespace to the host, may be repeated" },
+	{ "netns", 0, IN_PASTA, "PATH|NAME", "network namespace", TEXT(netns),
+	  .help = "Join the network namespace at PATH, or NAME in /run/netns" },
+	{ "userns", 0, IN_PASTA, "PATH", "user namespace", TEXT(userns), .help = "Join the user namespace at PATH first" },
+	{ "netns-only", 0, IN_PASTA, FLAG(netns_only), .help = "Don't join or create a user namespace" },
+	{ "no-netns-quit", 0, IN_PASTA, FLAG(no_netns_quit), .help = "Don't quit when the path of the namespace is gone" },
+	{ "config-net", 0, IN_PASTA, FLAG(config_net), .help = "Configure the interface in the namespace" },
+	{ "no-copy-routes", 0, IN_PASTA, .what = "--gateway", .fn = opt_deprecated, AT(no_copy_routes),
+	  .help = "With --config-net: don't copy routes; to be dropped soon" },
+	{ "no-copy-addrs", 0, IN_PASTA, .what = "--address", .fn = opt_deprecated, AT(no_copy_addrs),
+	  .help = "With --config-net: don't copy addresses; to be dropped soon" },
+	{ "dhcp-dns", 0, IN_PASTA, FLAG(dhcp_dns), .help = "Tell the namespace about name servers" },
+	{ "dhcp-search", 0, IN_PASTA, FLAG(dhcp_search), .help = "Tell the namespace about search domains" },
+	{ "host-lo-to-ns-lo", 0, IN_PASTA, FLAG(host_lo_to_ns_lo),
+	  .help = "Take what comes from the host's loopback to the namespace's loopback, not its address" },
+	{ "splice-only", 0, IN_PASTA, FLAG(splice_only),
+	  .help = "Nothing but forwarded ports between loopback addresses: no interface; implies --host-lo-to-ns-lo" },
+	{ "no-splice", 0, IN_PASTA, FLAG(no_splice),
+	  .help = "Take forwarded ports from the host's loopback to the interface in the namespace, too" },
 };
 
 static const char *mode_name(enum conf_mode mode)
@@ -376,12 +403,12 @@ static const struct opt *opt_find(int val)
 	return NULL;
 }
 
-static int opt_handle(struct opts *o, const struct opt *d, enum conf_mode mode, const char *val)
+static int opt_handle(struct opts *o, const struct opt *d, const char *val)
 {
-	enum conf_mode other = mode == CONF_PASST ? CONF_PASTA : CONF_PASST;
+	enum conf_mode other = o->mode == CONF_PASST ? CONF_PASTA : CONF_PASST;
 	int r;
 
-	if (!(d->modes & 1 << mode))
+	if (!(d->modes & 1 << o->mode))
 		return opt_fail(o, "--%s is for %s mode only", d->name, mode_name(other));
 	r = d->fn(o, d, val);
 	if (r && !o->err[0])
@@ -395,12 +422,48 @@ static int opts_check(struct opts *o)
 		return opt_fail(o, "Options --ipv4-only and --ipv6-only exclude each other");
 	if (o->plen4 && o->netmask)
 		return opt_fail(o, "Redundant prefix length specification (--address, --netmask)");
+	if (o->no_copy_routes && !o->config_net)
+		return opt_fail(o, "--no-copy-routes needs --config-net");
+	if (o->no_copy_addrs && !o->config_net)
+		return opt_fail(o, "--no-copy-addrs needs --config-net");
+	if (o->splice_only && o->no_splice)
+		return opt_fail(o, "Options --splice-only and --no-splice exclude each other");
+	if (o->userns[0] && o->netns_only)
+		return opt_fail(o, "Options --userns and --netns-only exclude each other");
+	if (o->userns[0] && o->spawn)
+		return opt_fail(o, "--userns needs --netns or a process");
 	return 0;
 }
 
-static void opts_init(struct opts *o)
+/* What the words after the options mean. */
+static int opts_words(struct opts *o, int n, char *const *words)
+{
+	uint64_t pid;
+
+	if (o->mode == CONF_PASST)
+		return n ? opt_fail(o, "Extra non-option argument: %s", words[0]) : 0;
+	if (n && o->netns[0])
+		return opt_fail(o, "Both --netns and a process or command: %s", words[0]);
+	if (n == 1 && words[0][0] && !words[0][strspn(words[0], "0123456789")]) {
+		if (num_parse(words[0], 1, INT_MAX, &pid))
+			return opt_fail(o, "Invalid process: %s", words[0]);
+		o->pid = (pid_t)pid;
+		return 0;
+	}
+	if (n)
+		o->command = words;
+	o->spawn = !o->netns[0];
+	if (!o->spawn)
+		return 0;
+	o->foreground = true;
+	o->quiet = !o->debug && !o->trace;
+	return 0;
+}
+
+static void opts_init(struct opts *o, enum conf_mode mode)
 {
 	memset(o, 0, sizeof(*o));
+	o->mode = mode;
 	o->fd = -1;
 	o->log_size = OPTS_LOG_SIZE;
 }
@@ -410,7 +473,7 @@ enum opts_verdict opts_parse(enum conf_mode mode, int argc, char **argv, struct 
 	struct getopt_args g;
 	int val;
 
-	opts_init(ret_opts);
+	opts_init(ret_opts, mode);
 	getopt_args_init(&g);
 	optind = 0; /* a fresh start, also for the GNU extensions */
 	while ((val = getopt_long(argc, argv, g.shorts, g.longs, NULL)) != -1) {
@@ -422,19 +485,23 @@ enum opts_verdict opts_parse(enum conf_mode mode, int argc, char **argv, struct 
 			return OPTS_HELP;
 		if (!strcmp(d->name, "version"))
 			return OPTS_VERSION;
-		if (opt_handle(ret_opts, d, mode, optarg))
+		if (opt_handle(ret_opts, d, optarg))
 			return OPTS_ERROR;
 	}
-	if (optind < argc && mode == CONF_PASST) {
-		(void)opt_fail(ret_opts, "Extra non-option argument: %s", argv[optind]);
+	if (opts_words(ret_opts, argc - optind, argv + optind))
 		return OPTS_ERROR;
-	}
 	return opts_check(ret_opts) ? OPTS_ERROR : OPTS_RUN;
 }
 
 void opts_help(enum conf_mode mode, FILE *f)
 {
-	fprintf(f, "Usage: %s [OPTION]...\n\n", mode_name(mode));
+	if (mode == CONF_PASST)
+		fputs("Usage: passt [OPTION]...\n\n", f);
+	else
+		fputs("Usage: pasta [OPTION]... [COMMAND [ARGUMENT]...]\n"
+		      "       pasta [OPTION]... PROCESS\n"
+		      "       pasta [OPTION]... --netns PATH|NAME\n\n",
+		      f);
 	for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
 		const struct opt *d = &options[i];
 		int n;

@@ -24,15 +24,27 @@ struct opt_pair {
 /* A port option, evaluated after all the others. spec points into argv. */
 struct opt_port {
 	const char *spec;
-	char letter; /* 't', 'u' */
+	char letter; /* 't', 'u', 'T', 'U' */
 };
 
 struct opts {
+	enum conf_mode mode;
 	bool quiet, debug, trace, foreground, one_off;
 	bool v4_only, v6_only;
 	bool no_tcp, no_udp, no_icmp;
 	bool no_dhcp, no_dhcpv6, no_ndp, no_ra, no_dhcp_dns, no_dhcp_search;
-	bool no_map_gw;
+	bool no_map_gw, freebind;
+
+	/* pasta */
+	bool netns_only, no_netns_quit, config_net, no_copy_routes, no_copy_addrs;
+	bool dhcp_dns, dhcp_search;
+	bool splice_only, no_splice, host_lo_to_ns_lo;
+	bool spawn; /* neither a process nor a namespace was given */
+	char *const *command; /* the words after the options, up to NULL; NULL: none */
+	pid_t pid; /* 0: not given */
+	char netns[CONF_PATH_MAX], userns[CONF_PATH_MAX]; /* as given */
+	char ns_ifname[VAL_IFNAME_MAX];
+	uint8_t ns_mac[MAC_LEN]; /* all-zero: not given */
 
 	char socket_path[108];
 	int fd; /* -1: not given */
@@ -74,7 +86,11 @@ enum opts_verdict {
 /* Mode from the last component of argv[0]; -EINVAL if it names none. */
 MUST_USE int opts_mode(const char *argv0, enum conf_mode *ret_mode);
 
-/* Parses in the order of the words; stops at --help, --version and at the first error. */
+/*
+ * Parses in the order of the words; stops at --help, --version and at the first error, and at the first word that is no option: in pasta
+ * mode that is a process, if it is the only one and a number, or a command. With a command or none of all, we stay in the foreground, and
+ * are quiet unless told to debug.
+ */
 MUST_USE enum opts_verdict opts_parse(enum conf_mode mode, int argc, char **argv, struct opts *ret_opts);
 
 /* All options of the mode. */

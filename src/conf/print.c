@@ -88,26 +88,36 @@ static void print_dns(const struct guestconf *g, const struct addr *dns, unsigne
 		log_info("    %s", g->search[i]);
 }
 
-static void print_rules(const struct fwd_table *t)
+static void print_rules(const char *what, const struct fwd_table *t)
 {
 	char buf[RULE_STRLEN];
 
 	if (!t->n)
 		return;
-	log_info("Inbound forwarding rules (HOST):");
+	log_info("%s:", what);
 	for (unsigned i = 0; i < t->n; i++)
 		log_info("    %s %s", t->rule[i].proto == IPPROTO_TCP ? "TCP" : "UDP", fwd_rule_fmt(&t->rule[i], buf, sizeof(buf)));
 }
 
-void conf_print(const struct conf *c)
+static void print_mac(const struct conf *c)
+{
+	char mac[MAC_STRLEN];
+
+	log_info("MAC:");
+	log_info("    host: %s", mac_fmt(c->guest.our_mac, mac));
+	if (c->mode == CONF_PASTA && memcmp(c->guest_mac, (uint8_t[MAC_LEN]){ 0 }, MAC_LEN))
+		log_info("    namespace: %s", mac_fmt(c->guest_mac, mac));
+}
+
+static void print_network(const struct conf *c)
 {
 	const struct guestconf *g = &c->guest;
-	char mac[MAC_STRLEN];
 
 	print_template(c);
 	print_outbound(&c->out);
-	log_info("MAC:");
-	log_info("    host: %s", mac_fmt(g->our_mac, mac));
+	if (c->mode == CONF_PASTA)
+		log_info("Namespace interface: %s", c->ns.ifname);
+	print_mac(c);
 	print_nat(&c->nat.v4, "127.0.0.1");
 	print_nat(&c->nat.v6, "::1");
 	if (g->dhcp)
@@ -118,5 +128,12 @@ void conf_print(const struct conf *c)
 		print_ndp(g);
 	if (c->v6)
 		print_dns(g, g->dns6, g->n_dns6, !c->v4);
-	print_rules(&c->in);
+}
+
+void conf_print(const struct conf *c)
+{
+	if (!c->ns.splice_only)
+		print_network(c);
+	print_rules("Inbound forwarding rules (HOST)", &c->in);
+	print_rules("Outbound forwarding rules (SPLICE)", &c->out_rules);
 }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The options of the program, of its help and of its manual page are the same; and what programs that start it look for in its output.
+"""The options of the program, of its help and of its manual pages are the same; and what programs that start it look for in its output.
 
 The program is $PASST, or passt in the build folder named by $BUILD_DIR (default: build).
 """
@@ -13,15 +13,16 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 PASST = pathlib.Path(os.environ.get("PASST") or ROOT / os.environ.get("BUILD_DIR", "build") / "src/bin/passt")
 TABLE = ROOT / "src/conf/opt.c"
-MAN = ROOT / "doc/passt.1.scd"
+MODES = ["passt", "pasta"]
 
 
-def run(*args):
-    return subprocess.run([PASST, *args], capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL)
+def run(*args, mode="passt"):
+    return subprocess.run([mode, *args], executable=PASST, capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL)
 
 
 def in_table(mode):
     """{long name: (letter or None, takes a value)} of the entries of the option table for a mode."""
+    mode = "IN_" + mode.upper()
     found = {}
     text = TABLE.read_text()
     for m in re.finditer(r'^\t\{ "([a-z0-9-]+)",\s+(0|\'.\'),\s+(IN_\w+)(,\s+"[^"]+")?', text, re.M):
@@ -30,16 +31,16 @@ def in_table(mode):
     return found
 
 
-def in_help():
+def in_help(mode):
     found = {}
-    for m in re.finditer(r"^  (?:-(.), |    )--([a-z0-9-]+)( [A-Z]\S*)? ", run("--help").stdout, re.M):
+    for m in re.finditer(r"^  (?:-(.), |    )--([a-z0-9-]+)( [A-Z]\S*)? ", run("--help", mode=mode).stdout, re.M):
         found[m[2]] = (m[1], bool(m[3]))
     return found
 
 
-def in_man():
+def in_man(mode):
     found = {}
-    options = MAN.read_text().split("# OPTIONS")[1].split("\n# ")[0]
+    options = (ROOT / f"doc/{mode}.1.scd").read_text().split("# OPTIONS")[1].split("\n# ")[0]
     for line in options.splitlines():
         if not line.startswith("*-"):
             continue
@@ -53,36 +54,51 @@ def in_man():
     return found
 
 
-def test_same_everywhere():
-    table = in_table("IN_PASST")
+@pytest.mark.parametrize("mode", MODES)
+def test_same_everywhere(mode):
+    table = in_table(mode)
     assert len(table) > 40
-    assert in_help() == table
-    assert in_man() == table
+    assert in_help(mode) == table
+    assert in_man(mode) == table
 
 
-def test_help_and_version():
-    r = run("--help")
+@pytest.mark.parametrize("mode", MODES)
+def test_help_and_version(mode):
+    r = run("--help", mode=mode)
     assert (r.returncode, r.stderr) == (0, "")
-    assert r.stdout.startswith("Usage: passt ")
+    assert r.stdout.startswith(f"Usage: {mode} ")
     assert max(map(len, r.stdout.splitlines())) < 150
-    assert run("-h").stdout == r.stdout
-    r = run("--version")
+    assert run("-h", mode=mode).stdout == r.stdout
+    r = run("--version", mode=mode)
     assert (r.returncode, r.stderr) == (0, "")
-    assert re.fullmatch(r"passt \d\S*", r.stdout.splitlines()[0])
+    assert re.fullmatch(mode + r" \d\S*", r.stdout.splitlines()[0])
 
 
-def test_unknown_option():
-    r = run("--no-such-option", "--version")
+@pytest.mark.parametrize("mode", MODES)
+def test_unknown_option(mode):
+    r = run("--no-such-option", "--version", mode=mode)
     assert (r.returncode, r.stdout) == (1, "")
-    assert "passt: unrecognized option '--no-such-option'\n" in r.stderr
-    assert r.stderr.endswith(run("--help").stdout)
+    assert f"{mode}: unrecognized option '--no-such-option'\n" in r.stderr
+    assert r.stderr.endswith(run("--help", mode=mode).stdout)
 
 
-@pytest.mark.parametrize("name", sorted(set(in_table("IN_PASTA")) - set(in_table("IN_PASST"))))
-def test_other_mode(name):
-    value = ["1"] if in_table("IN_PASTA")[name][1] else []
-    r = run(f"--{name}", *value)
-    assert (r.returncode, r.stdout, r.stderr) == (1, "", f"--{name} is for pasta mode only\n")
+def test_option_is_probed_with_version():
+    assert run("--host-lo-to-ns-lo", "--version", mode="pasta").returncode == 0
+
+
+@pytest.mark.parametrize("other, name", [(o, n) for m, o in (MODES, MODES[::-1]) for n in sorted(in_table(o).keys() - in_table(m))])
+def test_other_mode(other, name):
+    mode = MODES[other == "passt"]
+    value = ["1"] if in_table(other)[name][1] else []
+    r = run(f"--{name}", *value, mode=mode)
+    assert (r.returncode, r.stdout, r.stderr) == (1, "", f"--{name} is for {other} mode only\n")
+
+
+@pytest.mark.parametrize("name", ["other", "/usr/bin/pasta/other", ""])
+def test_other_name(name):
+    r = run("--version", mode=name)
+    assert (r.returncode, r.stdout) == (1, "")
+    assert "it has to be called passt or pasta" in r.stderr
 
 
 @pytest.mark.parametrize(
@@ -102,3 +118,20 @@ def test_other_mode(name):
 def test_one_clear_line(args, message):
     r = run("-q", *args.split())
     assert (r.returncode, r.stdout, r.stderr) == (1, "", message + "\n")
+
+
+@pytest.mark.parametrize(
+    "args, message",
+    [
+        ("--netns x command", "Both --netns and a process or command: command"),
+        ("-I lo", "Invalid interface name: lo (--ns-ifname)"),
+        ("--no-copy-addrs", "--no-copy-addrs needs --config-net"),
+        ("-T 127.0.0.1/80", "Listening address not allowed for -T 127.0.0.1/80"),
+        ("--no-udp -U 53", "Port forwarding of UDP, but UDP is disabled: -U 53"),
+        ("-t ::1/80 -4 1", "IPv6 forward, but IPv6 not enabled"),
+    ],
+)
+def test_last_line_in_pasta_mode(args, message):
+    r = run("-q", *args.split(), mode="pasta")
+    assert (r.returncode, r.stdout) == (1, "")
+    assert r.stderr.splitlines()[-1] == message
