@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 import os
+import socket
 import sys
 
 import pytest
@@ -10,6 +11,9 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from lab.guest import Guest  # noqa: E402
 from lab.program import Passt  # noqa: E402
 from lab.topology import Topology  # noqa: E402
+
+# A server's connection that nothing comes from is a failure, not a reason to wait for ever.
+socket.setdefaulttimeout(60)
 
 
 @pytest.fixture(scope="module")

@@ -118,6 +118,7 @@ def test_one_off_ends_with_its_guest(net, tmp_path):
 def test_fd(net, tmp_path):
     """A connected socket instead of a path; its end is our end."""
     ours, theirs = socket.socketpair()
+    theirs.setblocking(True)
     with theirs:
         p = net.host.popen(binary(), "-f", "-q", "--fd", theirs.fileno(), pass_fds=[theirs.fileno()])
     g = Guest(ours)

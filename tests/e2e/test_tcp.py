@@ -4,6 +4,8 @@ TCP: connections that the guest opens, step by step, with sockets on the remote 
 
     guest (scapy) ---socket--- passt in "host" ---veth--- "remote" (topology.py)
 """
+import os
+import signal
 import socket
 import struct
 
@@ -262,6 +264,30 @@ def test_port_can_be_used_again_after_both_ends_closed(net, guest):
             guest.barrier()
 
 
+def test_end_that_comes_with_the_beginning(passt, net, guest):
+    """All that the remote side has to say, its FIN included, is there before the program learns that it is connected."""
+    net.remote.ip("route", "add", "blackhole", f"{HOST4}/32")
+    with net.remote.listen(REMOTE4) as server:
+        t = Tcp(guest, REMOTE4, server.getsockname()[1])
+        t.syn()
+        until(lambda: REMOTE4 in net.host.run("ss", "-tn", "state", "syn-sent").stdout, "connect() of the program")
+        os.kill(passt.pid, signal.SIGSTOP)
+        net.remote.ip("route", "del", "blackhole", f"{HOST4}/32")
+        conn, _ = server.accept()
+        with conn:
+            conn.sendall(b"hello and goodbye")
+            conn.shutdown(socket.SHUT_WR)
+            until(lambda: REMOTE4 in net.host.run("ss", "-tn", "state", "close-wait").stdout, "FIN is there")
+            os.kill(passt.pid, signal.SIGCONT)
+            p = t.expect(lambda s: s.flags.S and s.flags.A, "SYN-ACK")
+            t._syn_options(p)
+            t.send("A")
+            assert t.recv(17) == b"hello and goodbye"
+            t.expect_fin()
+            t.send("PA", b"and we")
+            assert read_all(conn, 6) == b"and we"
+
+
 # Loss, order, windows
 
 
@@ -504,7 +530,6 @@ def test_no_tcp(start, net):
 
 def test_sockets_are_released(passt, net, guest):
     """After many short connections no descriptor stays behind."""
-    import os
 
     def descriptors():
         return len(os.listdir(f"/proc/{passt.pid}/fd"))

@@ -108,7 +108,7 @@ class Demo:
         page = self.net.remote.run("curl", "-sS", f"http://{HOST4}:8080/").stdout.strip()
         if page != "Hello from the guest":
             raise Failure(page)
-        return f"http://{HOST4}:8080/ says '{page}'"
+        return f"'{page}', {HOST4}:8080"
 
     def run(self):
         step("Outside world", self.world)

@@ -21,6 +21,7 @@ class Ns:
     def __init__(self, name, parent=None):
         self.name = name
         ours, theirs = socket.socketpair()
+        theirs.setblocking(True)
         new = ["unshare", "-n", "-m"] if parent else ["unshare", "-U", "-r", "-n", "-m"]
         with theirs:
             argv = (parent.enter if parent else []) + new + [PYTHON, _BROKER, str(theirs.fileno())]

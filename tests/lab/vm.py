@@ -66,7 +66,7 @@ class Vm:
         self.console = os.path.join(self._dir.name, "console")
         kernel, initramfs = image.get()
         kvm = have_kvm()
-        argv = [qemu(), "-accel", "kvm" if kvm else "tcg", "-cpu", "host" if kvm else "max", "-m", str(memory), "-smp", "2" if kvm else "1"]
+        argv = ["setpriv", "--pdeathsig", "KILL", qemu(), "-accel", "kvm" if kvm else "tcg", "-cpu", "host" if kvm else "max", "-m", str(memory), "-smp", "2" if kvm else "1"]
         argv += ["-nodefaults", "-no-user-config", "-display", "none", "-kernel", kernel, "-initrd", initramfs]
         argv += ["-append", f"console=ttyS0 quiet panic=-1 nokaslr mitigations=off no_timer_check tsc=reliable {append}"]
         argv += ["-chardev", f"socket,id=con,path={self._dir.name}/con,server=on,wait=off,logfile={self.console}", "-serial", "chardev:con"]
@@ -93,6 +93,7 @@ class Vm:
             s = socket.socket(socket.AF_UNIX)
             try:
                 s.connect(os.path.join(self._dir.name, name))
+                s.settimeout(None)
                 return s
             except OSError as e:
                 s.close()
