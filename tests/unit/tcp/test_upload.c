@@ -1,0 +1,472 @@
+/* SPDX-License-Identifier: MIT */
+/* From the guest to the host: every byte that was invited arrives, once. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "sim.h"
+
+/* The guest sends no segment twice, and every shut window is reopened by an event: its probe timer never fires. */
+static void test_matrix(void **state)
+{
+	static const uint32_t sndbuf[] = { 4608, 16384, 87040, 212992, 4194304 };
+	static const size_t mtu[] = { 576, 1500, 9000, 32768, 65520 };
+	static const unsigned delay_ms[] = { 0, 1, 20, 150 };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(sndbuf) * ARRAY_SIZE(mtu) * ARRAY_SIZE(delay_ms); i++) {
+		unsigned d = i % ARRAY_SIZE(delay_ms), m = i / ARRAY_SIZE(delay_ms) % ARRAY_SIZE(mtu);
+		unsigned b = i / ARRAY_SIZE(delay_ms) / ARRAY_SIZE(mtu);
+
+		for (unsigned v = 0; v < 4; v++) {
+			struct sim_conf c = {
+				.w = { .mtu = mtu[m], .v6 = v & 1 },
+				.g = { .mss = (uint16_t)(mtu[m] - (v & 1 ? 60 : 40)), .wscale = 7, .total = 250000, .close = true },
+				.in = v & 2,
+				.sndbuf = sndbuf[b],
+				.overhead = v & 2 ? 600 : 0,
+				.chunk = v & 1 ? 4096 : 1,
+				.ack_delay_ns = delay_ms[d] * NSEC_PER_MSEC,
+				.close = true,
+			};
+
+			sim_lossless(&c, 600 * NSEC_PER_SEC);
+		}
+	}
+}
+
+/* Guests without window scaling, with delayed start, with superframes. */
+static void test_guests(void **state)
+{
+	static const struct peer_conf guests[] = {
+		{ .no_wscale = true },
+		{ .no_wscale = true, .mss = 536 },
+		{ .wscale = 14 },
+		{ .tso = 65160, .wscale = 7 },
+		{ .tso = 14600, .mss = 500 },
+		{ .iss = UINT32_MAX - 1000 },
+		{ .iss = UINT32_MAX },
+		{ .iss = 0x7fffff00 },
+	};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(guests) * 3; i++) {
+		struct sim_conf c = {
+			.g = guests[i / 3], .ack_delay_ns = i % 3 * 7 * NSEC_PER_MSEC, .sndbuf = i % 3 ? 20000 : 0, .close = true
+		};
+
+		c.g.total = 300000;
+		c.g.close = true;
+		sim_lossless(&c, 600 * NSEC_PER_SEC);
+	}
+}
+
+/* The remote stops reading for a time, at every kind of moment. */
+static void test_stall(void **state)
+{
+	static const uint64_t at[] = { 0, 1, 1460, 5000, 20000, 86000, 100000, 199999, 200000 };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(at) * 3; i++) {
+		static const size_t mtu[] = { 1500, 9000, 65520 };
+		struct sim_conf c = {
+			.w = { .mtu = mtu[i % 3] },
+			.g = { .mss = (uint16_t)(mtu[i % 3] - 40), .wscale = 7, .total = 200000, .close = true },
+			.sndbuf = 30000,
+			.stall_at = at[i / 3],
+			.stall_ns = 10 * NSEC_PER_SEC,
+			.close = true,
+		};
+		struct sim s;
+
+		sim_init(&s, &c);
+		assert_false(sim_run(&s, 9 * NSEC_PER_SEC) && at[i / 3] < 150000);
+		sim_finish(&s, 100 * NSEC_PER_SEC);
+		/* All is held that long; nothing was lost. */
+		assert_int_equal(s.w.t->stats.spill_full, 0);
+		/* Only a window too small for two segments promises more than the socket has room for. */
+		if (mtu[i % 3] == 1500)
+			assert_int_equal(s.p.rexmits, 0);
+		sim_fini(&s);
+	}
+}
+
+/* The socket takes exactly n bytes of a segment, for all n; the rest waits, and goes on in order. */
+static void test_short_writes(void **state)
+{
+	uint8_t data[600];
+
+	pattern_fill(DIR_UP, 0, data, sizeof(data));
+	for (uint32_t n = 0; n <= 301; n++) {
+		struct world w;
+		struct tcp_conn *k;
+
+		world_init(&w, &(struct world_conf){ 0 });
+		conn_open_out(&w);
+		k = world_conn(&w);
+		w.s->fill = w.s->size - n;
+		conn_send(&w, TCP_ACK, data, 300);
+		assert_int_equal(w.s->out_len, MIN(n, 300u));
+		assert_int_equal(k->spill.len, 300 - MIN(n, 300u));
+		conn_expect(&w, TCP_ACK, w.ack, w.iss + 1 + MIN(n, 300u));
+		/* More comes while it waits: it queues up behind. */
+		conn_send(&w, TCP_ACK, data + 300, 300);
+		assert_int_equal(w.s->out_len + k->spill.len, 600);
+		if (k->spill.len)
+			assert_true(w.s->nospace);
+		assert_int_equal(world_settle(&w), 0);
+		world_clear(&w);
+		w.s->fill = w.s->size / 2;
+		fake_stream_ack(w.s, 0);
+		assert_in_range(world_settle(&w), 0, 1);
+		assert_int_equal(k->spill.len, 0);
+		assert_int_equal(host_check(w.s), 600);
+		if (n < 301)
+			conn_expect(&w, TCP_ACK, w.ack, w.iss + 1 + 600);
+		world_clear(&w);
+		conn_kill(&w);
+		world_fini(&w);
+	}
+}
+
+/* Little by little: one byte of room at a time. */
+static void test_spill_drop_by_drop(void **state)
+{
+	uint8_t data[40];
+	struct world w;
+	struct seen a;
+
+	pattern_fill(DIR_UP, 0, data, sizeof(data));
+	world_init(&w, &(struct world_conf){ 0 });
+	conn_open_out(&w);
+	w.s->size = 3;
+	w.s->fill = 3;
+	conn_send(&w, TCP_ACK | TCP_FIN, data, sizeof(data));
+	conn_expect(&w, TCP_ACK, w.ack, w.iss + 1);
+	for (unsigned i = 0; i < 40; i++) {
+		assert_false(w.s->fin_out);
+		assert_int_equal(w.s->out_len, i);
+		w.s->fill = 2;
+		fake_stream_ack(w.s, 1); /* one byte is free: half of what is in use */
+		assert_int_equal(world_settle(&w), 1);
+		assert_true(world_take(&w, &a));
+		assert_int_equal(a.h.ack, w.iss + 1 + i + 1 + (i == 39));
+	}
+	assert_true(w.s->fin_out);
+	assert_int_equal(host_check(w.s), 40);
+	conn_kill(&w);
+	world_fini(&w);
+}
+
+/* TRAP: data and FIN in one batch, the data partly written. The FIN waits; it is neither passed on nor acknowledged. */
+static void test_fin_behind_spill(void **state)
+{
+	uint8_t data[3000];
+
+	pattern_fill(DIR_UP, 0, data, sizeof(data));
+	for (unsigned n = 0; n < 3000; n += 100) {
+		struct world w;
+		struct gseg s[3];
+
+		world_init(&w, &(struct world_conf){ 0 });
+		conn_open_out(&w);
+		w.s->fill = w.s->size - n;
+		for (unsigned i = 0; i < 3; i++) {
+			s[i] = (struct gseg){
+				.h = { .flags = TCP_ACK, .seq = w.seq + i * 1000, .ack = w.ack, .window = w.window }
+			};
+			s[i].data = data + i * 1000;
+			s[i].len = 1000;
+		}
+		s[2].h.flags |= TCP_FIN;
+		world_put(&w, s, 3);
+		conn_expect(&w, TCP_ACK, w.ack, w.seq + n);
+		assert_int_equal(w.s->out_len, n);
+		assert_false(w.s->fin_out);
+		/* The guest is impatient and repeats it. */
+		world_put(&w, &s[2], 1);
+		conn_expect(&w, TCP_ACK, w.ack, w.seq + n);
+		assert_false(w.s->fin_out);
+		w.s->fill = 0;
+		fake_stream_ack(w.s, 0);
+		world_settle(&w);
+		conn_expect(&w, TCP_ACK, w.ack, w.seq + 3001);
+		conn_expect_none(&w);
+		assert_int_equal(host_check(w.s), 3000);
+		assert_true(w.s->fin_out);
+		/* The other direction is open. */
+		host_push(w.s, 500);
+		world_settle(&w);
+		assert_int_equal(conn_take_data(&w, 0), 500);
+		fake_stream_fin(w.s);
+		w.seq += 3001;
+		conn_ack(&w, w.ack);
+		world_settle(&w);
+		conn_expect(&w, TCP_FIN | TCP_ACK, w.ack, w.seq);
+		conn_ack(&w, w.ack + 1);
+		assert_null(world_conn(&w));
+		assert_false(w.s->rst_out);
+		world_fini(&w);
+	}
+}
+
+/* The socket dies with data in the spill buffer. */
+static void test_death_with_spill(void **state)
+{
+	uint8_t data[1000] = { 0 };
+
+	for (unsigned how = 0; how < 3; how++) {
+		struct world w;
+		struct seen a;
+
+		world_init(&w, &(struct world_conf){ 0 });
+		conn_open_out(&w);
+		w.s->fill = w.s->size - 10;
+		conn_send(&w, how == 1 ? TCP_ACK | TCP_FIN : TCP_ACK, data, sizeof(data));
+		conn_expect(&w, TCP_ACK, w.ack, w.iss + 1 + 10);
+		if (how == 2)
+			fake_stream_die(w.s, ETIMEDOUT);
+		else
+			fake_stream_rst(w.s);
+		assert_in_range(world_settle(&w), 1, 2);
+		assert_true(world_take(&w, &a));
+		assert_true(a.h.flags & TCP_RST);
+		assert_int_equal(a.h.seq, w.ack);
+		conn_expect_none(&w);
+		assert_null(world_conn(&w));
+		world_fini(&w);
+	}
+}
+
+/* Every way in which a segment may lie relative to what is expected (RFC 9293 3.10.7.4). */
+static void test_overlaps(void **state)
+{
+	static const struct {
+		int seq; /* relative to the next expected, of which 500 bytes came before */
+		uint32_t len;
+		uint32_t takes;
+		bool acked; /* an answer is due */
+	} tab[] = {
+		{ 0, 100, 100, true },    { -100, 100, 0, true }, { -500, 500, 0, true },    { -100, 150, 50, true },
+		{ -500, 600, 100, true }, { -500, 501, 1, true }, { -1, 1, 0, true },        { -1, 2, 1, true },
+		{ 1, 100, 0, true },      { 1000, 100, 0, true }, { 10000000, 10, 0, true }, { -10000000, 10, 0, true },
+		{ -1, 0, 0, true },       { 0, 0, 0, false },     { 10000000, 0, 0, true },  { 1, 1, 0, true },
+	};
+	uint8_t data[2000];
+
+	pattern_fill(DIR_UP, 0, data, sizeof(data));
+	for (unsigned i = 0; i < ARRAY_SIZE(tab) * 2; i++) {
+		struct world w;
+		struct gseg s = { 0 };
+		unsigned c = i / 2;
+		struct seen a;
+
+		world_init(&w, &(struct world_conf){ 0 });
+		w.iss = i % 2 ? UINT32_MAX - 499 : 1000; /* the numbers wrap around at the next expected byte */
+		conn_open_out(&w);
+		conn_send(&w, TCP_ACK, data, 500);
+		conn_expect(&w, TCP_ACK, w.ack, w.seq);
+		s.h = (struct tcp_hdr){ .flags = TCP_ACK, .seq = w.seq + (uint32_t)tab[c].seq, .ack = w.ack, .window = w.window };
+		s.len = tab[c].len;
+		s.data = data + (tab[c].seq < -500 || tab[c].seq > 1000 ? 0 : 500 + tab[c].seq);
+		world_put(&w, &s, 1);
+		assert_int_equal(host_check(w.s), 500 + tab[c].takes);
+		assert_int_equal(world_take(&w, &a), tab[c].acked);
+		if (tab[c].acked) {
+			assert_int_equal(a.h.ack, w.seq + tab[c].takes);
+			assert_int_equal(a.h.seq, w.ack);
+		}
+		conn_expect_none(&w);
+		conn_kill(&w);
+		world_fini(&w);
+	}
+}
+
+/* Of a segment that reaches behind the window only what lies inside counts; its FIN does not. */
+static void test_window_edge(void **state)
+{
+	for (unsigned over = 0; over < 3; over++) {
+		struct world w;
+		struct tcp_conn *k;
+		uint8_t *data = malloc(65536 * 3);
+		uint32_t wnd, sent = 1460;
+
+		world_init(&w, &(struct world_conf){ 0 });
+		conn_open_out(&w);
+		k = world_conn(&w);
+		pattern_fill(DIR_UP, 0, data, 65536 * 3);
+		w.s->fill = w.s->size; /* takes nothing: the window does not move */
+		conn_send(&w, TCP_ACK, data, 1460);
+		wnd = tcp_rcv_limit(&k->rcv) - (w.iss + 1);
+		assert_in_range(wnd, 1460, 65536 * 2);
+		while (sent + 1460 < wnd) {
+			conn_send(&w, TCP_ACK, data + sent, 1460);
+			sent += 1460;
+		}
+		world_clear(&w);
+		assert_int_equal(k->spill.len, sent);
+		conn_send(&w, TCP_ACK | TCP_FIN, data + sent, wnd - sent + over);
+		assert_int_equal(k->spill.len, wnd);
+		assert_int_equal(k->guest_fin, !over);
+		conn_expect(&w, TCP_ACK, w.ack, w.iss + 1);
+		/* A probe is answered, takes nothing. */
+		if (over) {
+			w.seq = w.iss + 1 + wnd;
+			conn_send(&w, TCP_ACK, data + wnd, 1);
+			w.seq--;
+			conn_expect(&w, TCP_ACK, w.ack, w.iss + 1);
+			assert_int_equal(k->spill.len, wnd);
+			w.seq--;
+			conn_send(&w, TCP_ACK, NULL, 0);
+			conn_expect(&w, TCP_ACK, w.ack, w.iss + 1);
+		}
+		w.s->fill = 0;
+		fake_stream_ack(w.s, 0);
+		world_settle(&w);
+		assert_int_equal(host_check(w.s), wnd);
+		assert_int_equal(w.s->fin_out, !over);
+		free(data);
+		world_clear(&w);
+		conn_kill(&w);
+		world_fini(&w);
+	}
+}
+
+/* A guest that ignores all windows: memory stays bounded, and what was promised arrives. */
+static void test_greedy_guest(void **state)
+{
+	struct world w;
+	struct tcp_conn *k;
+	uint8_t data[1460];
+	uint32_t most = 0;
+
+	world_init(&w, &(struct world_conf){ 0 });
+	conn_open_out(&w);
+	k = world_conn(&w);
+	w.s->fill = w.s->size;
+	for (unsigned i = 0; i < 3000; i++) {
+		pattern_fill(DIR_UP, (uint64_t)i * 1460, data, sizeof(data));
+		conn_send(&w, TCP_ACK, data, sizeof(data));
+		most = MAX(most, k->spill.len);
+		world_clear(&w);
+	}
+	assert_in_range(most, 1, 262144);
+	w.s->fill = 0;
+	fake_stream_ack(w.s, 0);
+	world_settle(&w);
+	assert_int_equal(host_check(w.s), most);
+	conn_kill(&w);
+	world_fini(&w);
+}
+
+/* The pool has no chunk left: nothing is acknowledged that is not kept, and the guest's retransmission repairs it. */
+static void test_pool_exhausted(void **state)
+{
+	struct world w;
+	struct tcp_conn *k;
+	struct spill hog = { 0 };
+	uint8_t data[1000], *big = calloc(1, 1 << 20);
+	struct iovec iov = { big, 1 << 20 };
+
+	world_init(&w, &(struct world_conf){ 0 });
+	conn_open_out(&w);
+	k = world_conn(&w);
+	while (spill_put(w.t->pool, &hog, &iov, 1, 0, 1 << 20) == 1 << 20)
+		;
+	pattern_fill(DIR_UP, 0, data, sizeof(data));
+	w.s->fill = w.s->size - 300;
+	conn_send(&w, TCP_ACK | TCP_FIN, data, sizeof(data));
+	conn_expect(&w, TCP_ACK, w.ack, w.iss + 1 + 300);
+	assert_int_equal(k->spill.len, 0);
+	assert_false(k->guest_fin);
+	assert_int_equal(w.t->stats.spill_full, 1);
+	w.s->fill = 0;
+	fake_stream_ack(w.s, 0);
+	world_settle(&w);
+	world_clear(&w);
+	w.seq = w.iss + 1;
+	conn_send(&w, TCP_ACK | TCP_FIN, data, sizeof(data));
+	conn_expect(&w, TCP_ACK, w.ack, w.iss + 1 + 1001);
+	assert_int_equal(host_check(w.s), 1000);
+	assert_true(w.s->fin_out);
+	spill_drop(w.t->pool, &hog, hog.len);
+	free(big);
+	conn_kill(&w);
+	world_fini(&w);
+}
+
+/* Sends fail in every other way: EAGAIN is not the end, other errors are. */
+static void test_send_errors(void **state)
+{
+	static const struct {
+		int err;
+		bool dead;
+	} tab[] = { { EAGAIN, false }, { EPIPE, true }, { ECONNRESET, true }, { ETIMEDOUT, true }, { EHOSTUNREACH, true } };
+	uint8_t data[100];
+
+	pattern_fill(DIR_UP, 0, data, sizeof(data));
+	for (unsigned i = 0; i < ARRAY_SIZE(tab); i++) {
+		struct world w;
+		struct seen a;
+
+		world_init(&w, &(struct world_conf){ 0 });
+		conn_open_out(&w);
+		fake_fail(FAKE_SEND, w.s->fd, tab[i].err, 0, 1);
+		conn_send(&w, TCP_ACK, data, sizeof(data));
+		assert_true(world_take(&w, &a));
+		assert_int_equal(!!(a.h.flags & TCP_RST), tab[i].dead);
+		assert_int_equal(!world_conn(&w), tab[i].dead);
+		if (!tab[i].dead) {
+			assert_int_equal(a.h.ack, w.iss + 1);
+			conn_kill(&w);
+		} else {
+			assert_int_equal(a.h.seq, w.ack);
+		}
+		world_fini(&w);
+	}
+}
+
+/* Loss, duplicates and reordering on the way: contents are right, and it ends. */
+static void test_lossy(void **state)
+{
+	for (unsigned seed = 1; seed <= 60; seed++) {
+		struct sim_conf c = {
+			.g = { .mss = seed % 3 ? 1460 : 536,
+			       .wscale = 7,
+			       .total = 150000,
+			       .close = true,
+			       .iss = seed * 0x9e3779b9u },
+			.seed = seed,
+			.in = seed & 1,
+			.up = { .loss = seed * 2, .dup = 20, .reorder = seed % 5 * 30, .delay_ns = seed % 4 * NSEC_PER_MSEC },
+			.down = { .loss = seed * 2, .dup = 20, .reorder = seed % 5 * 30, .delay_ns = seed % 4 * NSEC_PER_MSEC },
+			.sndbuf = seed % 4 ? 30000 : 4608,
+			.ack_delay_ns = seed % 7 * NSEC_PER_MSEC,
+			.close = true,
+		};
+
+		sim_transfer(&c, 3000 * NSEC_PER_SEC);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_matrix),
+		cmocka_unit_test(test_guests),
+		cmocka_unit_test(test_stall),
+		cmocka_unit_test(test_short_writes),
+		cmocka_unit_test(test_spill_drop_by_drop),
+		cmocka_unit_test(test_fin_behind_spill),
+		cmocka_unit_test(test_death_with_spill),
+		cmocka_unit_test(test_overlaps),
+		cmocka_unit_test(test_window_edge),
+		cmocka_unit_test(test_greedy_guest),
+		cmocka_unit_test(test_pool_exhausted),
+		cmocka_unit_test(test_send_errors),
+		cmocka_unit_test(test_lossy),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
