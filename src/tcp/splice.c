@@ -1,0 +1,407 @@
+/* SPDX-License-Identifier: MIT */
+#include "tcp/splice.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/list.h"
+#include "base/log.h"
+#include "os/sock.h"
+#include "tcp/pipe_pool.h"
+#include "tcp/splice_dir.h"
+
+#define TURN_BYTES (2u << 20) /* moved in one direction before other connections get their turn */
+#define TURN_ACTS 64 /* and so many system calls */
+#define MOVE_MAX (1u << 20) /* asked for at once */
+#define COPY_BUF (64u << 10)
+#define NO_SLOT UINT32_MAX
+
+enum state {
+	STATE_FREE,
+	STATE_CONNECTING, /* fd[1] is connecting; nobody watches fd[0] */
+	STATE_JOINED, /* both are watched */
+};
+
+struct conn {
+	struct list again; /* in splice.again: more to do, without an event */
+	uint32_t next_free;
+	uint32_t gen : 24;
+	uint32_t state : 7;
+	uint32_t err : 1; /* a socket has reported an error */
+	int fd[2]; /* accepted, connected */
+	struct splice_dir dir[2]; /* dir[i] has fd[i] as its input */
+	struct pipe pipe[2];
+};
+
+struct splice {
+	struct loop *loop;
+	unsigned owner;
+	struct conn *conn;
+	uint32_t max, fresh; /* slots; those from fresh on were never used */
+	uint32_t free; /* first free one of the others */
+	struct list again;
+	struct timer turn; /* runs what is in again */
+	struct pipe_pool pipes;
+	struct splice_stats stats;
+	uint8_t buf[COPY_BUF];
+};
+
+/* Each connection has two references: slot times two, plus the side. */
+static struct ref ref_of(const struct splice *s, const struct conn *k, unsigned side)
+{
+	return ref_init(s->owner, (uint32_t)(k - s->conn) * 2 + side, k->gen);
+}
+
+/* What a socket is watched for, while it is; it never changes. */
+static uint32_t events_of(enum state st, unsigned side)
+{
+	if (st == STATE_FREE || (st == STATE_CONNECTING && side == 0))
+		return 0;
+	return EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET;
+}
+
+static struct conn *slot_take(struct splice *s)
+{
+	struct conn *k;
+	uint32_t gen;
+
+	if (s->free != NO_SLOT) {
+		k = &s->conn[s->free];
+		s->free = k->next_free;
+	} else if (s->fresh < s->max) {
+		k = &s->conn[s->fresh++];
+	} else {
+		return NULL;
+	}
+	gen = k->gen;
+	*k = (struct conn){ .gen = gen & 0xffffff, .state = STATE_CONNECTING, .pipe = { PIPE_NONE, PIPE_NONE } };
+	list_init(&k->again);
+	s->stats.now++;
+	return k;
+}
+
+static void slot_give(struct splice *s, struct conn *k)
+{
+	list_del(&k->again);
+	k->state = STATE_FREE;
+	k->gen = (k->gen + 1) & 0xffffff;
+	k->next_free = s->free;
+	s->free = (uint32_t)(k - s->conn);
+	s->stats.now--;
+}
+
+static void sock_end(int fd, bool reset)
+{
+	if (reset && sock_linger_reset(fd))
+		log_debug("Splice: SO_LINGER failed");
+	sock_close(fd);
+}
+
+static void conn_end(struct splice *s, struct conn *k, bool reset)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		if (events_of(k->state, i))
+			loop_del(s->loop, k->fd[i]);
+		sock_end(k->fd[i], reset);
+		pipe_pool_put(&s->pipes, &k->pipe[i], !k->dir[i].piped);
+	}
+	if (reset)
+		s->stats.reset++;
+	else
+		s->stats.closed++;
+	slot_give(s, k);
+}
+
+static bool pipe_hold(struct splice *s, struct conn *k, unsigned i)
+{
+	return k->pipe[i].rd >= 0 || pipe_pool_get(&s->pipes, &k->pipe[i]);
+}
+
+/* 0 from splice(2) at the input may also mean that the urgent byte is next: only recv(2) knows. */
+static void end_check(struct conn *k, unsigned i)
+{
+	uint8_t byte;
+	ssize_t r = sock_recv(k->fd[i], &(struct iovec){ &byte, 1 }, 1, MSG_PEEK);
+
+	if (r > 0)
+		splice_dir_at_mark(&k->dir[i]);
+	else
+		splice_dir_filled(&k->dir[i], r);
+}
+
+/* Each of the following takes one step in direction i and returns how many bytes have got nearer to the output. */
+
+static size_t step_copy(struct splice *s, struct conn *k, unsigned i)
+{
+	ssize_t got = sock_recv(k->fd[i], &(struct iovec){ s->buf, COPY_BUF }, 1, MSG_PEEK);
+	ssize_t sent;
+
+	if (got <= 0) {
+		splice_dir_filled(&k->dir[i], got);
+		return 0;
+	}
+	sent = sock_send(k->fd[!i], &(struct iovec){ s->buf, (size_t)got }, 1, 0);
+	if (sent <= 0) {
+		splice_dir_drained(&k->dir[i], sent);
+		return 0;
+	}
+	/* What we saw there can still be taken: nobody else reads from this socket. */
+	got = sock_discard(k->fd[i], (size_t)sent);
+	if (got != sent)
+		k->dir[i].in_broken = true;
+	s->stats.copied += (uint64_t)sent;
+	s->stats.bytes[i] += (uint64_t)sent;
+	return (size_t)sent;
+}
+
+static size_t step_fill(struct splice *s, struct conn *k, unsigned i)
+{
+	struct splice_dir *d = &k->dir[i];
+	ssize_t r;
+
+	if (!pipe_hold(s, k, i)) {
+		d->copy = true;
+		return 0;
+	}
+	r = pipe_fill(&k->pipe[i], k->fd[i], MOVE_MAX);
+	if (r)
+		splice_dir_filled(d, r);
+	else
+		end_check(k, i);
+	return r > 0 ? (size_t)r : 0;
+}
+
+static size_t step_drain(struct splice *s, struct conn *k, unsigned i)
+{
+	struct splice_dir *d = &k->dir[i];
+	ssize_t r = pipe_drain(&k->pipe[i], k->fd[!i], d->piped);
+
+	splice_dir_drained(d, r);
+	if (r > 0)
+		s->stats.bytes[i] += (uint64_t)r;
+	return 0;
+}
+
+/* The urgent byte is in band at our end (SO_OOBINLINE), so it is read like any other once all before it has gone. */
+static size_t step_urgent(struct splice *s, struct conn *k, unsigned i)
+{
+	struct splice_dir *d = &k->dir[i];
+	uint8_t byte;
+	struct iovec iov = { &byte, 1 };
+	ssize_t r;
+
+	if (!pipe_at_mark(k->fd[i]))
+		return d->copy ? step_copy(s, k, i) : step_fill(s, k, i);
+	r = sock_recv(k->fd[i], &iov, 1, MSG_PEEK);
+	if (r <= 0) {
+		splice_dir_filled(d, r);
+		return 0;
+	}
+	r = sock_send(k->fd[!i], &iov, 1, MSG_OOB);
+	if (r <= 0) {
+		splice_dir_drained(d, r);
+		return 0;
+	}
+	if (sock_discard(k->fd[i], 1) != 1)
+		d->in_broken = true;
+	d->urgent = false;
+	s->stats.urgent++;
+	s->stats.bytes[i]++;
+	return 1;
+}
+
+/* All that direction i can do now, but no more than its share. True if there is more. */
+static bool dir_pump(struct splice *s, struct conn *k, unsigned i)
+{
+	struct splice_dir *d = &k->dir[i];
+	size_t moved = 0;
+
+	d->copy = false;
+	for (unsigned acts = 0; acts < TURN_ACTS && moved < TURN_BYTES; acts++) {
+		switch (splice_dir_next(d)) {
+		case SPLICE_FILL:
+			moved += step_fill(s, k, i);
+			break;
+		case SPLICE_DRAIN:
+			moved += step_drain(s, k, i);
+			break;
+		case SPLICE_COPY:
+			moved += step_copy(s, k, i);
+			break;
+		case SPLICE_URGENT:
+			moved += step_urgent(s, k, i);
+			break;
+		case SPLICE_SHUT:
+			splice_dir_shut(d, sock_shutdown_wr(k->fd[!i]));
+			break;
+		case SPLICE_WAIT:
+		case SPLICE_DONE:
+			return false;
+		}
+	}
+	return true;
+}
+
+static void conn_pump(struct splice *s, struct conn *k)
+{
+	bool more = false;
+	enum splice_end end;
+
+	for (unsigned i = 0; i < 2; i++) {
+		more = dir_pump(s, k, i) || more;
+		if (!k->dir[i].piped)
+			pipe_pool_put(&s->pipes, &k->pipe[i], true);
+	}
+	end = splice_dirs_end(k->dir, k->err);
+	if (end != SPLICE_GO_ON) {
+		conn_end(s, k, end == SPLICE_RESET);
+		return;
+	}
+	if (!more)
+		return;
+	list_del(&k->again);
+	list_push(&s->again, &k->again);
+	if (!timer_armed(&s->turn))
+		timer_set(&s->loop->timers, &s->turn, s->loop->now_ns);
+}
+
+/* The timer is always due at once: it makes the loop look for events of others in between. */
+static void on_turn(struct timer *t, uint64_t now_ns)
+{
+	struct splice *s = container_of(t, struct splice, turn);
+	struct list todo;
+
+	list_init(&todo);
+	list_splice(&todo, &s->again);
+	while (!list_empty(&todo)) {
+		struct conn *k = container_of(todo.next, struct conn, again);
+
+		list_del(&k->again);
+		conn_pump(s, k);
+	}
+}
+
+static void conn_fail(struct splice *s, struct conn *k)
+{
+	s->stats.refused++;
+	conn_end(s, k, true);
+}
+
+static void on_connected(struct splice *s, struct conn *k)
+{
+	int err = sock_error(k->fd[1]);
+
+	if (!err)
+		err = -loop_add(s->loop, k->fd[0], ref_of(s, k, 0), events_of(STATE_JOINED, 0));
+	if (err) {
+		log_debug("Splice: connection not passed on: %s", strerror(err));
+		conn_fail(s, k);
+		return;
+	}
+	k->state = STATE_JOINED;
+	for (unsigned i = 0; i < 2; i++)
+		k->dir[i].in_ready = k->dir[i].out_ready = true;
+	conn_pump(s, k);
+}
+
+static void on_event(void *ctx, struct ref ref, uint32_t events)
+{
+	struct splice *s = ctx;
+	unsigned side = ref.index % 2;
+	struct conn *k;
+
+	if (ref.index / 2 >= s->fresh)
+		return;
+	k = &s->conn[ref.index / 2];
+	if (k->gen != ref.gen || k->state == STATE_FREE)
+		return;
+	if (k->state == STATE_CONNECTING) {
+		if (events & (EPOLLOUT | EPOLLERR | EPOLLHUP))
+			on_connected(s, k);
+		return;
+	}
+	if (events & EPOLLERR)
+		k->err = true;
+	splice_dir_on_in(&k->dir[side], events);
+	splice_dir_on_out(&k->dir[!side], events);
+	conn_pump(s, k);
+}
+
+/* The sender has chosen already when its data goes out. */
+static void sock_prepare(int fd)
+{
+	int err = sock_set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+
+	if (!err)
+		err = sock_set_int(fd, SOL_SOCKET, SO_OOBINLINE, 1);
+	if (err)
+		log_debug("Splice: socket option not set: %s", strerror(-err));
+}
+
+int splice_open(struct splice *s, int from, int to, const struct ep *dst)
+{
+	struct conn *k = slot_take(s);
+	int err;
+
+	if (!k) {
+		sock_end(from, true);
+		sock_close(to);
+		return -ENOSPC;
+	}
+	s->stats.opened++;
+	k->fd[0] = from;
+	k->fd[1] = to;
+	sock_prepare(from);
+	sock_prepare(to);
+	err = sock_connect(to, addr_family(&dst->addr), dst, 0);
+	if (!err || err == -EINPROGRESS)
+		err = loop_add(s->loop, to, ref_of(s, k, 1), events_of(STATE_CONNECTING, 1));
+	if (err)
+		conn_fail(s, k);
+	return err;
+}
+
+const struct splice_stats *splice_stats(const struct splice *s)
+{
+	return &s->stats;
+}
+
+struct splice *splice_new(const struct splice_conf *c)
+{
+	struct splice *s = calloc(1, sizeof(*s));
+	void *p;
+
+	if (!s)
+		return NULL;
+	p = mmap(NULL, c->max * sizeof(*s->conn), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (p == MAP_FAILED) {
+		free(s);
+		return NULL;
+	}
+	s->conn = p;
+	s->max = c->max;
+	s->free = NO_SLOT;
+	s->loop = c->loop;
+	s->owner = loop_owner(c->loop, on_event, s);
+	list_init(&s->again);
+	timer_init(&s->turn, on_turn);
+	pipe_pool_init(&s->pipes, c->pipes_max, c->pipes_big);
+	return s;
+}
+
+void splice_free(struct splice *s)
+{
+	for (uint32_t i = 0; i < s->fresh; i++) {
+		if (s->conn[i].state != STATE_FREE)
+			conn_end(s, &s->conn[i], true);
+	}
+	timer_cancel(&s->loop->timers, &s->turn);
+	pipe_pool_fini(&s->pipes);
+	munmap(s->conn, s->max * sizeof(*s->conn));
+	free(s);
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * TCP between two namespaces without a guest's frame in between: two connected sockets, data moved by splice(2), through a pipe for
+ * each direction. What happens on one side is made to happen on the other: end of file and half-close, reset, urgent data, and that
+ * somebody doesn't read. The process has to ignore SIGPIPE.
+ */
+#pragma once
+
+#include "base/addr.h"
+#include "os/loop.h"
+
+struct splice_conf {
+	struct loop *loop;
+	uint32_t max; /* connections */
+	unsigned pipes_max; /* beyond that many pipes at once, data is copied */
+	unsigned pipes_big; /* so many of them may be larger than the default */
+};
+
+struct splice_stats {
+	uint64_t opened; /* connections to the other side that were started */
+	uint64_t refused; /* of these, those that did not succeed */
+	uint64_t closed, reset; /* ends of connections */
+	uint64_t bytes[2]; /* from the accepted socket, and to it */
+	uint64_t copied; /* of these, those that found no pipe */
+	uint64_t urgent; /* bytes passed on as such */
+	uint32_t now; /* connections that live */
+};
+
+struct splice;
+
+/* NULL: no memory. Slots are mapped once; pages are used when slots are. */
+struct splice *splice_new(const struct splice_conf *c);
+
+/* Resets all connections. */
+void splice_free(struct splice *s);
+
+/*
+ * Connects the stream socket to (of the address family of dst, not connected, perhaps bound) to dst, and joins it with the connection from.
+ * Takes both in any case. On failure, now or later, from is reset. -ENOSPC: too many connections; other -errno as for connect(2).
+ */
+MUST_USE int splice_open(struct splice *s, int from, int to, const struct ep *dst);
+
+const struct splice_stats *splice_stats(const struct splice *s);
