@@ -34,10 +34,16 @@ static void snd_rtt_sample(struct tcp_snd *s, uint64_t rtt_ns)
 	s->rto_us = CLAMP(s->srtt_us + 4 * s->rttvar_us, TCP_RTO_MIN_US, TCP_RTO_MAX_US);
 }
 
-/* RFC 9293 3.10.7.4: a window counts only if the segment is not older than the one that gave the present window. */
+/*
+ * RFC 9293 3.10.7.4: a window counts only if the segment is not older than the one that gave the present window. One that acknowledges
+ * something new is newer, though its sequence number may be that of a retransmission; and as the window counts from una, it would reach
+ * further than the guest ever said if una moved on without it.
+ */
 static void snd_window(struct tcp_snd *s, const struct tcp_hdr *h)
 {
-	if (seq_lt(h->seq, s->wl1) || (h->seq == s->wl1 && seq_lt(h->ack, s->wl2)))
+	bool newer = seq_gt(h->ack, s->una);
+
+	if (!newer && (seq_lt(h->seq, s->wl1) || (h->seq == s->wl1 && seq_lt(h->ack, s->wl2))))
 		return;
 	s->wnd = MIN((uint32_t)h->window << (h->flags & TCP_SYN ? 0 : s->wscale), TCP_SND_WND_MAX);
 	s->wl1 = h->seq;
