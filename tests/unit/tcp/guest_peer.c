@@ -375,6 +375,7 @@ static bool peer_data(struct guest_peer *p, const struct seen *s)
 static void peer_open(struct guest_peer *p, const struct seen *s, uint64_t now)
 {
 	p->irs = s->h.seq;
+	p->edge += p->irs; /* what stood in our SYN, if it was sent */
 	p->mss = s->h.mss ? s->h.mss : 536;
 	if (p->mss > p->c.mss)
 		p->mss = p->c.mss;
