@@ -222,7 +222,7 @@ static void host_connected(struct tcp_conn *k)
 static void host_refused(struct tcp_conn *k, int err)
 {
 	log_debug("TCP flow %u: connect: %s", k->f.index, strerror(err));
-	if (err == ECONNREFUSED || err == ECONNRESET) {
+	if (err == ECONNREFUSED) {
 		conn_reset(k);
 		return;
 	}
@@ -235,10 +235,15 @@ static void host_connecting(struct tcp_conn *k, uint32_t events)
 {
 	int err = events & (EPOLLERR | EPOLLHUP) ? sock_error(k->fd) : 0;
 
-	if (err)
-		host_refused(k, err);
-	else if (events & EPOLLOUT)
+	if (err == ECONNRESET || err == EPIPE) {
+		/* connect() had succeeded, and the reset came before we looked: a SYN that is answered by RST makes ECONNREFUSED. */
 		host_connected(k);
+		conn_reset(k);
+	} else if (err) {
+		host_refused(k, err);
+	} else if (events & EPOLLOUT) {
+		host_connected(k);
+	}
 }
 
 /* EPOLLIN that nothing could be done about: the window or the link is closed. */
@@ -258,12 +263,13 @@ void tcp_on_host(void *ctx, struct ref ref, uint32_t events)
 	if (!f)
 		return;
 	k = container_of(f, struct tcp_conn, f);
+	/* Told once, as all that is edge-triggered: also while nothing can be read yet. */
+	if (events & (EPOLLRDHUP | EPOLLHUP))
+		k->host_rdhup = true;
 	if (k->state == CONN_CONNECTING) {
 		host_connecting(k, events);
 		return;
 	}
-	if (events & (EPOLLRDHUP | EPOLLHUP))
-		k->host_rdhup = true;
 	if (events & EPOLLIN)
 		k->drained = false;
 	if ((events & EPOLLOUT) && k->out_armed) {

@@ -221,7 +221,7 @@ def test_name_resolution_through_dns_forward(vm, net):
     out = vm.sh("nslookup www.example.org")
     assert REMOTE4 in out and REMOTE6 in out
     assert vm.sh("nslookup no.such.name.example.org", check=False).status
-    query = "\\0\\035\\253\\315\\001\\0\\0\\001\\0\\0\\0\\0\\0\\0\\003www\\007example\\003org\\0\\0\\001\\0\\001"
+    query = "\\0\\041\\253\\315\\001\\0\\0\\001\\0\\0\\0\\0\\0\\0\\003www\\007example\\003org\\0\\0\\001\\0\\001"
     out = vm.sh(f"printf '{query}' | socat -t 5 - TCP:192.0.2.53:53 | xxd -p | tr -d '\\n'")
     assert socket.inet_aton(REMOTE4).hex() in out
     udp.close()
@@ -235,7 +235,7 @@ def test_name_resolution_through_dns_forward(vm, net):
 def echo_peer(booted):
     """Servers in the guest that answer with the address of who asks."""
     who = "SYSTEM:'echo $SOCAT_PEERADDR'"
-    jobs = ["TCP6-LISTEN:8080,reuseaddr,fork", "UDP6-RECVFROM:5000,fork", "TCP6-LISTEN:8081,reuseaddr,fork"]
+    jobs = ["TCP6-LISTEN:8080,reuseaddr,fork,backlog=128", "UDP6-RECVFROM:5000,fork", "TCP6-LISTEN:8081,reuseaddr,fork"]
     for job, what in zip(jobs, (who, who, "EXEC:sha256sum")):
         booted.start(f"socat {job} {what}")
     booted.until("netstat -lntu | grep -q :8081 && netstat -lntu | grep -q :5000 && netstat -lntu | grep -q :8080", "servers in the guest")
