@@ -152,9 +152,9 @@ void conn_reset(struct tcp_conn *k)
 {
 	/*
 	 * In CONNECTING the guest has no sequence number of ours yet and looks at the acknowledgement of its SYN; in SYN_SENT it is the
-	 * other way round.
+	 * other way round. A time-out may have taken nxt back behind what the guest has got; the RST has to be no older (RFC 5961 3.2).
 	 */
-	(void)seg_send_ctl(k, k->state == CONN_SYN_SENT ? TCP_RST : TCP_RST | TCP_ACK, k->snd.nxt);
+	(void)seg_send_ctl(k, k->state == CONN_SYN_SENT ? TCP_RST : TCP_RST | TCP_ACK, k->snd.max);
 	conn_reset_host(k);
 }
 
