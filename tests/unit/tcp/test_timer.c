@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: MIT */
+/* What time brings: keepalives, vanished guests, time-outs that follow the path. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "sim.h"
+
+#define MINUTE (60 * NSEC_PER_SEC)
+
+/* A guest that is alive and has nothing to say keeps its connection for ever. */
+static void test_idle_guest(void **state)
+{
+	struct world w;
+	struct seen a;
+	unsigned probes = 0;
+
+	world_init(&w, &(struct world_conf){ 0 });
+	conn_open_out(&w);
+	for (unsigned i = 0; i < 24 * 60; i++) {
+		world_wait(&w, MINUTE);
+		while (world_take(&w, &a)) {
+			/* A keepalive: the byte before the next (RFC 9293 3.8.4). */
+			assert_int_equal(a.h.flags, TCP_ACK);
+			assert_int_equal(a.h.seq, w.ack - 1);
+			assert_int_equal(a.len, 0);
+			probes++;
+			conn_send(&w, TCP_ACK, NULL, 0);
+		}
+		world_clear(&w);
+	}
+	assert_in_range(probes, 100, 150); /* one in ten to eleven minutes of silence */
+	assert_non_null(world_conn(&w));
+	/* Its answers made us send nothing. */
+	assert_int_equal(w.t->stats.rexmit, 0);
+	conn_kill(&w);
+	world_fini(&w);
+}
+
+/* A guest that has vanished, whatever was going on: both sides are freed in a bounded time. */
+static void test_vanished_guest(void **state)
+{
+	for (unsigned how = 0; how < 6; how++) {
+		struct world w;
+		struct seen a;
+		unsigned minutes = 0, rst = 0;
+
+		world_init(&w, &(struct world_conf){ 0 });
+		conn_open(&w, how & 1);
+		if (how == 1) {
+			w.window = 0;
+			conn_send(&w, TCP_ACK, NULL, 0);
+			host_push(w.s, 1000); /* the window never opens */
+		} else if (how == 2) {
+			host_push(w.s, 1000);
+		} else if (how == 3) {
+			conn_send(&w, TCP_FIN | TCP_ACK, NULL, 0);
+		} else if (how == 4) {
+			fake_stream_fin(w.s);
+			world_settle(&w);
+			conn_ack(&w, w.ack + 1);
+		} else if (how == 5) {
+			fake_stream_fin(w.s);
+		}
+		while (world_conn(&w) && minutes < 60) {
+			world_wait(&w, MINUTE);
+			minutes++;
+			while (world_take(&w, &a))
+				rst += !!(a.h.flags & TCP_RST);
+			world_clear(&w);
+		}
+		assert_null(world_conn(&w));
+		assert_in_range(minutes, how == 2 || how == 5 ? 1 : 10, 25);
+		assert_int_equal(rst, 1);
+		assert_true(w.s->rst_out);
+		world_fini(&w);
+	}
+}
+
+/* The last probe but one is answered: all starts again. */
+static void test_answers_late(void **state)
+{
+	struct world w;
+
+	world_init(&w, &(struct world_conf){ 0 });
+	conn_open_out(&w);
+	for (unsigned i = 0; i < 5; i++) {
+		while (world_conn(&w)->probes < TCP_KEEP_PROBES)
+			world_wait(&w, NSEC_PER_SEC);
+		conn_send(&w, TCP_ACK, NULL, 0);
+		assert_int_equal(world_conn(&w)->probes, 0);
+		world_clear(&w);
+	}
+	conn_kill(&w);
+	world_fini(&w);
+}
+
+/* With no connection there is no timer, so nothing wakes us. */
+static void test_no_timer(void **state)
+{
+	struct world w;
+
+	world_init(&w, &(struct world_conf){ 0 });
+	assert_int_equal(w.loop.timers.armed, 0);
+	conn_open_out(&w);
+	assert_int_equal(w.loop.timers.armed, 1); /* the sweep */
+	host_push(w.s, 100);
+	world_settle(&w);
+	assert_int_equal(w.loop.timers.armed, 2);
+	conn_take_data(&w, 0);
+	conn_ack(&w, w.ack);
+	assert_int_equal(w.loop.timers.armed, 1);
+	conn_kill(&w);
+	assert_int_equal(w.loop.timers.armed, 0);
+	world_fini(&w);
+}
+
+/* Slow paths: the time-out follows the round trip, and nothing is sent twice. */
+static void test_slow_path(void **state)
+{
+	static const unsigned ms[] = { 0, 10, 90, 150, 300, 450 };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(ms) * 2; i++) {
+		struct sim_conf c = {
+			.g = { .mss = 1460, .wscale = 7, .close = true, .total = 100000 },
+			.in = i & 1,
+			.up = { .delay_ns = ms[i / 2] * NSEC_PER_MSEC },
+			.down = { .delay_ns = ms[i / 2] * NSEC_PER_MSEC },
+			.total = 100000,
+			.push = 10000,
+			.push_gap_ns = 3 * NSEC_PER_MSEC,
+			.close = true,
+		};
+		struct sim s;
+
+		sim_init(&s, &c);
+		sim_finish(&s, 600 * NSEC_PER_SEC);
+		assert_int_equal(s.p.rexmits + s.p.probes, 0);
+		assert_int_equal(s.p.dup_in, 0);
+		assert_int_equal(s.w.t->stats.rto + s.w.t->stats.rexmit, 0);
+		sim_fini(&s);
+	}
+}
+
+/* A short connection: how often we are woken up, and how many system calls it costs. */
+static void test_cost(void **state)
+{
+	struct sim_conf c = { .g = { .wscale = 7, .close = true, .total = 100 }, .total = 1000, .close = true };
+	struct sim s;
+	unsigned calls = 0;
+
+	sim_init(&s, &c);
+	sim_finish(&s, 10 * NSEC_PER_SEC);
+	for (unsigned i = 0; i < FAKE_CALLS; i++)
+		calls += fake_os.calls[i];
+	/* Four of them opened the listener. */
+	assert_in_range(calls - 4 + s.w.loop.turns, 1, 64);
+	assert_in_range(s.events, 1, 6);
+	assert_true(s.p.segs_in <= 8);
+	sim_fini(&s);
+}
+
+/* One request and one response on an open connection. */
+static void test_cost_round_trip(void **state)
+{
+	uint8_t req[100];
+	struct world w;
+	unsigned before = 0, after = 0;
+	const unsigned rounds = 100;
+	size_t done = 0;
+
+	world_init(&w, &(struct world_conf){ 0 });
+	conn_open_out(&w);
+	for (unsigned i = 0; i < FAKE_CALLS; i++)
+		before += fake_os.calls[i];
+	for (unsigned i = 0; i < rounds; i++) {
+		pattern_fill(DIR_UP, i * 100, req, sizeof(req));
+		conn_send(&w, TCP_ACK | TCP_PSH, req, sizeof(req));
+		fake_stream_ack(w.s, 100);
+		host_push(w.s, 200);
+		assert_in_range(world_settle(&w), 0, 1);
+		assert_int_equal(conn_take_data(&w, done), 200);
+		done += 200;
+		world_clear(&w);
+	}
+	conn_ack(&w, w.ack);
+	for (unsigned i = 0; i < FAKE_CALLS; i++)
+		after += fake_os.calls[i];
+	/* send, recv (peek), recv (discard), seldom SO_MEMINFO; reading the guest's frame and sending ours, with epoll_wait, are not counted. */
+	assert_in_range(after - before, 3 * rounds, 4 * rounds + 10);
+	assert_int_equal(host_check(w.s), rounds * 100);
+	conn_kill(&w);
+	world_fini(&w);
+}
+
+/* Many rounds and turns: one connection does not keep the others from being served. */
+static void test_fair_turns(void **state)
+{
+	struct world w;
+	size_t done, n;
+
+	world_init(&w, &(struct world_conf){ 0 });
+	conn_open_out(&w);
+	host_push(w.s, 3000000);
+	world_turn(&w);
+	n = conn_take_data(&w, 0);
+	assert_in_range(n, 1460, 1460 * LINK_BATCH * 20);
+	world_clear(&w);
+	/* It goes on by itself, as far as the window (65535 << 7) goes. */
+	for (done = n; done < 3000000; done += n) {
+		world_turn(&w);
+		n = conn_take_data(&w, done);
+		assert_true(n);
+		world_clear(&w);
+	}
+	conn_ack(&w, w.ack);
+	assert_int_equal(w.s->in_len, 0);
+	assert_int_equal(world_settle(&w), 0);
+	conn_kill(&w);
+	world_fini(&w);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_idle_guest),      cmocka_unit_test(test_vanished_guest), cmocka_unit_test(test_answers_late),
+		cmocka_unit_test(test_no_timer),        cmocka_unit_test(test_slow_path),      cmocka_unit_test(test_cost),
+		cmocka_unit_test(test_cost_round_trip), cmocka_unit_test(test_fair_turns),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
