@@ -1,0 +1,485 @@
+/* SPDX-License-Identifier: MIT */
+#include "udp/udp_splice.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/list.h"
+#include "base/log.h"
+#include "flow/flow.h"
+#include "os/sock.h"
+#include "udp/pktinfo.h"
+
+#define BATCH 64u
+#define SLOT 65536u /* more than any datagram has */
+#define PROTO_UDP 17
+#define REF_PEER 0x80000000u /* in the index of a reference: a peer's socket, not a bound one */
+#define NO_PORT UINT32_MAX
+#define SWEEP_NS NSEC_PER_SEC /* time-outs are no finer than this */
+
+enum idle { IDLE_ONEWAY, IDLE_ANSWERED, IDLES };
+
+static const uint64_t idle_ns[IDLES] = {
+	[IDLE_ONEWAY] = 30 * NSEC_PER_SEC,
+	[IDLE_ANSWERED] = 180 * NSEC_PER_SEC,
+};
+
+/* Its key: the peer as guest, what it writes to as remote address, the number of the bound socket as remote port. */
+struct peer {
+	struct flow flow;
+	struct list idle; /* in udp_splice.idle[], ordered by last_ns */
+	uint64_t last_ns;
+	unsigned scope;
+	int fd;
+	bool answered;
+};
+
+struct port {
+	struct udp_splice_port p;
+	uint32_t next_free;
+	bool used;
+};
+
+struct udp_splice {
+	struct udp_splice_conf c;
+	unsigned owner;
+	struct port *port;
+	uint32_t n_ports; /* entries of port that were ever used */
+	uint32_t free; /* first free one of these */
+	struct flow_table *peers;
+	struct list idle[IDLES];
+	struct timer sweep;
+	struct udp_splice_stats stats;
+
+	/* Scratch: one batch. */
+	struct mmsghdr m[BATCH];
+	struct iovec iov[BATCH];
+	struct sockaddr_storage name[BATCH];
+	union {
+		uint8_t b[PKTINFO_CTL];
+		struct cmsghdr align;
+	} ctl[BATCH];
+	uint8_t *area; /* BATCH times SLOT */
+};
+
+static struct peer *idle_first(const struct udp_splice *u, enum idle i)
+{
+	return list_empty(&u->idle[i]) ? NULL : container_of(u->idle[i].next, struct peer, idle);
+}
+
+static void peer_close(struct udp_splice *u, struct peer *p)
+{
+	list_del(&p->idle);
+	if (p->fd >= 0) {
+		loop_del(u->c.loop, p->fd);
+		sock_close(p->fd);
+	}
+	u->stats.now--;
+	flow_free(u->peers, &p->flow);
+}
+
+static void sweep_arm(struct udp_splice *u, uint64_t now_ns)
+{
+	uint64_t due = UINT64_MAX;
+
+	for (unsigned i = 0; i < IDLES; i++) {
+		const struct peer *p = idle_first(u, i);
+
+		if (p)
+			due = MIN(due, p->last_ns + idle_ns[i]);
+	}
+	if (due != UINT64_MAX)
+		timer_set(&u->c.loop->timers, &u->sweep, MAX(due, now_ns + SWEEP_NS));
+}
+
+static void sweep_fire(struct timer *t, uint64_t now_ns)
+{
+	struct udp_splice *u = container_of(t, struct udp_splice, sweep);
+
+	for (unsigned i = 0; i < IDLES; i++) {
+		struct peer *p;
+
+		while ((p = idle_first(u, i)) && p->last_ns + idle_ns[i] <= now_ns)
+			peer_close(u, p);
+	}
+	sweep_arm(u, now_ns);
+}
+
+static void peer_touch(struct udp_splice *u, struct peer *p)
+{
+	p->last_ns = u->c.loop->now_ns;
+	list_del(&p->idle);
+	list_push(&u->idle[p->answered ? IDLE_ANSWERED : IDLE_ONEWAY], &p->idle);
+	if (!timer_armed(&u->sweep))
+		sweep_arm(u, p->last_ns);
+}
+
+static const struct udp_splice_port *peer_port(const struct udp_splice *u, const struct peer *p)
+{
+	return &u->port[p->flow.key.rport].p;
+}
+
+/* --- peers --- */
+
+/* The port that the peer has, if it is free over there. */
+static void peer_bind(const struct peer *p, const struct ep *dst)
+{
+	int family = addr_family(&dst->addr), err;
+	struct ep src = { .addr = family == AF_INET ? addr_any4 : addr_any6, .port = p->flow.key.gport };
+
+	/* From one loopback address to itself: nobody else's datagrams come by before we are connected. */
+	if (addr_is_loopback(&dst->addr))
+		src.addr = dst->addr;
+	err = sock_bind(p->fd, family, &src, 0);
+	if (err)
+		log_debug("UDP splice: source port %u not kept: %s", src.port, strerror(-err));
+}
+
+static int peer_open(struct udp_splice *u, struct peer *p)
+{
+	const struct udp_splice_port *port = peer_port(u, p);
+	bool v4 = addr_is4(&p->flow.key.guest);
+	struct ep dst = { .addr = v4 ? port->to4 : port->to6, .port = port->to };
+	int family = addr_family(&dst.addr), err;
+
+	err = u->c.sock(u->c.ctx, port->user, family, &p->fd);
+	if (err)
+		return err;
+	peer_bind(p, &dst);
+	err = sock_connect(p->fd, family, &dst, p->scope);
+	if (!err)
+		err = loop_add(u->c.loop, p->fd, ref_init(u->owner, REF_PEER | p->flow.index, p->flow.gen), EPOLLIN);
+	return err;
+}
+
+/* Of those without an answer first, that which is idle for longest. */
+static void make_room(struct udp_splice *u)
+{
+	for (unsigned i = 0; i < IDLES && flow_count(u->peers) == flow_max(u->peers); i++) {
+		struct peer *p = idle_first(u, i);
+
+		if (p)
+			peer_close(u, p);
+	}
+}
+
+/* The peer that a datagram came from, new if need be. NULL: it can't be passed on. */
+static struct peer *peer_find(struct udp_splice *u, uint16_t id, const struct udp_splice_path *path)
+{
+	struct flow_key key = flow_key_init(PROTO_UDP, &path->peer.addr, path->peer.port, &path->local, id);
+	struct peer *p = (struct peer *)flow_find(u->peers, &key);
+	bool v4 = addr_is4(&path->peer.addr);
+	int err;
+
+	if (p) {
+		peer_touch(u, p);
+		return p;
+	}
+	if (!path->peer.port || addr_is_any(v4 ? &u->port[id].p.to4 : &u->port[id].p.to6))
+		return NULL;
+	make_room(u);
+	p = (struct peer *)flow_new(u->peers, &key);
+	if (!p)
+		return NULL;
+	u->stats.now++;
+	list_init(&p->idle);
+	p->fd = -1;
+	p->scope = path->scope;
+	err = peer_open(u, p);
+	if (err) {
+		log_limited(LOG_LVL_WARN, "UDP: no socket to pass a datagram on to port %u: %s", u->port[id].p.to, strerror(-err));
+		peer_close(u, p);
+		return NULL;
+	}
+	peer_touch(u, p);
+	return p;
+}
+
+/* --- moving --- */
+
+static bool peer_is(const struct peer *p, uint16_t id, const struct udp_splice_path *path)
+{
+	const struct flow_key *k = &p->flow.key;
+
+	return k->rport == id && k->gport == path->peer.port && addr_eq(&k->guest, &path->peer.addr) &&
+	       addr_eq(&k->remote, &path->local);
+}
+
+/* Sends messages first to end - 1 of the batch. What was pending as an error of an earlier datagram is not this one's. */
+static void send_run(struct udp_splice *u, int fd, unsigned first, unsigned end, uint64_t *count)
+{
+	bool again = false;
+
+	while (first < end) {
+		int r = sock_sendmmsg(fd, &u->m[first], end - first, 0);
+
+		if (r > 0) {
+			first += (unsigned)r;
+			*count += (uint64_t)r;
+			again = false;
+		} else if (r == -EAGAIN || r == -ENOBUFS) {
+			break; /* nor will there be room for the next */
+		} else if (!again && r != -EMSGSIZE) {
+			again = true;
+		} else {
+			first++;
+			u->stats.lost++;
+			again = false;
+		}
+	}
+	u->stats.lost += end - first;
+}
+
+static void msg_init(struct udp_splice *u, unsigned i)
+{
+	u->iov[i] = (struct iovec){ .iov_base = u->area + (size_t)i * SLOT, .iov_len = SLOT };
+	u->m[i] = (struct mmsghdr){ .msg_hdr = { .msg_iov = &u->iov[i], .msg_iovlen = 1 } };
+}
+
+/* A received message becomes one to be sent, to a socket that is connected. */
+static void msg_turn(struct udp_splice *u, unsigned i)
+{
+	u->iov[i].iov_len = u->m[i].msg_len;
+	u->m[i] = (struct mmsghdr){ .msg_hdr = { .msg_iov = &u->iov[i], .msg_iovlen = 1 } };
+}
+
+/* Where message i of a bound socket came from. */
+static bool msg_path(struct udp_splice *u, unsigned i, struct udp_splice_path *ret_path)
+{
+	const struct sockaddr_in6 *sin6 = (const struct sockaddr_in6 *)&u->name[i];
+	struct udp_splice_path path = { .scope = 0 };
+
+	if (!u->m[i].msg_hdr.msg_namelen || sock_to_ep(&u->name[i], &path.peer))
+		return false;
+	path.local = addr_is4(&path.peer.addr) ? addr_any4 : addr_any6;
+	(void)pktinfo_get(&u->m[i].msg_hdr, &path.local, &path.scope);
+	if (u->name[i].ss_family == AF_INET6 && sin6->sin6_scope_id)
+		path.scope = sin6->sin6_scope_id;
+	*ret_path = path;
+	return true;
+}
+
+/* An error that nobody asks for would be reported again and again. */
+static void error_clear(int fd, int err)
+{
+	if (err == -EAGAIN)
+		err = -sock_error(fd);
+	if (err)
+		log_debug("UDP splice: %s", strerror(-err));
+}
+
+static void port_read(struct udp_splice *u, uint16_t id)
+{
+	int got, fd = u->port[id].p.fd;
+	struct peer *run = NULL;
+	unsigned first = 0;
+
+	for (unsigned i = 0; i < BATCH; i++) {
+		msg_init(u, i);
+		u->m[i].msg_hdr.msg_name = &u->name[i];
+		u->m[i].msg_hdr.msg_namelen = sizeof(u->name[i]);
+		u->m[i].msg_hdr.msg_control = u->ctl[i].b;
+		u->m[i].msg_hdr.msg_controllen = sizeof(u->ctl[i].b);
+	}
+	got = sock_recvmmsg(fd, u->m, BATCH, 0);
+	if (got < 0)
+		error_clear(fd, got);
+
+	/* Datagrams of one peer that follow each other leave with one call; before another peer may push it out of the table. */
+	for (unsigned i = 0; (int)i < got; i++) {
+		struct udp_splice_path path;
+		bool ok = msg_path(u, i, &path);
+
+		if (run && !(ok && peer_is(run, id, &path))) {
+			send_run(u, run->fd, first, i, &u->stats.out);
+			run = NULL;
+		}
+		if (!run && ok) {
+			run = peer_find(u, id, &path);
+			first = i;
+		}
+		if (run)
+			msg_turn(u, i);
+		else
+			u->stats.lost++;
+	}
+	if (run)
+		send_run(u, run->fd, first, (unsigned)got, &u->stats.out);
+}
+
+static void peer_read(struct udp_splice *u, struct peer *p)
+{
+	const struct udp_splice_port *port = peer_port(u, p);
+	const struct flow_key *k = &p->flow.key;
+	struct ep to = { .addr = k->guest, .port = k->gport };
+	int got;
+
+	for (unsigned i = 0; i < BATCH; i++)
+		msg_init(u, i);
+	got = sock_recvmmsg(p->fd, u->m, BATCH, 0);
+	if (got < 0)
+		error_clear(p->fd, got);
+	if (got <= 0)
+		return;
+	p->answered = true;
+	peer_touch(u, p);
+	for (unsigned i = 0; (int)i < got; i++) {
+		struct msghdr *h = &u->m[i].msg_hdr;
+
+		msg_turn(u, i);
+		h->msg_name = &u->name[i];
+		h->msg_namelen = sock_from_ep(port->v6 ? AF_INET6 : AF_INET, &to, p->scope, &u->name[i]);
+		if (!addr_is_any(&k->remote))
+			pktinfo_put(h, u->ctl[i].b, port->v6, &k->remote, p->scope);
+	}
+	send_run(u, port->fd, 0, (unsigned)got, &u->stats.back);
+}
+
+void udp_splice_feed(struct udp_splice *u, uint16_t id, const struct udp_splice_path *path, const struct iovec *payload)
+{
+	struct peer *p = id < u->n_ports && u->port[id].used ? peer_find(u, id, path) : NULL;
+
+	if (!p) {
+		u->stats.lost++;
+		return;
+	}
+	u->iov[0] = *payload;
+	u->m[0] = (struct mmsghdr){ .msg_hdr = { .msg_iov = &u->iov[0], .msg_iovlen = 1 } };
+	send_run(u, p->fd, 0, 1, &u->stats.out);
+}
+
+static void on_event(void *ctx, struct ref ref, uint32_t events)
+{
+	struct udp_splice *u = ctx;
+	struct peer *p;
+
+	if (!(ref.index & REF_PEER)) {
+		if (ref.index < u->n_ports && u->port[ref.index].used)
+			port_read(u, (uint16_t)ref.index);
+		return;
+	}
+	p = (struct peer *)flow_get(u->peers, ref.index & ~REF_PEER, ref.gen);
+	if (p)
+		peer_read(u, p);
+}
+
+/* --- ports --- */
+
+static struct port *port_new(struct udp_splice *u)
+{
+	struct port *port = NULL;
+
+	if (u->free != NO_PORT) {
+		port = &u->port[u->free];
+		u->free = port->next_free;
+	} else if (u->n_ports < UDP_SPLICE_PORTS) {
+		port = &u->port[u->n_ports++];
+	}
+	return port;
+}
+
+static void port_free(struct udp_splice *u, struct port *port)
+{
+	port->used = false;
+	port->next_free = u->free;
+	u->free = (uint32_t)(port - u->port);
+}
+
+int udp_splice_add(struct udp_splice *u, const struct udp_splice_port *p, uint16_t *ret_id)
+{
+	struct port *port = port_new(u);
+	uint16_t id;
+	int err;
+
+	if (!port)
+		return -ENOSPC;
+	id = (uint16_t)(port - u->port);
+	err = pktinfo_enable(p->fd, p->v6);
+	if (err)
+		log_debug("UDP splice: replies may leave from another address: %s", strerror(-err));
+	err = p->watch ? loop_add(u->c.loop, p->fd, ref_init(u->owner, id, 0), EPOLLIN) : 0;
+	if (err) {
+		port_free(u, port);
+		return err;
+	}
+	port->p = *p;
+	port->used = true;
+	*ret_id = id;
+	return 0;
+}
+
+struct of_port {
+	struct udp_splice *u;
+	uint16_t id;
+};
+
+static void close_of_port(void *ctx, struct flow *f)
+{
+	const struct of_port *of = ctx;
+
+	if (f->key.rport == of->id)
+		peer_close(of->u, (struct peer *)f);
+}
+
+void udp_splice_remove(struct udp_splice *u, uint16_t id)
+{
+	struct of_port of = { .u = u, .id = id };
+
+	if (id >= u->n_ports || !u->port[id].used)
+		return;
+	flow_each(u->peers, close_of_port, &of);
+	if (u->port[id].p.watch)
+		loop_del(u->c.loop, u->port[id].p.fd);
+	port_free(u, &u->port[id]);
+}
+
+const struct udp_splice_stats *udp_splice_stats(const struct udp_splice *u)
+{
+	return &u->stats;
+}
+
+static void *area_map(size_t size)
+{
+	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+struct udp_splice *udp_splice_new(const struct udp_splice_conf *c)
+{
+	struct udp_splice *u = calloc(1, sizeof(*u));
+
+	if (!u)
+		return NULL;
+	u->c = *c;
+	u->free = NO_PORT;
+	for (unsigned i = 0; i < IDLES; i++)
+		list_init(&u->idle[i]);
+	timer_init(&u->sweep, sweep_fire);
+	u->peers = flow_table_new(c->max, (sizeof(struct peer) + 7) / 8 * 8, c->key);
+	u->port = area_map(UDP_SPLICE_PORTS * sizeof(*u->port));
+	u->area = area_map((size_t)BATCH * SLOT);
+	if (!u->peers || !u->port || !u->area) {
+		udp_splice_free(u);
+		return NULL;
+	}
+	u->owner = loop_owner(c->loop, on_event, u);
+	return u;
+}
+
+void udp_splice_free(struct udp_splice *u)
+{
+	for (uint32_t i = 0; i < u->n_ports; i++)
+		udp_splice_remove(u, (uint16_t)i);
+	timer_cancel(&u->c.loop->timers, &u->sweep);
+	if (u->peers)
+		flow_table_free(u->peers);
+	if (u->port)
+		munmap(u->port, UDP_SPLICE_PORTS * sizeof(*u->port));
+	if (u->area)
+		munmap(u->area, (size_t)BATCH * SLOT);
+	free(u);
+}

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * UDP between two namespaces without a guest's frame in between: datagrams that come to a bound socket in one go out, unchanged, through
+ * sockets in the other, one for each peer and connected to the destination; replies take the way back, from the very address that
+ * the peer had written to.
+ *
+ * What a socket has no room for is lost, as is every error: a peer learns as much as UDP over a network that drops would tell it.
+ */
+#pragma once
+
+#include <sys/uio.h>
+
+#include "base/addr.h"
+#include "base/hash.h"
+#include "os/loop.h"
+
+#define UDP_SPLICE_PORTS 65536 /* bound sockets, at most */
+
+struct udp_splice_conf {
+	struct loop *loop;
+	uint32_t max; /* peers at once; the one that is idle for longest makes room */
+	const struct hash_key *key;
+
+	/*
+	 * A new UDP socket of this family (AF_INET, AF_INET6; non-blocking) in the namespace to that the bound socket's datagrams go, which
+	 * is told by user. -errno: the datagram is lost, and the peer's next one asks again.
+	 */
+	int (*sock)(void *ctx, void *user, int family, int *ret_fd);
+	void *ctx;
+};
+
+/* A bound socket. It stays the caller's, but must not be closed before udp_splice_remove(). */
+struct udp_splice_port {
+	int fd;
+	bool v6; /* AF_INET6, perhaps for both families */
+	bool watch; /* all datagrams of this socket are ours: we read it. Else they come by udp_splice_feed() */
+	uint16_t to; /* port of the destination */
+	struct addr to4, to6; /* its address, for peers of either family; any address: datagrams of this family are dropped */
+	void *user; /* for the sock function */
+};
+
+/* Where a datagram came from, and what it was sent to: any address, if that is not known. */
+struct udp_splice_path {
+	struct ep peer;
+	struct addr local;
+	unsigned scope; /* interface of link-local addresses */
+};
+
+struct udp_splice_stats {
+	uint64_t out, back; /* datagrams moved, from peers and to them */
+	uint64_t lost; /* not moved */
+	uint32_t now; /* peers */
+};
+
+struct udp_splice;
+
+/* NULL: no memory. */
+struct udp_splice *udp_splice_new(const struct udp_splice_conf *c);
+void udp_splice_free(struct udp_splice *u);
+
+/* -ENOSPC: too many; -errno of epoll_ctl(2). The socket is made to tell what its datagrams were sent to. */
+MUST_USE int udp_splice_add(struct udp_splice *u, const struct udp_splice_port *p, uint16_t *ret_id);
+
+/* Peers of the socket are forgotten, their sockets closed. */
+void udp_splice_remove(struct udp_splice *u, uint16_t id);
+
+/* A datagram that somebody else has read from the socket. */
+void udp_splice_feed(struct udp_splice *u, uint16_t id, const struct udp_splice_path *path, const struct iovec *payload);
+
+const struct udp_splice_stats *udp_splice_stats(const struct udp_splice *u);
