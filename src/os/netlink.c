@@ -102,6 +102,35 @@ static bool parse_addr(const struct ifaddrmsg *m, const struct attrs *t, struct 
 	return true;
 }
 
+/* A gateway of either family: the other one comes with its name. */
+static void parse_gateway(const struct attrs *t, int family, struct nl_hop *hop)
+{
+	const struct nlattr *a = t->a[RTA_VIA];
+	const uint8_t *p;
+	uint16_t other;
+
+	(void)attr_addr(t, RTA_GATEWAY, family, &hop->gw);
+	if (!a || mnl_attr_get_payload_len(a) < sizeof(other))
+		return;
+	p = mnl_attr_get_payload(a);
+	memcpy(&other, p, sizeof(other));
+	if (other == AF_INET && mnl_attr_get_payload_len(a) == sizeof(other) + 4)
+		hop->via = addr_from4(p + sizeof(other));
+	else if (other == AF_INET6 && mnl_attr_get_payload_len(a) == sizeof(other) + 16)
+		hop->via = addr_from6(p + sizeof(other));
+}
+
+static void parse_metrics(const struct nlattr *a, struct nl_route *r)
+{
+	struct attrs t;
+
+	if (!a)
+		return;
+	t = attrs_parse(mnl_attr_get_payload(a), mnl_attr_get_payload_len(a));
+	for (unsigned i = 1; i < NL_METRICS; i++)
+		r->metrics[i] = attr_u32(&t, i);
+}
+
 static void parse_hops(const struct nlattr *mp, int family, struct nl_route *r)
 {
 	const uint8_t *p = mnl_attr_get_payload(mp);
@@ -121,7 +150,9 @@ static void parse_hops(const struct nlattr *mp, int family, struct nl_route *r)
 		t = attrs_parse(p + sizeof(nh), nh.rtnh_len - sizeof(nh));
 		hop->oif = nh.rtnh_ifindex > 0 ? (unsigned)nh.rtnh_ifindex : 0;
 		hop->flags = nh.rtnh_flags;
-		(void)attr_addr(&t, RTA_GATEWAY, family, &hop->gw);
+		hop->weight = (uint16_t)(nh.rtnh_hops + 1);
+		parse_gateway(&t, family, hop);
+		r->encap |= t.a[RTA_ENCAP] != NULL;
 		r->n_hops++;
 		step = RTNH_ALIGN(nh.rtnh_len);
 		if (step >= left)
@@ -129,6 +160,7 @@ static void parse_hops(const struct nlattr *mp, int family, struct nl_route *r)
 		p += step;
 		left -= step;
 	}
+	r->hops_lost = left >= sizeof(struct rtnexthop);
 }
 
 static bool parse_route(const struct rtmsg *m, const struct attrs *t, struct nl_entry *e)
@@ -148,14 +180,20 @@ static bool parse_route(const struct rtmsg *m, const struct attrs *t, struct nl_
 	r->table = t->a[RTA_TABLE] ? attr_u32(t, RTA_TABLE) : m->rtm_table;
 	r->metric = attr_u32(t, RTA_PRIORITY);
 	r->nh_id = attr_u32(t, RTA_NH_ID);
+	r->scope = m->rtm_scope;
+	r->tos = m->rtm_tos;
+	r->encap = t->a[RTA_ENCAP] != NULL;
+	(void)attr_get(t, RTA_PREF, &r->pref, sizeof(r->pref));
+	parse_metrics(t->a[RTA_METRICS], r);
 	(void)attr_addr(t, RTA_PREFSRC, m->rtm_family, &r->prefsrc);
 	if (t->a[RTA_MULTIPATH]) {
 		parse_hops(t->a[RTA_MULTIPATH], m->rtm_family, r);
 	} else if (t->a[RTA_OIF]) {
 		r->n_hops = 1;
 		r->hop[0].oif = attr_u32(t, RTA_OIF);
-		r->hop[0].flags = m->rtm_flags & (RTNH_F_DEAD | RTNH_F_LINKDOWN);
-		(void)attr_addr(t, RTA_GATEWAY, m->rtm_family, &r->hop[0].gw);
+		r->hop[0].flags = m->rtm_flags & (RTNH_F_DEAD | RTNH_F_LINKDOWN | RTNH_F_ONLINK);
+		r->hop[0].weight = 1;
+		parse_gateway(t, m->rtm_family, &r->hop[0]);
 	}
 	return true;
 }
@@ -170,6 +208,9 @@ static bool parse_nexthop(const struct nhmsg *m, const struct attrs *t, struct n
 		return false;
 	n->hop.oif = attr_u32(t, NHA_OIF);
 	n->hop.flags = m->nh_flags;
+	n->hop.weight = 1;
+	n->blackhole = t->a[NHA_BLACKHOLE] != NULL;
+	n->encap = t->a[NHA_ENCAP] != NULL;
 	if (m->nh_family == AF_INET || m->nh_family == AF_INET6)
 		(void)attr_addr(t, NHA_GATEWAY, m->nh_family, &n->hop.gw);
 	if (!group)
@@ -180,6 +221,7 @@ static bool parse_nexthop(const struct nhmsg *m, const struct attrs *t, struct n
 		if (n->n_group == NL_HOPS)
 			break;
 		memcpy(&g, (const uint8_t *)mnl_attr_get_payload(group) + at, sizeof(g));
+		n->weight[n->n_group] = (uint16_t)(g.weight + 1);
 		n->group[n->n_group++] = g.id;
 	}
 	return true;

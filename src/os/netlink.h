@@ -10,6 +10,7 @@
 
 #define NL_NAME_MAX 16
 #define NL_HOPS 8 /* of a multipath route or a nexthop group; more are left out */
+#define NL_METRICS 16 /* the next one is a name */
 
 enum nl_kind { NL_LINK, NL_ADDR, NL_ROUTE, NL_NEXTHOP };
 
@@ -34,6 +35,8 @@ struct nl_hop {
 	unsigned oif; /* 0: none */
 	struct addr gw; /* all-zero: none */
 	unsigned flags; /* RTNH_F_* */
+	uint16_t weight; /* 1..256 */
+	struct addr via; /* a router of the other family (RFC 5549); all-zero: none */
 };
 
 struct nl_route {
@@ -48,13 +51,22 @@ struct nl_route {
 	struct addr prefsrc; /* all-zero: none */
 	struct nl_hop hop[NL_HOPS]; /* one, for an ordinary route */
 	unsigned n_hops;
+	bool hops_lost; /* there were more */
+	uint8_t scope; /* RT_SCOPE_* */
+	uint8_t tos;
+	uint8_t pref; /* RFC 4191, as the kernel writes it */
+	bool encap; /* through a tunnel that the route itself describes (RTA_ENCAP) */
+	uint32_t metrics[NL_METRICS]; /* RTAX_*, by number; 0: not set */
 };
 
 struct nl_nexthop {
 	uint32_t id;
 	struct nl_hop hop; /* unless it is a group */
 	uint32_t group[NL_HOPS]; /* identifiers of nexthops */
+	uint16_t weight[NL_HOPS]; /* of each, 1..256 */
 	unsigned n_group;
+	bool blackhole;
+	bool encap;
 };
 
 struct nl_entry {
