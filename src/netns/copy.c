@@ -132,7 +132,7 @@ static unsigned hops_take(const struct hops *h, unsigned ifindex, struct nsconf_
 			if (from->oif != ifindex || !(from->flags & RTNH_F_DEAD) != !dead)
 				continue;
 			ret_hop[n++] = (struct nsconf_hop){ .gw = is_set(&from->via) ? from->via : from->gw,
-							    .weight = MAX(from->weight, (uint16_t)1),
+							    .weight = from->weight ? from->weight : 1,
 							    .onlink = !!(from->flags & RTNH_F_ONLINK) };
 		}
 	}
