@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: MIT */
+#include "netns/agent.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "netns/agent_child.h"
+
+#define CALL_TIMEOUT_MS 10000 /* a machine under load, not a network */
+
+static void fds_close(const int *fds, unsigned n)
+{
+	while (n)
+		close(fds[--n]);
+}
+
+/* One reply, and its descriptors. -EAGAIN, -EPIPE at the end, -EPROTO if it makes no sense. */
+static int reply_recv(struct agent *a, struct agent_reply *r, int fds[FDPASS_MAX])
+{
+	unsigned n = 0;
+	ssize_t len = fdpass_recv(a->fd, r, sizeof(*r), MSG_DONTWAIT, fds, &n);
+
+	if (len < 0)
+		return len == -EAGAIN ? -EAGAIN : len == -ECONNRESET ? -EPIPE : -EPROTO;
+	if (!len)
+		return -EPIPE;
+	if ((size_t)len >= sizeof(r->head) && (size_t)len == agent_reply_size(r->head.type) && r->n_fds == n && r->err <= 0 &&
+	    (!r->err || !n))
+		return 0;
+	fds_close(fds, n);
+	return -EPROTO;
+}
+
+static void reply_give(struct agent *a, const struct agent_reply *r, const int *fds)
+{
+	if (a->fn)
+		a->fn(a->ctx, r, fds, r->n_fds);
+	else
+		fds_close(fds, r->n_fds);
+}
+
+void agent_set_reply(struct agent *a, agent_reply_fn *fn, void *ctx)
+{
+	a->fn = fn;
+	a->ctx = ctx;
+}
+
+int agent_send(struct agent *a, struct agent_req *req, uint32_t *ret_cookie)
+{
+	size_t len = agent_req_size(req->head.type);
+	int err;
+
+	if (a->fd < 0)
+		return -EPIPE;
+	if (!len)
+		return -EINVAL;
+	req->head.cookie = a->cookie + 1;
+	err = fdpass_send(a->fd, req, len, NULL, 0, MSG_DONTWAIT);
+	if (err)
+		return err == -ECONNRESET ? -EPIPE : err;
+	*ret_cookie = ++a->cookie;
+	return 0;
+}
+
+int agent_on_event(struct agent *a)
+{
+	struct agent_reply r;
+	int fds[FDPASS_MAX];
+	int err;
+
+	if (a->fd < 0)
+		return -EPIPE;
+	for (;;) {
+		err = reply_recv(a, &r, fds);
+		if (err)
+			return err == -EAGAIN ? 0 : err;
+		reply_give(a, &r, fds);
+		if (a->fd < 0)
+			return 0; /* closed by whom it was given to */
+	}
+}
+
+static int64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+/* Waits for the reply with this type and cookie. */
+static int reply_wait(struct agent *a, const struct agent_head *want, struct agent_reply *r, int fds[FDPASS_MAX])
+{
+	int64_t end = now_ms() + CALL_TIMEOUT_MS;
+
+	for (;;) {
+		int err = fdpass_wait(a->fd, (int)MAX(end - now_ms(), INT64_C(0)));
+
+		if (!err)
+			err = reply_recv(a, r, fds);
+		if (err && err != -EAGAIN)
+			return err;
+		if (!err && r->head.type == want->type && r->head.cookie == want->cookie)
+			return r->err;
+		if (!err)
+			reply_give(a, r, fds);
+	}
+}
+
+int agent_call(struct agent *a, struct agent_req *req, struct agent_reply *ret_reply, int ret_fds[FDPASS_MAX])
+{
+	uint32_t cookie;
+	int err = agent_send(a, req, &cookie);
+
+	return err ? err : reply_wait(a, &req->head, ret_reply, ret_fds);
+}
+
+/* --- its life --- */
+
+static int child_fork(const struct ns *ns, struct agent *a)
+{
+	pid_t self = getpid();
+	int sock[2];
+	int err = fdpass_pair(sock);
+
+	if (err)
+		return err;
+	fflush(NULL);
+	a->pid = fork();
+	if (a->pid < 0) {
+		err = -errno;
+		close(sock[0]);
+		close(sock[1]);
+		return err;
+	}
+	if (!a->pid) {
+		close(sock[0]);
+		agent_child_run(ns, sock[1], self);
+	}
+	close(sock[1]);
+	a->fd = sock[0];
+	return 0;
+}
+
+int agent_start(const struct ns *ns, struct agent *ret_a)
+{
+	static const struct agent_head hello = { .type = AGENT_HELLO };
+	struct agent a = { .fd = -1 };
+	struct agent_reply r = { .text = "" };
+	int fds[FDPASS_MAX];
+	int err;
+
+	err = child_fork(ns, &a);
+	if (!err)
+		err = reply_wait(&a, &hello, &r, fds);
+	if (err) {
+		r.text[sizeof(r.text) - 1] = '\0';
+		log_err("%s%s", r.text[0] ? r.text : "Couldn't start the namespace agent: ", r.text[0] ? "" : strerror(-err));
+		agent_close(&a);
+		return err;
+	}
+	*ret_a = a;
+	return 0;
+}
+
+void agent_close(struct agent *a)
+{
+	if (a->fd >= 0)
+		close(a->fd);
+	a->fd = -1;
+	if (a->pid <= 0)
+		return;
+	/* The end of the socket is enough for it, unless it is stuck in the kernel. */
+	(void)kill(a->pid, SIGKILL);
+	while (waitpid(a->pid, NULL, 0) < 0 && errno == EINTR) {
+	}
+	a->pid = 0;
+}
+
+/* --- start-up --- */
+
+/* As agent_call(), with want descriptors on success; logs what went wrong. */
+static int call_log(struct agent *a, struct agent_req *req, struct agent_reply *r, int fds[FDPASS_MAX], unsigned want)
+{
+	int err = agent_call(a, req, r, fds);
+
+	if (!err && r->n_fds != want) {
+		fds_close(fds, r->n_fds);
+		err = -EPROTO;
+	}
+	if (!err)
+		return 0;
+	r->text[sizeof(r->text) - 1] = '\0';
+	if (err == r->err && r->text[0])
+		log_err("%s", r->text);
+	else
+		log_err("Request %u to the namespace agent failed: %s", req->head.type, strerror(-err));
+	return err;
+}
+
+int agent_open_tap(struct agent *a, const char *name, bool vnet, struct tun *ret_tun)
+{
+	struct agent_req req = { .head.type = AGENT_OPEN_TAP, .tap.vnet = vnet };
+	struct agent_reply r = { .err = 0 };
+	int fds[FDPASS_MAX];
+	int err;
+
+	if (strnlen(name, AGENT_NAME_MAX) == AGENT_NAME_MAX)
+		return -ENAMETOOLONG;
+	memcpy(req.tap.name, name, strlen(name));
+	err = call_log(a, &req, &r, fds, 1);
+	if (err)
+		return err;
+	*ret_tun = (struct tun){ .fd = fds[0], .vnet_hdr_len = r.tap.vnet_hdr_len, .offloads = r.tap.offloads };
+	return 0;
+}
+
+int agent_config(struct agent *a, const struct nsconf *c)
+{
+	struct agent_req req = { .head.type = AGENT_CONFIG };
+	struct agent_reply r = { .err = 0 };
+	int fds[FDPASS_MAX];
+	int err;
+
+	memcpy(&req.config, c, sizeof(*c));
+	err = agent_call(a, &req, &r, fds);
+	if (err != r.err) {
+		log_err("Couldn't set up the interface in the namespace: %s", strerror(-err));
+		return err;
+	}
+	nsconf_log(c, &r.config);
+	return err;
+}
+
+int agent_diag(struct agent *a, int *ret_fd)
+{
+	struct agent_req req = { .head.type = AGENT_DIAG };
+	struct agent_reply r = { .err = 0 };
+	int fds[FDPASS_MAX];
+	int err = call_log(a, &req, &r, fds, 1);
+
+	if (!err)
+		*ret_fd = fds[0];
+	return err;
+}
+
+int agent_seal(struct agent *a, uid_t uid, gid_t gid)
+{
+	struct agent_req req = { .head.type = AGENT_SEAL, .seal = { .uid = uid, .gid = gid } };
+	struct agent_reply r = { .err = 0 };
+	int fds[FDPASS_MAX];
+
+	return call_log(a, &req, &r, fds, 0);
+}

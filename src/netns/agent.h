@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The namespace agent, seen by the engine: a small process that lives in the target namespaces, opens sockets there and hands them over.
+ * It is the only one there, and the engine never enters them.
+ *
+ * It keeps the capabilities that it needs there and nothing else (see agent_seal()), holds no descriptor of ours, and ends with its socket
+ * or with us. Terminal signals and SIGTERM don't reach it. Fork it early: it is a copy of whoever starts it.
+ */
+#pragma once
+
+#include <sys/types.h>
+
+#include "netns/agent_proto.h"
+#include "netns/ns.h"
+#include "os/tun.h"
+
+/*
+ * A reply to agent_send(). fds are the callee's to close or keep. r->err as of the system call: -EADDRINUSE, -EACCES, ...; unlike for
+ * the calls below, nothing is logged.
+ */
+typedef void agent_reply_fn(void *ctx, const struct agent_reply *r, const int *fds, unsigned n);
+
+struct agent {
+	int fd; /* for the loop: readable, non-blocking; -1: gone */
+	pid_t pid;
+	uint32_t cookie; /* of the last request */
+	agent_reply_fn *fn; /* NULL until agent_set_reply() */
+	void *ctx;
+};
+
+/* Forks it, and waits until it is there. -errno, logged. */
+MUST_USE int agent_start(const struct ns *ns, struct agent *ret_a);
+void agent_set_reply(struct agent *a, agent_reply_fn *fn, void *ctx);
+
+/*
+ * Sends a request (head.type and the part for it); head.cookie is filled in and given back. The reply comes to the function later.
+ * -EAGAIN if it has fallen behind: try later. -EPIPE if it is gone.
+ */
+MUST_USE int agent_send(struct agent *a, struct agent_req *req, uint32_t *ret_cookie);
+
+/* The descriptor is readable: takes all replies. -EPIPE: the agent is gone, and so is what was asked of it; -EPROTO is no better. */
+MUST_USE int agent_on_event(struct agent *a);
+
+/*
+ * The same, waited for: at start only. Replies to other requests go to the function. fds as many places as the request can give.
+ * Returns the reply's err, -ETIMEDOUT or -EPIPE.
+ */
+MUST_USE int agent_call(struct agent *a, struct agent_req *req, struct agent_reply *ret_reply, int ret_fds[FDPASS_MAX]);
+
+/* Ends it, and waits for that. Once more does nothing. */
+void agent_close(struct agent *a);
+
+/* --- start-up, by agent_call(); errors are logged --- */
+
+/* A tap device, as tun_open(). */
+MUST_USE int agent_open_tap(struct agent *a, const char *name, bool vnet, struct tun *ret_tun);
+
+/* As nsconf_apply(); warnings are logged as well. */
+MUST_USE int agent_config(struct agent *a, const struct nsconf *c);
+
+/* A NETLINK_SOCK_DIAG socket of the namespace, non-blocking. */
+MUST_USE int agent_diag(struct agent *a, int *ret_fd);
+
+/*
+ * No more taps and no more configuration: the agent gives up all capabilities but CAP_NET_BIND_SERVICE and CAP_NET_RAW and, with a uid
+ * and a gid, becomes that user. (uid_t)-1: it stays who it is, as it must in the user namespace of somebody without privileges.
+ */
+MUST_USE int agent_seal(struct agent *a, uid_t uid, gid_t gid);

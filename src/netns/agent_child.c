@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: MIT */
+#include "netns/agent_child.h"
+
+#include <cap-ng.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/if_tun.h>
+#include <linux/netlink.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "os/daemon.h"
+#include "os/sock.h"
+#include "os/tun.h"
+
+struct child {
+	int sock;
+	pid_t parent;
+	bool sealed;
+	struct agent_req req;
+	struct agent_reply reply;
+	int fds[FDPASS_MAX]; /* for the reply; closed once they are sent */
+};
+
+/* --- requests: each fills in the reply, and returns 0 or -errno --- */
+
+static int open_tap(struct child *c)
+{
+	struct agent_tap *q = &c->req.tap;
+	struct agent_tap_result *r = &c->reply.tap;
+	struct ifreq ifr = { 0 };
+	struct tun t;
+	int err;
+
+	if (c->sealed)
+		return -EPERM;
+	q->name[sizeof(q->name) - 1] = '\0';
+	err = tun_open(q->name, q->vnet, &t);
+	if (err)
+		return err;
+	r->vnet_hdr_len = t.vnet_hdr_len;
+	r->offloads = t.offloads;
+	c->fds[c->reply.n_fds++] = t.fd;
+	if (ioctl(t.fd, TUNGETIFF, &ifr))
+		return -errno;
+	memcpy(r->name, ifr.ifr_name, MIN(sizeof(r->name), sizeof(ifr.ifr_name)));
+	r->ifindex = if_nametoindex(ifr.ifr_name);
+	return 0;
+}
+
+static int config(struct child *c)
+{
+	if (c->sealed)
+		return -EPERM;
+	return nsconf_apply(&c->req.config, &c->reply.config);
+}
+
+static int listen_bind(int fd, int family, const struct agent_listen *q)
+{
+	struct ep ep = { .addr = q->addr, .port = q->port };
+	unsigned scope = 0;
+	int err = 0;
+
+	if (q->dual && family == AF_INET6)
+		err = sock_set_dual(fd);
+	/* For UDP it would let others share the port. */
+	if (!err && q->proto == IPPROTO_TCP)
+		err = sock_set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+	if (!err && q->dev[0]) {
+		err = sock_bind_dev(fd, q->dev);
+		scope = if_nametoindex(q->dev);
+	}
+	if (!err)
+		err = sock_bind(fd, family, &ep, scope);
+	if (!err && q->proto == IPPROTO_TCP)
+		err = sock_listen(fd, SOMAXCONN);
+	return err;
+}
+
+static int listen_open(struct child *c)
+{
+	struct agent_listen *q = &c->req.listen;
+	int family = q->dual ? AF_INET6 : addr_family(&q->addr);
+	int type = q->proto == IPPROTO_UDP ? SOCK_DGRAM : SOCK_STREAM;
+	int fd, err;
+
+	if (q->proto != IPPROTO_TCP && q->proto != IPPROTO_UDP)
+		return -EPROTONOSUPPORT;
+	q->dev[sizeof(q->dev) - 1] = '\0';
+	err = sock_open(family, type, q->proto, &fd);
+	if (err == -EAFNOSUPPORT && q->dual) {
+		family = AF_INET;
+		err = sock_open(family, type, q->proto, &fd);
+	}
+	if (err)
+		return err;
+	c->fds[c->reply.n_fds++] = fd;
+	c->reply.v6 = family == AF_INET6;
+	return listen_bind(fd, family, q);
+}
+
+static int sockets_open(struct child *c)
+{
+	const struct agent_sockets *q = &c->req.sockets;
+
+	if (!q->n || q->n > AGENT_SOCKETS_MAX || (q->family != AF_INET && q->family != AF_INET6))
+		return -EINVAL;
+	if (q->type != SOCK_STREAM && q->type != SOCK_DGRAM && q->type != SOCK_RAW)
+		return -EINVAL;
+	while (c->reply.n_fds < q->n) {
+		int err = sock_open((int)q->family, (int)q->type, (int)q->proto, &c->fds[c->reply.n_fds]);
+
+		if (err)
+			return err;
+		c->reply.n_fds++;
+	}
+	return 0;
+}
+
+static int diag_open(struct child *c)
+{
+	int fd = socket(AF_NETLINK, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
+
+	if (fd < 0)
+		return -errno;
+	c->fds[c->reply.n_fds++] = fd;
+	return 0;
+}
+
+/* Of the capabilities that there are, only these. */
+static int caps_keep(const unsigned *cap, size_t n)
+{
+	bool have[8] = { false };
+
+	/* The library's idea of whom to ask for comes from before the fork. */
+	capng_setpid((int)getpid());
+	if (capng_get_caps_process())
+		return -EPERM;
+	for (size_t i = 0; i < n; i++)
+		have[i] = capng_have_capability(CAPNG_PERMITTED, cap[i]);
+	capng_clear(CAPNG_SELECT_CAPS);
+	for (size_t i = 0; i < n; i++) {
+		if (have[i] && capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED, cap[i]))
+			return -EPERM;
+	}
+	return capng_apply(CAPNG_SELECT_CAPS) ? -EPERM : 0;
+}
+
+static int ids_set(uid_t uid, gid_t gid)
+{
+	int err = 0;
+
+	if (uid == (uid_t)-1 || gid == (gid_t)-1)
+		return 0;
+	/* Otherwise the capabilities would go with the user. */
+	if (prctl(PR_SET_KEEPCAPS, 1UL) || setgroups(0, NULL) || setresgid(gid, gid, gid) || setresuid(uid, uid, uid))
+		err = -errno;
+	(void)prctl(PR_SET_KEEPCAPS, 0UL);
+	return err;
+}
+
+/* Setting it is undone by a change of user, and doesn't tell about a parent that ended before. */
+static int parent_watch(pid_t parent)
+{
+	if (prctl(PR_SET_PDEATHSIG, (unsigned long)SIGKILL))
+		return -errno;
+	return getppid() == parent ? 0 : -ESRCH;
+}
+
+/* The last one is for kernels before 5.7, where binding to a device takes it. */
+static int seal(struct child *c)
+{
+	static const unsigned cap[] = { CAP_NET_BIND_SERVICE, CAP_NET_RAW };
+	int err = ids_set(c->req.seal.uid, c->req.seal.gid);
+
+	if (!err)
+		err = caps_keep(cap, ARRAY_SIZE(cap));
+	if (!err)
+		err = parent_watch(c->parent);
+	if (!err)
+		c->sealed = true;
+	return err;
+}
+
+/* --- the loop --- */
+
+static void log_take(void *ctx, enum log_level level, const char *line)
+{
+	struct child *c = ctx;
+
+	if (level == LOG_LVL_ERR)
+		snprintf(c->reply.text, sizeof(c->reply.text), "%.*s", AGENT_TEXT_MAX - 1, line);
+}
+
+static void fds_close(int *fd, unsigned n)
+{
+	while (n)
+		close(fd[--n]);
+}
+
+static void reply_send(struct child *c, int err)
+{
+	struct agent_reply *r = &c->reply;
+	size_t len = agent_reply_size(r->head.type);
+	int sent;
+
+	r->err = err;
+	if (err) {
+		fds_close(c->fds, r->n_fds);
+		r->n_fds = 0;
+	}
+	sent = fdpass_send(c->sock, r, len, c->fds, r->n_fds, 0);
+	fds_close(c->fds, r->n_fds);
+	if (!sent)
+		return;
+	/* Too many descriptors on their way, for one: that can be told. */
+	r->err = sent;
+	r->n_fds = 0;
+	if (fdpass_send(c->sock, r, len, NULL, 0, 0))
+		_exit(EXIT_FAILURE);
+}
+
+static void request_serve(struct child *c)
+{
+	static int (*const handler[AGENT_TYPES])(struct child *) = {
+		[AGENT_OPEN_TAP] = open_tap,    [AGENT_CONFIG] = config,  [AGENT_LISTEN] = listen_open,
+		[AGENT_SOCKETS] = sockets_open, [AGENT_DIAG] = diag_open, [AGENT_SEAL] = seal,
+	};
+	unsigned n = 0;
+	ssize_t len = fdpass_recv(c->sock, &c->req, sizeof(c->req), 0, c->fds, &n);
+
+	if (len <= 0)
+		_exit(EXIT_SUCCESS);
+	fds_close(c->fds, n); /* no request has any */
+	if ((size_t)len < sizeof(c->req.head) || (size_t)len != agent_req_size(c->req.head.type))
+		_exit(EXIT_FAILURE);
+	if (c->req.head.type == AGENT_QUIT)
+		_exit(EXIT_SUCCESS);
+	c->reply = (struct agent_reply){ .head = c->req.head };
+	reply_send(c, handler[c->req.head.type](c));
+}
+
+/* --- start --- */
+
+static void signals_set(void)
+{
+	static const int ignored[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGPIPE, SIGTSTP, SIGTTIN, SIGTTOU };
+	sigset_t none;
+
+	for (int sig = 1; sig < NSIG; sig++)
+		(void)signal(sig, SIG_DFL);
+	for (size_t i = 0; i < ARRAY_SIZE(ignored); i++)
+		(void)signal(ignored[i], SIG_IGN);
+	sigemptyset(&none);
+	(void)sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+/* Whoever started us may wait until nobody holds these any more. */
+static int stdio_leave(void)
+{
+	int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	for (int i = 0; i < 3; i++) {
+		if (dup2(fd, i) < 0)
+			return -errno;
+	}
+	return 0;
+}
+
+/* The rights to change the user are for seal(). */
+static int enter(struct child *c, const struct ns *ns)
+{
+	static const unsigned cap[] = { CAP_NET_ADMIN, CAP_NET_BIND_SERVICE, CAP_NET_RAW, CAP_SETUID, CAP_SETGID };
+	int err = stdio_leave();
+
+	if (!err)
+		err = ns_enter(ns);
+	if (!err)
+		err = daemon_fds_close(&c->sock);
+	if (!err)
+		err = caps_keep(cap, ARRAY_SIZE(cap));
+	if (!err && prctl(PR_SET_NO_NEW_PRIVS, 1UL, 0UL, 0UL, 0UL))
+		err = -errno;
+	if (!err)
+		err = parent_watch(c->parent);
+	return err;
+}
+
+void agent_child_run(const struct ns *ns, int sock, pid_t parent)
+{
+	struct child *c = calloc(1, sizeof(*c));
+	int err;
+
+	if (!c)
+		_exit(EXIT_FAILURE);
+	c->sock = sock;
+	c->parent = parent;
+	c->reply.head.type = AGENT_HELLO;
+	signals_set();
+	/* The descriptors that lines went to are closed, and their numbers used for something else. */
+	log_set_sink(log_take, c);
+	err = enter(c, ns);
+	reply_send(c, err);
+	if (err)
+		_exit(EXIT_FAILURE);
+	for (;;)
+		request_serve(c);
+}
