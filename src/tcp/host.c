@@ -67,7 +67,8 @@ static ssize_t peek_skip(struct tcp_conn *k, uint32_t off, const struct iovec *i
 		return r;
 	if ((size_t)r > off)
 		return r - (ssize_t)off;
-	return k->host_rdhup ? 0 : -EAGAIN;
+	/* The queue ends here. A read behind its end would tell why; this one found the bytes to skip, so ask. */
+	return k->host_rdhup ? -sock_error(k->fd) : -EAGAIN;
 }
 
 /* Bytes from offset off of the receive queue, 0 at the end of the stream, or -errno. off must be where the kernel's offset stands. */
