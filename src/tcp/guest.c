@@ -113,7 +113,6 @@ static void batch_flush(struct batch *b)
 	err = b->len ? guest_write(k, b->iov, b->n, b->len) : 0;
 	b->n = 0;
 	b->len = 0;
-	conn_ack_later(k);
 	if (err) {
 		guest_broken(b, err);
 		return;
@@ -124,6 +123,9 @@ static void batch_flush(struct batch *b)
 		guest_shutdown(k);
 	}
 	b->fin = false;
+	/* What went into the spill buffer is not acknowledged yet; to say nothing new three times would tell the guest of a loss. */
+	if (conn_ack_seq(k) != k->rcv.adv_ack || k->rcv.nxt != end + k->guest_fin)
+		conn_ack_later(k);
 }
 
 /* rcv.nxt as it will be when the batch is handed on. */
