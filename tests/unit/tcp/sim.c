@@ -226,6 +226,20 @@ static bool step_remote_send(struct sim *s)
 	return true;
 }
 
+/* The guest's application writes. */
+static bool step_write(struct sim *s)
+{
+	struct guest_peer *p = &s->p;
+
+	if (p->c.total >= s->c.g.total || s->write_at > fake_os.now_ns)
+		return false;
+	p->c.total = MIN(p->c.total + s->c.write, s->c.g.total);
+	p->c.close = s->c.g.close && p->c.total == s->c.g.total;
+	s->write_at = fake_os.now_ns + s->c.write_gap_ns;
+	peer_push(p, fake_os.now_ns);
+	return true;
+}
+
 static bool step_link(struct sim *s)
 {
 	if (!s->c.link_room || s->w.fl.room)
@@ -249,6 +263,7 @@ static bool sim_step(struct sim *s)
 	did |= step_peer(s);
 	did |= step_remote_ack(s);
 	did |= step_remote_send(s);
+	did |= step_write(s);
 	return did;
 }
 
@@ -268,6 +283,8 @@ static uint64_t sim_next(struct sim *s)
 		next = MIN(next, s->push_at);
 	if (s->link_at)
 		next = MIN(next, s->link_at);
+	if (s->p.c.total < s->c.g.total)
+		next = MIN(next, s->write_at);
 	return next;
 }
 
@@ -306,6 +323,10 @@ void sim_init(struct sim *s, const struct sim_conf *c)
 	if (c->link_room)
 		fake_link_room(&s->w.fl, c->link_room);
 	peer_init(&s->p, &c->g);
+	if (c->write) {
+		s->p.c.total = 0;
+		s->p.c.close = false;
+	}
 	s->p.out = sim_from_peer;
 	s->p.ctx = s;
 	s->w.iss = c->g.iss;

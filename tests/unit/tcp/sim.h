@@ -18,6 +18,8 @@ struct sim_conf {
 	bool in; /* the host connects */
 	uint32_t seed;
 	struct path up, down; /* between the guest and the link */
+	uint32_t write; /* bytes that the guest's application writes at a time; 0: all at once */
+	uint64_t write_gap_ns;
 
 	/* The remote, and the host's kernel. Zero: as fake_stream has it, or none. */
 	uint32_t sndbuf, overhead, chunk;
@@ -39,7 +41,7 @@ struct sim {
 	struct guest_peer p;
 	struct list up, down; /* struct flying, by time */
 	struct list marks; /* acknowledgements of the remote to come */
-	uint64_t start_ns, marked, push_at, stall_end, link_at;
+	uint64_t start_ns, marked, push_at, write_at, stall_end, link_at;
 	uint32_t rnd;
 	unsigned events; /* of the loop */
 	unsigned lost;

@@ -233,6 +233,43 @@ static void test_shrunk_window(void **state)
 	world_fini(&w);
 }
 
+/* The window is taken back wholly while data is in flight: the time-out sends nothing into it, and it all goes on when it opens. */
+static void test_window_taken_back(void **state)
+{
+	for (unsigned v = 0; v < 2; v++) {
+		struct world w;
+		struct seen a;
+
+		world_init(&w, &(struct world_conf){ .peek_off_err = v ? ENOPROTOOPT : 0 });
+		conn_open_out(&w);
+		host_push(w.s, 20000);
+		w.window = 80; /* 10240 */
+		conn_send(&w, TCP_ACK, NULL, 0);
+		world_settle(&w);
+		world_clear(&w);
+		w.window = 0;
+		conn_ack(&w, w.irs + 1 + 1460);
+		for (unsigned i = 0; i < 30; i++) {
+			world_wait(&w, 10 * NSEC_PER_SEC);
+			while (world_take(&w, &a)) {
+				assert_int_equal(a.len, 0);
+				conn_send(&w, TCP_ACK, NULL, 0); /* the guest is there */
+			}
+		}
+		w.window = 1000;
+		conn_send(&w, TCP_ACK, NULL, 0);
+		for (size_t done = 1460, n; done < 20000; done += n) {
+			n = conn_take_data(&w, done);
+			assert_true(n);
+			conn_ack(&w, w.ack);
+			world_settle(&w);
+		}
+		assert_int_equal(w.s->in_len, 0);
+		conn_kill(&w);
+		world_fini(&w);
+	}
+}
+
 /* One segment is lost: three duplicates bring it back at once, and only it. */
 static void test_fast_retransmit(void **state)
 {
@@ -640,6 +677,7 @@ int main(void)
 		cmocka_unit_test(test_window_exact),
 		cmocka_unit_test(test_shut_window),
 		cmocka_unit_test(test_shrunk_window),
+		cmocka_unit_test(test_window_taken_back),
 		cmocka_unit_test(test_fast_retransmit),
 		cmocka_unit_test(test_two_holes),
 		cmocka_unit_test(test_not_duplicate),

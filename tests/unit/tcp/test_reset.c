@@ -49,12 +49,12 @@ static void stage_open(struct world *w, enum stage st)
 	w->checked = true;
 }
 
-static void stage_init(struct world *w, enum stage st)
+static void stage_init_conf(struct world *w, enum stage st, const struct world_conf *c)
 {
 	uint8_t data[1000];
 
 	pattern_fill(DIR_UP, 0, data, sizeof(data));
-	world_init(w, &(struct world_conf){ 0 });
+	world_init(w, c);
 	stage_open(w, st);
 	if (st == DATA_UP || st == GUEST_FIN_SPILL) {
 		w->s->fill = w->s->size - 100;
@@ -77,6 +77,11 @@ static void stage_init(struct world *w, enum stage st)
 		conn_ack(w, w->ack + 1);
 	world_clear(w);
 	assert_non_null(world_conn(w));
+}
+
+static void stage_init(struct world *w, enum stage st)
+{
+	stage_init_conf(w, st, &(struct world_conf){ 0 });
 }
 
 static void test_from_guest(void **state)
@@ -121,13 +126,14 @@ static void test_from_guest_connecting(void **state)
 
 static void test_from_host(void **state)
 {
-	for (unsigned st = 0; st < STAGES; st++) {
+	for (unsigned i = 0; i < STAGES * 2; i++) {
+		enum stage st = i / 2;
 		struct world w;
 		struct seen a;
 		bool rst = false;
 		unsigned events;
 
-		stage_init(&w, st);
+		stage_init_conf(&w, st, &(struct world_conf){ .v6 = i & 1, .peek_off_err = i & 1 ? ENOPROTOOPT : 0 });
 		fake_stream_rst(w.s);
 		events = world_settle(&w);
 		assert_in_range(events, 1, 3);

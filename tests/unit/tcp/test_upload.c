@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* From the guest to the host: every byte that was invited arrives, once. */
 #include <errno.h>
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -63,6 +64,54 @@ static void test_guests(void **state)
 	}
 }
 
+/* Applications that write little at a time, with every kind of window: no silly one is left without an event. */
+static void test_small_writes(void **state)
+{
+	static const uint32_t writes[] = { 1, 7, 700, 1461, 20000, 40000, 65481 };
+	static const uint16_t mss[] = { 536, 1460, 65480 };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(writes) * ARRAY_SIZE(mss) * 8; i++) {
+		unsigned v = i % 8, m = i / 8 % ARRAY_SIZE(mss), n = i / 8 / ARRAY_SIZE(mss);
+		struct sim_conf c = {
+			.w = { .mtu = 65520 },
+			.g = { .mss = mss[m],
+			       .no_wscale = v & 1,
+			       .wscale = 7,
+			       .close = true,
+			       .total = MIN(writes[n] * 40, 400000u) },
+			.write = writes[n],
+			.write_gap_ns = v & 2 ? 100000 : 0,
+			.sndbuf = v & 4 ? 10000 : 0,
+			.ack_delay_ns = v & 4 ? 2 * NSEC_PER_MSEC : 0,
+			.close = true,
+		};
+
+		sim_lossless(&c, 600 * NSEC_PER_SEC);
+	}
+}
+
+/* A kernel that does not tell about the send buffer: the window is a guess, the spill buffer takes what the socket does not. */
+static void test_no_meminfo(void **state)
+{
+	static const uint32_t sndbuf[] = { 4608, 30000, 1000000 };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(sndbuf) * 2; i++) {
+		struct sim_conf c = {
+			.g = { .mss = 1460, .wscale = 7, .total = 500000, .close = true },
+			.sndbuf = sndbuf[i / 2],
+			.ack_delay_ns = i % 2 * 5 * NSEC_PER_MSEC,
+			.close = true,
+		};
+		struct sim s;
+
+		sim_init(&s, &c);
+		fake_fail(FAKE_SNDMEM, -1, ENOPROTOOPT, 0, UINT_MAX);
+		sim_finish(&s, 600 * NSEC_PER_SEC);
+		assert_int_equal(s.p.probes, 0);
+		sim_fini(&s);
+	}
+}
+
 /* The remote stops reading for a time, at every kind of moment. */
 static void test_stall(void **state)
 {
@@ -109,7 +158,10 @@ static void test_short_writes(void **state)
 		conn_send(&w, TCP_ACK, data, 300);
 		assert_int_equal(w.s->out_len, MIN(n, 300u));
 		assert_int_equal(k->spill.len, 300 - MIN(n, 300u));
-		conn_expect(&w, TCP_ACK, w.ack, w.iss + 1 + MIN(n, 300u));
+		if (n) /* nothing new is not worth an acknowledgement: three of them would tell of a loss */
+			conn_expect(&w, TCP_ACK, w.ack, w.iss + 1 + MIN(n, 300u));
+		if (n < 300)
+			conn_expect_none(&w);
 		/* More comes while it waits: it queues up behind. */
 		conn_send(&w, TCP_ACK, data + 300, 300);
 		assert_int_equal(w.s->out_len + k->spill.len, 600);
@@ -143,7 +195,7 @@ static void test_spill_drop_by_drop(void **state)
 	w.s->size = 3;
 	w.s->fill = 3;
 	conn_send(&w, TCP_ACK | TCP_FIN, data, sizeof(data));
-	conn_expect(&w, TCP_ACK, w.ack, w.iss + 1);
+	conn_expect_none(&w);
 	for (unsigned i = 0; i < 40; i++) {
 		assert_false(w.s->fin_out);
 		assert_int_equal(w.s->out_len, i);
@@ -181,7 +233,9 @@ static void test_fin_behind_spill(void **state)
 		}
 		s[2].h.flags |= TCP_FIN;
 		world_put(&w, s, 3);
-		conn_expect(&w, TCP_ACK, w.ack, w.seq + n);
+		if (n)
+			conn_expect(&w, TCP_ACK, w.ack, w.seq + n);
+		conn_expect_none(&w);
 		assert_int_equal(w.s->out_len, n);
 		assert_false(w.s->fin_out);
 		/* The guest is impatient and repeats it. */
@@ -309,7 +363,7 @@ static void test_window_edge(void **state)
 		conn_send(&w, TCP_ACK | TCP_FIN, data + sent, wnd - sent + over);
 		assert_int_equal(k->spill.len, wnd);
 		assert_int_equal(k->guest_fin, !over);
-		conn_expect(&w, TCP_ACK, w.ack, w.iss + 1);
+		conn_expect_none(&w);
 		/* A probe is answered, takes nothing. */
 		if (over) {
 			w.seq = w.iss + 1 + wnd;
@@ -414,14 +468,13 @@ static void test_send_errors(void **state)
 		conn_open_out(&w);
 		fake_fail(FAKE_SEND, w.s->fd, tab[i].err, 0, 1);
 		conn_send(&w, TCP_ACK, data, sizeof(data));
-		assert_true(world_take(&w, &a));
-		assert_int_equal(!!(a.h.flags & TCP_RST), tab[i].dead);
+		assert_int_equal(world_take(&w, &a), tab[i].dead);
 		assert_int_equal(!world_conn(&w), tab[i].dead);
 		if (!tab[i].dead) {
-			assert_int_equal(a.h.ack, w.iss + 1);
 			conn_kill(&w);
 		} else {
 			assert_int_equal(a.h.seq, w.ack);
+			assert_true(a.h.flags & TCP_RST);
 		}
 		world_fini(&w);
 	}
@@ -455,6 +508,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_matrix),
 		cmocka_unit_test(test_guests),
+		cmocka_unit_test(test_small_writes),
+		cmocka_unit_test(test_no_meminfo),
 		cmocka_unit_test(test_stall),
 		cmocka_unit_test(test_short_writes),
 		cmocka_unit_test(test_spill_drop_by_drop),
