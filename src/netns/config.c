@@ -213,7 +213,9 @@ static bool routes_pass(struct apply *a, bool onlink)
 	bool progress = false;
 
 	for (unsigned i = 0; i < a->c->n_routes; i++) {
-		if (!a->err_route[i])
+		int err = a->err_route[i];
+
+		if (!err || (onlink && err != -ENETUNREACH && err != -EHOSTUNREACH))
 			continue;
 		a->err_route[i] = route_set(a, &a->c->route[i], onlink);
 		progress |= !a->err_route[i];

@@ -22,7 +22,8 @@ int nsconf_route_add(struct nsconf *c, const struct nsconf_route *r, const struc
 	*to = *r;
 	to->hop = (uint16_t)c->n_hops;
 	to->n_hops = (uint16_t)n;
-	memcpy(c->hop + c->n_hops, hops, n * sizeof(*hops));
+	if (n)
+		memcpy(c->hop + c->n_hops, hops, n * sizeof(*hops));
 	c->n_hops += n;
 	c->n_routes++;
 	return 0;
