@@ -51,13 +51,30 @@ static void check_conn(void *ctx, struct flow *f)
 	CHECK(k->snd.max - k->snd.iss <= s->in_total + 2);
 }
 
+/* What goes to the guest is what the host sent, at its place in the stream. */
+static void check_down(struct fuzz *z, const struct seen *s)
+{
+	struct flow_key key = flow_key_init(PROTO_TCP, &s->dst, s->h.dport, &s->src, s->h.sport);
+	struct flow *f = s->proto == PROTO_TCP && s->len ? flow_find(z->w.flows, &key) : NULL;
+
+	if (f)
+		pattern_check(DIR_DOWN, s->h.seq - container_of(f, struct tcp_conn, f)->snd.iss - 1, s->data, s->len);
+}
+
 static void drain(struct fuzz *z)
 {
 	struct seen s;
 
 	while (world_take(&z->w, &s))
-		;
+		check_down(z, &s);
 	world_clear(&z->w);
+}
+
+/* What the hosts got is what the guest sent. */
+static void check_up(void)
+{
+	for (struct list *l = fake_os.streams.next; l != &fake_os.streams; l = l->next)
+		host_check(container_of(l, struct fake_stream, node));
 }
 
 static void settle(struct fuzz *z)
@@ -89,7 +106,7 @@ static struct fake_stream *choose_stream(struct fuzz *z)
 	return k ? fake_stream_of(k->fd) : NULL;
 }
 
-static void seg_make(struct fuzz *z, const struct tcp_conn *k, const uint8_t *bytes, struct gseg *s)
+static void seg_make(struct fuzz *z, const struct tcp_conn *k, uint8_t *bytes, struct gseg *s)
 {
 	uint8_t opts = rd_u8(&z->r), sel = rd_u8(&z->r);
 	int8_t seq = (int8_t)rd_u8(&z->r), ack = (int8_t)rd_u8(&z->r);
@@ -110,24 +127,26 @@ static void seg_make(struct fuzz *z, const struct tcp_conn *k, const uint8_t *by
 		return;
 	s->h.seq += sel & 1 ? tcp_rcv_limit(&k->rcv) : sel & 2 ? k->rcv.irs : k->rcv.nxt;
 	s->h.ack += sel & 4 ? k->snd.max : sel & 8 ? k->snd.una : k->snd.nxt;
+	/* The guest's stream starts behind its SYN. */
+	pattern_fill(DIR_UP, s->h.seq - k->rcv.irs - 1, bytes, s->len);
 }
 
 static void op_segments(struct fuzz *z)
 {
-	static const uint8_t bytes[4096];
+	static uint8_t bytes[4][4000];
 	const struct tcp_conn *k = choose(z);
 	unsigned n = 1 + rd_u8(&z->r) % 4;
 	struct gseg s[4];
 
 	for (unsigned i = 0; i < n; i++)
-		seg_make(z, k, bytes, &s[i]);
+		seg_make(z, k, bytes[i], &s[i]);
 	world_put(&z->w, s, n);
 }
 
 /* The usual next segment of a guest that behaves. */
 static void op_polite(struct fuzz *z)
 {
-	static const uint8_t bytes[4096];
+	static uint8_t bytes[1461];
 	const struct tcp_conn *k = choose(z);
 	uint8_t what = rd_u8(&z->r);
 	struct gseg s = { .data = bytes, .h = { .flags = TCP_ACK, .window = (uint16_t)(what << 8 | 0xff) } };
@@ -145,6 +164,7 @@ static void op_polite(struct fuzz *z)
 		s.h.seq = k->rcv.nxt;
 		s.h.ack = what & 1 ? k->snd.max : k->snd.una;
 		s.h.flags |= what & 2 ? TCP_FIN : 0;
+		pattern_fill(DIR_UP, s.h.seq - k->rcv.irs - 1, bytes, s.len);
 	}
 	world_put(&z->w, &s, 1);
 }
@@ -257,6 +277,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	settle(&z);
 	flow_each(z.w.flows, end_flow, &z);
 	settle(&z);
+	check_up();
 	world_fini(&z.w);
 	return 0;
 }
