@@ -181,7 +181,7 @@ class Vm:
         self.until("[ ! -e /sys/class/net/eth0 ]", "interface is out")
         until(lambda: self.monitor("netdev_del", id="n"), "network back end is gone")
         assert self.monitor("netdev_add", type="stream", id="n", server=False, addr={"type": "unix", "path": path})
-        assert self.monitor("device_add", driver="virtio-net-pci", id="nic", netdev="n", mac=MAC)
+        until(lambda: self.monitor("device_add", driver="virtio-net-pci", id="nic", netdev="n", mac=MAC), "interface is accepted")
         self.until("[ -e /sys/class/net/eth0 ]", "interface is in")
 
     def reset(self):
