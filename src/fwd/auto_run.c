@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: MIT */
+#include "fwd/auto_run.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "os/sock.h"
+
+#define RETRY_NS (2 * NSEC_PER_SEC) /* for a port that could not be opened */
+
+/* One rule of FWD_SCAN. */
+struct lane {
+	enum auto_dir dir;
+	unsigned rule;
+	uint64_t refused_ns; /* since when ports are in refused */
+	struct portmap want, open, refused;
+};
+
+struct look {
+	struct auto_run *a;
+	struct sockdiag *diag; /* NULL: nobody needs it */
+	bool pending;
+	struct sockdiag_scan scan; /* the last result */
+};
+
+struct auto_run {
+	struct auto_conf c;
+	struct timer timer;
+	struct look look[AUTO_SIDES];
+	struct lane *lane;
+	unsigned n;
+	uint64_t changed_ns;
+	bool again; /* look once more as soon as this one is over */
+	bool closed; /* ports were closed since ours was made */
+	bool told[SOCKDIAG_PROTOS]; /* that the kernel can't tell */
+	struct portmap fixed[AUTO_DIRS][SOCKDIAG_PROTOS], ours[AUTO_DIRS][SOCKDIAG_PROTOS]; /* ports that we listen on; ours: all */
+	struct auto_diff diff; /* scratch */
+};
+
+/* Where the services are that a direction leads to. */
+static enum auto_side side_of(enum auto_dir dir)
+{
+	return dir == AUTO_IN ? AUTO_NS : AUTO_HOST;
+}
+
+static enum sockdiag_proto proto_of(uint8_t proto)
+{
+	return proto == IPPROTO_UDP ? SOCKDIAG_UDP : SOCKDIAG_TCP;
+}
+
+static const struct fwd_rule *rule_of(const struct auto_run *a, const struct lane *l)
+{
+	return &a->c.table[l->dir]->rule[l->rule];
+}
+
+static void map_add(struct portmap *to, const struct portmap *m)
+{
+	for (unsigned w = 0; w < ARRAY_SIZE(to->w); w++)
+		to->w[w] |= m->w[w];
+}
+
+static void map_sub(struct portmap *from, const struct portmap *m)
+{
+	for (unsigned w = 0; w < ARRAY_SIZE(from->w); w++)
+		from->w[w] &= ~m->w[w];
+}
+
+/*
+ * All ports that we listen on, after some were closed. What is opened counts at once, but what is closed was still ours in the lists
+ * that this look is about: it is left out of them until the next one.
+ */
+static void ours_update(struct auto_run *a)
+{
+	memcpy(a->ours, a->fixed, sizeof(a->ours));
+	for (unsigned i = 0; i < a->n; i++)
+		map_add(&a->ours[a->lane[i].dir][proto_of(rule_of(a, &a->lane[i])->proto)], &a->lane[i].open);
+	a->closed = false;
+}
+
+/* What listens where a lane leads to, as far as that is reached. A UDP port may as well be announced by its TCP twin, as with DNS. */
+static void lane_there(const struct auto_run *a, const struct lane *l, struct portmap *ret_there)
+{
+	const struct sockdiag_scan *s = &a->look[side_of(l->dir)].scan;
+	const struct fwd_rule *r = rule_of(a, l);
+	unsigned families = 1u << SOCKDIAG_4 | 1u << SOCKDIAG_6, reach = a->c.reach[l->dir];
+
+	if (!(r->flags & FWD_DUAL))
+		families = addr_is4(&r->addr) ? 1u << SOCKDIAG_4 : 1u << SOCKDIAG_6;
+	memset(ret_there, 0, sizeof(*ret_there));
+	sockdiag_select(&s->ports[SOCKDIAG_TCP], families, reach, ret_there);
+	map_sub(ret_there, &a->ours[!l->dir][SOCKDIAG_TCP]);
+	if (r->proto == IPPROTO_UDP)
+		sockdiag_select(&s->ports[SOCKDIAG_UDP], families, reach, ret_there);
+}
+
+static void lane_close(struct auto_run *a, struct lane *l)
+{
+	for (uint32_t p = 0; auto_port_next(&a->diff.close, &p); p++) {
+		a->c.close(a->c.ctx, l->dir, l->rule, (uint16_t)p);
+		portmap_clear(&l->open, (uint16_t)p);
+		a->closed = true;
+	}
+}
+
+static void lane_open(struct auto_run *a, struct lane *l)
+{
+	for (uint32_t p = 0; auto_port_next(&a->diff.open, &p); p++) {
+		int err = a->c.open(a->c.ctx, l->dir, l->rule, (uint16_t)p);
+
+		if (!err) {
+			portmap_set(&l->open, (uint16_t)p);
+			continue;
+		}
+		log_debug("Port %u of an automatic rule can't be opened: %s", p, strerror(-err));
+		portmap_set(&l->refused, (uint16_t)p);
+		l->refused_ns = a->c.loop->now_ns;
+	}
+}
+
+static void lane_run(struct auto_run *a, struct lane *l)
+{
+	const struct sockdiag_scan *s = &a->look[side_of(l->dir)].scan;
+	enum sockdiag_proto proto = proto_of(rule_of(a, l)->proto);
+	struct portmap there, before = l->want;
+
+	if (!a->look[side_of(l->dir)].diag || s->err[proto])
+		return;
+	lane_there(a, l, &there);
+	auto_want(rule_of(a, l), &there, &a->ours[!l->dir][proto], &l->want);
+	if (memcmp(&before, &l->want, sizeof(before)))
+		a->changed_ns = a->c.loop->now_ns;
+
+	if (a->c.loop->now_ns - l->refused_ns >= RETRY_NS)
+		memset(&l->refused, 0, sizeof(l->refused));
+	for (unsigned w = 0; w < ARRAY_SIZE(before.w); w++)
+		l->refused.w[w] &= l->want.w[w];
+
+	/* What was not seen in a torn list has to be missing twice. */
+	auto_diff(&l->want, &l->open, s->torn ? &before : NULL, &l->refused, &a->diff);
+	if (!a->diff.any)
+		return;
+	lane_close(a, l);
+	lane_open(a, l);
+	map_add(&a->ours[l->dir][proto], &l->open);
+}
+
+static void complain(struct auto_run *a, const struct sockdiag_scan *s)
+{
+	static const char *const name[] = { "TCP", "UDP" };
+
+	for (unsigned i = 0; i < SOCKDIAG_PROTOS; i++) {
+		if (!s->err[i] || a->told[i])
+			continue;
+		a->told[i] = true;
+		log_warn("Automatic %s ports: the kernel does not tell what is listened on: %s", name[i], strerror(-s->err[i]));
+	}
+}
+
+static void look_start(struct auto_run *a)
+{
+	bool pending = false;
+
+	for (unsigned i = 0; i < AUTO_SIDES; i++) {
+		struct look *k = &a->look[i];
+		int err = k->diag ? sockdiag_start(k->diag) : 0;
+
+		k->pending = k->diag && !err;
+		pending = pending || k->pending;
+		if (err) {
+			k->scan.err[SOCKDIAG_TCP] = k->scan.err[SOCKDIAG_UDP] = err;
+			log_limited(LOG_LVL_WARN, "Automatic ports: %s", strerror(-err));
+		}
+	}
+	if (!pending)
+		timer_set(&a->c.loop->timers, &a->timer, a->c.loop->now_ns + AUTO_IDLE_NS);
+}
+
+static void timer_fire(struct timer *t, uint64_t now_ns)
+{
+	look_start(container_of(t, struct auto_run, timer));
+}
+
+static void look_over(struct auto_run *a)
+{
+	uint64_t cost = 0, now = a->c.loop->now_ns;
+
+	for (unsigned i = 0; i < AUTO_SIDES; i++) {
+		cost += a->look[i].scan.cost_ns;
+		complain(a, &a->look[i].scan);
+	}
+	for (unsigned i = 0; i < a->n; i++)
+		lane_run(a, &a->lane[i]);
+	if (a->closed)
+		ours_update(a);
+	timer_set(&a->c.loop->timers, &a->timer, now + (a->again ? 0 : auto_interval(now, a->changed_ns, cost)));
+	a->again = false;
+}
+
+static void on_scan(void *ctx, const struct sockdiag_scan *scan)
+{
+	struct look *k = ctx;
+	struct auto_run *a = k->a;
+
+	k->scan = *scan;
+	k->pending = false;
+	if (!a->look[AUTO_HOST].pending && !a->look[AUTO_NS].pending)
+		look_over(a);
+}
+
+void auto_run_now(struct auto_run *a)
+{
+	if (a->look[AUTO_HOST].pending || a->look[AUTO_NS].pending)
+		a->again = true;
+	else
+		timer_set(&a->c.loop->timers, &a->timer, a->c.loop->now_ns);
+}
+
+void auto_run_ours(struct auto_run *a, enum auto_dir dir, uint8_t proto, uint16_t port)
+{
+	portmap_set(&a->fixed[dir][proto_of(proto)], port);
+	portmap_set(&a->ours[dir][proto_of(proto)], port);
+}
+
+/* A lane for each rule of FWD_SCAN; true if there is one. */
+static bool lanes_add(struct auto_run *a, enum auto_dir dir)
+{
+	const struct fwd_table *t = a->c.table[dir];
+	unsigned before = a->n;
+
+	for (unsigned i = 0; t && i < t->n; i++) {
+		if (t->rule[i].flags & FWD_SCAN)
+			a->lane[a->n++] = (struct lane){ .dir = dir, .rule = i };
+	}
+	return a->n > before;
+}
+
+static unsigned lanes_count(const struct auto_conf *c)
+{
+	unsigned n = 0;
+
+	for (unsigned d = 0; d < AUTO_DIRS; d++) {
+		for (unsigned i = 0; c->table[d] && i < c->table[d]->n; i++)
+			n += !!(c->table[d]->rule[i].flags & FWD_SCAN);
+	}
+	return n;
+}
+
+/* The socket that a direction needs; one that is not needed is closed. */
+static int look_open(struct auto_run *a, enum auto_dir dir)
+{
+	enum auto_side side = side_of(dir);
+	int fd = a->c.diag_fd[side];
+
+	a->look[side].a = a;
+	if (fd < 0)
+		return 0;
+	a->c.diag_fd[side] = -1;
+	if (!lanes_add(a, dir)) {
+		sock_close(fd);
+		return 0;
+	}
+	return sockdiag_new(a->c.loop, fd, on_scan, &a->look[side], &a->look[side].diag);
+}
+
+int auto_run_new(const struct auto_conf *c, struct auto_run **ret_a)
+{
+	struct auto_run *a = calloc(1, sizeof(*a));
+	unsigned n = lanes_count(c);
+	int err = 0;
+
+	if (a)
+		a->lane = calloc(n ? n : 1, sizeof(*a->lane));
+	if (!a || !a->lane) {
+		free(a);
+		sock_close(c->diag_fd[AUTO_HOST]);
+		sock_close(c->diag_fd[AUTO_NS]);
+		return -ENOMEM;
+	}
+	a->c = *c;
+	timer_init(&a->timer, timer_fire);
+	for (unsigned d = 0; d < AUTO_DIRS && !err; d++)
+		err = look_open(a, d);
+	if (err) {
+		auto_run_free(a);
+		return err;
+	}
+	if (a->n)
+		timer_set(&c->loop->timers, &a->timer, c->loop->now_ns);
+	*ret_a = a;
+	return 0;
+}
+
+void auto_run_free(struct auto_run *a)
+{
+	for (unsigned i = 0; i < AUTO_SIDES; i++) {
+		if (a->look[i].diag)
+			sockdiag_free(a->look[i].diag);
+		sock_close(a->c.diag_fd[i]);
+	}
+	timer_cancel(&a->c.loop->timers, &a->timer);
+	free(a->lane);
+	free(a);
+}
