@@ -79,12 +79,21 @@ static int guest_write(struct tcp_conn *k, const struct iovec *iov, unsigned n, 
 	return 0;
 }
 
+/* The connection is gone, and with it what was gathered: a SYN behind it, in the same call, begins another one. */
+static void batch_clear(struct batch *b)
+{
+	b->k = NULL;
+	b->n = 0;
+	b->len = 0;
+	b->fin = b->pump = b->progress = false;
+}
+
 /* A dead socket: the guest gets what a peer would send. */
 static void guest_broken(struct batch *b, int err)
 {
 	log_debug("TCP flow %u: socket: %s", b->k->f.index, strerror(-err));
 	conn_reset(b->k);
-	b->k = NULL;
+	batch_clear(b);
 }
 
 void guest_shutdown(struct tcp_conn *k)
@@ -187,7 +196,7 @@ static bool batch_on_ack(struct batch *b, const struct segment *s)
 		b->pump = true;
 	if (a.retransmit && (host_discard(k) || host_resend(k))) {
 		conn_reset(k);
-		b->k = NULL;
+		batch_clear(b);
 		return false;
 	}
 	return true;
@@ -200,7 +209,7 @@ static void batch_on_rst(struct batch *b, const struct segment *s)
 
 	if (s->h.seq == batch_next(b) || s->h.seq == k->rcv.adv_ack) {
 		conn_reset_host(k);
-		b->k = NULL;
+		batch_clear(b);
 	} else if (tcp_rcv_in_window(&k->rcv, s->h.seq)) {
 		batch_ack_now(b);
 	}
@@ -273,7 +282,7 @@ static void batch_syn_sent(struct batch *b, const struct segment *s)
 		return;
 	if (s->h.flags & TCP_RST) {
 		conn_reset_host(k);
-		b->k = NULL;
+		batch_clear(b);
 		return;
 	}
 	if (!(s->h.flags & TCP_SYN))
@@ -318,7 +327,7 @@ static void batch_connecting(struct batch *b, const struct segment *s)
 {
 	if ((s->h.flags & TCP_RST) && s->h.seq == b->k->rcv.nxt) {
 		conn_free(b->k);
-		b->k = NULL;
+		batch_clear(b);
 	}
 }
 
