@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* passt: networking for a virtual machine, without privileges. */
+/* passt: networking for a virtual machine, and by the name of pasta for a network namespace, without privileges. */
 #include <stdlib.h>
 
 #include "base/log.h"
-#include "conf/die.h"
 #include "core/engine.h"
 #include "core/process.h"
 
@@ -18,33 +17,45 @@ static void print_hint(const char *path)
 }
 
 /* Anything that fails here has been logged, and the program has not begun its work. */
-static bool start(struct process *p, struct engine *e, struct conf *c)
+static bool start(struct process *p, struct engine *e, struct pasta *ns, struct conf *c)
 {
-	if (process_begin(p, c) || engine_open(e, c))
+	uid_t uid;
+	gid_t gid;
+
+	if (process_begin(p, c))
+		return false;
+	process_user(p, &uid, &gid);
+	if ((ns && pasta_open(ns, c, uid, gid)) || engine_open(e, c, ns))
 		return false;
 	conf_print(c);
 	if (process_drop(p) || engine_start(e))
 		return false;
 	print_hint(e->socket_path);
-	return !process_ready(p);
+	return !process_ready(p) && (!ns || !pasta_go(ns));
 }
 
 int main(int argc, char **argv)
 {
 	static struct process process;
 	static struct engine engine;
+	static struct pasta pasta;
 	static struct conf conf;
+	struct pasta *ns;
 	int status;
 
 	process_stdio();
 	conf_load(&conf, argc, argv);
-	if (conf.mode != CONF_PASST)
-		die("This build has no pasta mode");
-	if (!start(&process, &engine, &conf))
+	ns = conf.mode == CONF_PASTA ? &pasta : NULL;
+	if (!start(&process, &engine, ns, &conf)) {
+		if (ns)
+			pasta_close(ns);
 		return EXIT_FAILURE;
+	}
 
 	status = engine_run(&engine);
 	engine_close(&engine);
+	if (ns)
+		pasta_close(ns);
 	process_end(&process);
 	return status;
 }

@@ -12,7 +12,9 @@
 #include "base/iov.h"
 #include "base/log.h"
 #include "core/dispatch.h"
+#include "link/null.h"
 #include "link/stream.h"
+#include "link/tap.h"
 #include "os/rlimit.h"
 #include "os/sock.h"
 #include "wire/ip.h"
@@ -116,6 +118,8 @@ static void on_signal(void *ctx, struct ref ref, uint32_t events)
 
 	if (read(e->signal_fd, &info, sizeof(info)) != sizeof(info))
 		return;
+	if (e->pasta && pasta_signal(e->pasta, (int)info.ssi_signo, info.ssi_code == SI_KERNEL))
+		return;
 	log_debug("Signal %u, exiting", info.ssi_signo);
 	loop_stop(&e->loop, EXIT_SUCCESS);
 }
@@ -129,6 +133,10 @@ static int signals_open(struct engine *e)
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGQUIT);
+	if (e->conf->ns.spawn) {
+		sigaddset(&set, SIGINT);
+		sigaddset(&set, SIGHUP);
+	}
 	if (sigprocmask(SIG_BLOCK, &set, NULL) || signal(SIGPIPE, SIG_IGN) == SIG_ERR)
 		return -errno;
 	e->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -140,6 +148,8 @@ static int socket_open(struct engine *e)
 	const struct conf *c = e->conf;
 	int type = 0, err;
 
+	if (e->pasta)
+		return 0;
 	if (c->fd >= 0) {
 		err = sock_get_int(c->fd, SOL_SOCKET, SO_TYPE, &type);
 		if (err || type != SOCK_STREAM) {
@@ -158,11 +168,11 @@ static int socket_open(struct engine *e)
 	return err;
 }
 
-int engine_open(struct engine *e, const struct conf *c)
+int engine_open(struct engine *e, const struct conf *c, struct pasta *pasta)
 {
 	int err;
 
-	*e = (struct engine){ .conf = c, .loop = { .epfd = -1 }, .signal_fd = -1, .listen_fd = -1 };
+	*e = (struct engine){ .conf = c, .pasta = pasta, .loop = { .epfd = -1 }, .signal_fd = -1, .listen_fd = -1 };
 	if (c->pcap_file[0]) {
 		err = pcap_open(c->pcap_file, &e->pcap);
 		if (err) {
@@ -195,27 +205,58 @@ static void guest_init(struct engine *e)
 		memset(e->guest.mac, 0xff, MAC_LEN);
 }
 
-static int link_open(struct engine *e)
+static int link_open_tap(struct engine *e, const struct link_cb *cb)
+{
+	static const struct {
+		uint32_t tun, link;
+	} bits[] = {
+		{ TUN_CSUM, LINK_OFF_CSUM },
+		{ TUN_TSO4, LINK_OFF_TSO4 },
+		{ TUN_TSO6, LINK_OFF_TSO6 },
+		{ TUN_USO4 | TUN_USO6, LINK_OFF_USO },
+	};
+	struct tun *t = &e->pasta->tun;
+	struct tap_conf tc = { .fd = t->fd, .vnet_hdr = t->vnet_hdr_len, .mtu = e->conf->mtu, .cb = *cb };
+	int err;
+
+	for (size_t i = 0; i < ARRAY_SIZE(bits); i++) {
+		if ((t->offloads & bits[i].tun) == bits[i].tun)
+			tc.offloads |= bits[i].link;
+	}
+	err = tap_new(&e->loop, &tc, &e->link);
+	if (!err)
+		t->fd = -1;
+	return err;
+}
+
+static int link_open_stream(struct engine *e, const struct link_cb *cb)
 {
 	const struct conf *c = e->conf;
-	struct stream_conf sc = {
-		.listen_fd = e->listen_fd,
-		.fd = c->fd,
-		.one_off = c->one_off,
-		.mtu = c->mtu,
-		.cb = { .rx = on_rx, .tx_ready = on_tx_ready, .up = on_up, .down = on_down, .gone = on_gone, .ctx = e },
-	};
+	struct stream_conf sc = { .listen_fd = e->listen_fd, .fd = c->fd, .one_off = c->one_off, .mtu = c->mtu, .cb = *cb };
 	int err = stream_new(&e->loop, &sc, &e->link);
 
-	if (err)
+	if (!err)
+		e->listen_fd = -1;
+	return err;
+}
+
+static int link_open(struct engine *e)
+{
+	struct link_cb cb = { .rx = on_rx, .tx_ready = on_tx_ready, .up = on_up, .down = on_down, .gone = on_gone, .ctx = e };
+	int err;
+
+	if (!e->pasta)
+		err = link_open_stream(e, &cb);
+	else if (e->pasta->tun.fd >= 0)
+		err = link_open_tap(e, &cb);
+	else
+		err = null_new(&cb, e->conf->mtu, &e->link);
+	if (err || !e->pcap)
 		return err;
-	e->listen_fd = -1;
-	if (e->pcap) {
-		e->link_ops = e->link->ops;
-		e->tap_ops = *e->link_ops;
-		e->tap_ops.commit = tap_commit;
-		e->link->ops = &e->tap_ops;
-	}
+	e->link_ops = e->link->ops;
+	e->tap_ops = *e->link_ops;
+	e->tap_ops.commit = tap_commit;
+	e->link->ops = &e->tap_ops;
 	return 0;
 }
 
@@ -262,8 +303,31 @@ static int translators_open(struct engine *e)
 		tcp_set_listeners(e->tcp, &e->listeners);
 	if (e->udp)
 		udp_set_listeners(e->udp, &e->listeners);
-	return listeners_start(&e->listeners, &e->loop, e->tcp ? tcp_listen_owner(e->tcp) : 0,
-			       e->udp ? udp_listen_owner(e->udp) : 0);
+	return 0;
+}
+
+/* Who hears of the listeners: in pasta mode some of what arrives there doesn't go to the translators. */
+static int listeners_open_events(struct engine *e)
+{
+	struct pasta_fwd_deps d = { e->conf, NULL, &e->loop, &e->listeners, e->tcp, e->udp };
+
+	if (!e->pasta)
+		return listeners_start(&e->listeners, &e->loop, e->tcp ? tcp_listen_owner(e->tcp) : 0,
+				       e->udp ? udp_listen_owner(e->udp) : 0);
+	d.agent = &e->pasta->agent;
+	if (e->conf->ns.splice_only)
+		d.tcp = NULL;
+	return pasta_fwd_new(&d, &e->fwd);
+}
+
+static int link_start(struct engine *e)
+{
+	int err;
+
+	if (!e->pasta)
+		return stream_start(e->link);
+	err = pasta_start(e->pasta, &e->loop);
+	return err || e->conf->ns.splice_only ? err : tap_start(e->link);
 }
 
 static int loop_open(struct engine *e)
@@ -283,14 +347,14 @@ static int loop_open(struct engine *e)
 
 int engine_start(struct engine *e)
 {
-	static int (*const step[])(struct engine *) = { loop_open, tables_open, link_open, translators_open };
+	static int (*const step[])(struct engine *) = {
+		loop_open, tables_open, link_open, translators_open, listeners_open_events, link_start,
+	};
 	int err = 0;
 
 	guest_init(e);
 	for (size_t i = 0; !err && i < ARRAY_SIZE(step); i++)
 		err = step[i](e);
-	if (!err)
-		err = stream_start(e->link);
 	if (err)
 		log_err("Couldn't start: %s", strerror(-err));
 	return err;
@@ -323,6 +387,7 @@ static void flow_abort(void *ctx, struct flow *f)
 
 void engine_close(struct engine *e)
 {
+	pasta_fwd_free(e->fwd);
 	if (e->flows)
 		flow_each(e->flows, flow_abort, e);
 	if (e->link)

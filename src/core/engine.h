@@ -14,6 +14,8 @@
 #include "icmp/icmp.h"
 #include "link/link.h"
 #include "link/unixpath.h"
+#include "core/pasta.h"
+#include "core/pasta_fwd.h"
 #include "os/loop.h"
 #include "os/pcap.h"
 #include "service/service.h"
@@ -26,6 +28,8 @@
 
 struct engine {
 	const struct conf *conf;
+	struct pasta *pasta; /* NULL in passt mode */
+	struct pasta_fwd *fwd; /* likewise */
 
 	struct loop loop;
 	int signal_fd;
@@ -56,8 +60,8 @@ struct engine {
 	uint8_t reply[SERVICE_FRAME_MAX];
 };
 
-/* Errors are logged; -errno means that we can't start. */
-MUST_USE int engine_open(struct engine *e, const struct conf *c);
+/* Errors are logged; -errno means that we can't start. pasta: open already, or NULL in passt mode. */
+MUST_USE int engine_open(struct engine *e, const struct conf *c, struct pasta *pasta);
 MUST_USE int engine_start(struct engine *e);
 
 /* Until a signal or the last guest's end. The exit status, 1 after an error of the loop itself. */

@@ -81,10 +81,21 @@ int process_begin(struct process *p, struct conf *c)
 	return err;
 }
 
+static struct ident_conf ident_conf_of(const struct conf *c)
+{
+	return (struct ident_conf){ .have_runas = c->have_runas, .uid = c->runas_uid, .gid = c->runas_gid };
+}
+
+void process_user(const struct process *p, uid_t *ret_uid, gid_t *ret_gid)
+{
+	struct ident_conf ic = ident_conf_of(p->conf);
+
+	ident_target(&ic, ret_uid, ret_gid);
+}
+
 int process_drop(struct process *p)
 {
-	const struct conf *c = p->conf;
-	struct ident_conf ic = { .have_runas = c->have_runas, .uid = c->runas_uid, .gid = c->runas_gid };
+	struct ident_conf ic = ident_conf_of(p->conf);
 	int err = ident_drop(&ic);
 
 	if (err)

@@ -21,6 +21,9 @@ void process_stdio(void);
  */
 MUST_USE int process_begin(struct process *p, struct conf *c);
 
+/* Whom process_drop() will make us. */
+void process_user(const struct process *p, uid_t *ret_uid, gid_t *ret_gid);
+
 /* Everything that takes privileges is open: give them up. */
 MUST_USE int process_drop(struct process *p);
 

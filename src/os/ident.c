@@ -43,20 +43,33 @@ static int ids_set(uid_t uid, gid_t gid)
 	return 0;
 }
 
+static bool is_root(void)
+{
+	return !geteuid() && userns_is_initial();
+}
+
+void ident_target(const struct ident_conf *c, uid_t *ret_uid, gid_t *ret_gid)
+{
+	*ret_uid = geteuid();
+	*ret_gid = getegid();
+	if (c->have_runas) {
+		*ret_uid = c->uid;
+		*ret_gid = c->gid;
+	} else if (is_root()) {
+		nobody_find(ret_uid, ret_gid);
+	}
+}
+
 static int user_change(const struct ident_conf *c)
 {
-	uid_t uid = c->uid;
-	gid_t gid = c->gid;
+	uid_t uid;
+	gid_t gid;
 
-	if (geteuid() || !userns_is_initial()) {
-		if (c->have_runas && (uid != geteuid() || gid != getegid()))
-			return -EPERM;
-		return 0;
-	}
-	if (!c->have_runas) {
+	ident_target(c, &uid, &gid);
+	if (!is_root())
+		return uid != geteuid() || gid != getegid() ? -EPERM : 0;
+	if (!c->have_runas)
 		log_warn("Started as root, will change to nobody.");
-		nobody_find(&uid, &gid);
-	}
 	return ids_set(uid, gid);
 }
 

@@ -12,6 +12,9 @@ struct ident_conf {
 	gid_t gid;
 };
 
+/* Whom ident_drop() will make us. */
+void ident_target(const struct ident_conf *c, uid_t *ret_uid, gid_t *ret_gid);
+
 /*
  * Root of the initial user namespace becomes nobody, with a warning, or the user of --runas. Root of another user namespace and
  * ordinary users stay who they are; --runas is then refused with -EPERM unless it asks for that. Whoever we are then, of all

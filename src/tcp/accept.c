@@ -52,6 +52,18 @@ static int accept_conn(struct tcp *t, const struct listener *ls, int fd, const s
 	return 0;
 }
 
+void tcp_accepted(struct tcp *t, const struct listener *ls, int fd, const struct ep *peer)
+{
+	int err = accept_conn(t, ls, fd, peer);
+
+	if (!err)
+		return;
+	log_limited(LOG_LVL_WARN, "TCP: can't pass on a connection to port %u: %s", ls->port, strerror(-err));
+	if (sock_linger_reset(fd))
+		log_debug("TCP: SO_LINGER failed");
+	sock_close(fd);
+}
+
 void tcp_on_listen(void *ctx, struct ref ref, uint32_t events)
 {
 	struct tcp *t = ctx;
@@ -73,12 +85,6 @@ void tcp_on_listen(void *ctx, struct ref ref, uint32_t events)
 			log_limited(LOG_LVL_WARN, "TCP: accept: %s", strerror(-err));
 			return;
 		}
-		err = accept_conn(t, ls, fd, &peer);
-		if (!err)
-			continue;
-		log_limited(LOG_LVL_WARN, "TCP: can't pass on a connection to port %u: %s", ls->port, strerror(-err));
-		if (sock_linger_reset(fd))
-			log_debug("TCP: SO_LINGER failed");
-		sock_close(fd);
+		tcp_accepted(t, ls, fd, &peer);
 	}
 }

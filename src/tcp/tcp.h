@@ -41,6 +41,9 @@ void tcp_from_guest(struct tcp *t, const struct pkt *p, const struct frame *f, u
 unsigned tcp_listen_owner(const struct tcp *t);
 void tcp_set_listeners(struct tcp *t, struct listeners *ls);
 
+/* A connection that was accepted elsewhere, from a listener of those given: takes fd in any case. */
+void tcp_accepted(struct tcp *t, const struct listener *ls, int fd, const struct ep *peer);
+
 void tcp_link_ready(struct tcp *t); /* the link has room again */
 void tcp_turn_end(struct tcp *t); /* sends acknowledgements that became due in this turn; before link_flush() */
 

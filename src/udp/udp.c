@@ -182,3 +182,9 @@ void udp_flow_abort(struct udp *u, struct flow *f)
 {
 	udp_flow_close(u, (struct udp_flow *)f);
 }
+
+void udp_set_divert(struct udp *u, udp_divert_fn *fn, void *ctx)
+{
+	u->divert = fn;
+	u->divert_ctx = ctx;
+}

@@ -41,5 +41,18 @@ void udp_from_guest(struct udp *u, const struct pkt *p, const struct frame *f, u
 unsigned udp_listen_owner(const struct udp *u);
 void udp_set_listeners(struct udp *u, struct listeners *ls);
 
+/* A datagram of a listener, before it becomes one of the guest's. */
+struct udp_arrival {
+	uint32_t listener; /* index */
+	const struct ep *peer; /* who sent it */
+	const struct addr *local; /* what it was sent to; any address if that is not known */
+	unsigned scope; /* interface of link-local addresses */
+	struct iovec payload;
+};
+
+/* Asked about each of these; true: the datagram was taken, and is not for the guest. */
+typedef bool udp_divert_fn(void *ctx, const struct udp_arrival *a);
+void udp_set_divert(struct udp *u, udp_divert_fn *fn, void *ctx);
+
 void udp_link_ready(struct udp *u); /* the link has room again, or a guest again */
 void udp_flow_abort(struct udp *u, struct flow *f);

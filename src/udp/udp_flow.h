@@ -58,6 +58,8 @@ struct udp {
 	struct udp_deps d;
 	unsigned owner_flow, owner_listen;
 	struct listeners *ls;
+	udp_divert_fn *divert; /* NULL: all datagrams of listeners are the guest's */
+	void *divert_ctx;
 	uint64_t *ls_blocked; /* a bit for each listener whose EPOLLIN is off */
 	bool ls_any_blocked;
 	uint32_t *by_port; /* index of a UDP listener on this port, plus one */

@@ -249,6 +249,19 @@ static void msg_local(struct udp *u, unsigned i, struct udp_path *path)
 	path->local.addr = a;
 }
 
+static bool diverted(struct udp *u, const struct udp_path *p, unsigned i)
+{
+	struct udp_arrival a = {
+		.listener = p->listener,
+		.peer = &p->peer,
+		.local = &p->local.addr,
+		.scope = p->scope,
+		.payload = { udp_area(u, i) + UDP_HLEN, u->m[i].msg_len },
+	};
+
+	return u->divert(u->divert_ctx, &a);
+}
+
 static void deliver_listener(struct udp *u, uint32_t index, unsigned i)
 {
 	struct udp_path path = { .listener = index, .local = { .port = u->ls->l[index].port } };
@@ -258,6 +271,8 @@ static void deliver_listener(struct udp *u, uint32_t index, unsigned i)
 	if (!msg_source(u, i, &path.peer))
 		return;
 	msg_local(u, i, &path);
+	if (u->divert && diverted(u, &path, i))
+		return;
 	f = udp_flow_from_host(u, &path);
 	if (!f)
 		return;

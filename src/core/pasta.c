@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: MIT */
+#include "core/pasta.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "core/pasta_net.h"
+
+#define POLL_NS (100 * NSEC_PER_MSEC)
+
+enum { ON_AGENT, ON_WATCH, ON_COMMAND }; /* ref.index */
+
+/* --- opening --- */
+
+static int ns_find(struct pasta *p, uid_t uid, gid_t gid)
+{
+	const struct conf *c = p->conf;
+	struct ns_spec spec = {
+		.pid = c->ns.pid,
+		.netns = c->ns.netns[0] ? c->ns.netns : NULL,
+		.userns = c->ns.userns[0] ? c->ns.userns : NULL,
+		.netns_only = c->ns.netns_only,
+	};
+	struct spawn_conf sc = {
+		.argv = c->ns.command,
+		.hostname = c->guest.hostname[0] ? c->guest.hostname : NULL,
+		.uid = uid,
+		.gid = gid,
+		.netns_only = c->ns.netns_only,
+	};
+	int err;
+
+	if (!c->ns.spawn)
+		return ns_open(&spec, &p->ns);
+	err = spawn_start(&sc, &p->spawn, &p->ns);
+	p->spawned = !err;
+	return err;
+}
+
+static int tap_open(struct pasta *p)
+{
+	struct nsconf *n = malloc(sizeof(*n));
+	int err = 0;
+
+	if (!n)
+		return -ENOMEM;
+	if (!p->conf->ns.splice_only)
+		err = agent_open_tap(&p->agent, p->conf->ns.ifname, true, &p->tun);
+	if (!err) {
+		pasta_net(p->conf, p->conf->ns.ifname, n);
+		err = agent_config(&p->agent, n);
+	}
+	free(n);
+	return err;
+}
+
+int pasta_open(struct pasta *p, const struct conf *c, uid_t uid, gid_t gid)
+{
+	int err;
+
+	*p = (struct pasta){ .conf = c, .agent = { .fd = -1 }, .tun = { .fd = -1 } };
+	ns_init(&p->ns);
+	p->watch.fd = p->watch.dir_fd = -1;
+	err = ns_find(p, uid, gid);
+	if (err)
+		return err;
+	if (!p->spawned && !c->ns.no_quit)
+		err = watch_open(&p->ns, &p->watch);
+	if (!err)
+		err = agent_start(&p->ns, &p->agent);
+	if (!err)
+		err = tap_open(p);
+	/* In a user namespace of its own the agent is somebody there; only one that stayed in ours is to become who we shall be. */
+	if (!err && p->ns.user_fd < 0 && uid != geteuid())
+		err = agent_seal(&p->agent, uid, gid);
+	else if (!err)
+		err = agent_seal(&p->agent, UINT32_MAX, UINT32_MAX);
+	return err;
+}
+
+/* --- running --- */
+
+static void command_check(struct pasta *p)
+{
+	int status;
+
+	if (!spawn_status(&p->spawn, &status))
+		loop_stop(p->loop, status);
+}
+
+static void on_poll(struct timer *t, uint64_t now_ns)
+{
+	struct pasta *p = container_of(t, struct pasta, poll);
+
+	timer_set(&p->loop->timers, t, now_ns + POLL_NS);
+	command_check(p);
+}
+
+static void on_agent(struct pasta *p)
+{
+	int err = agent_on_event(&p->agent);
+
+	if (!err)
+		return;
+	log_err("The namespace agent is gone: %s", strerror(-err));
+	loop_stop(p->loop, EXIT_FAILURE);
+}
+
+static void on_watch(struct pasta *p)
+{
+	if (watch_read(&p->watch))
+		loop_stop(p->loop, EXIT_SUCCESS);
+}
+
+static void on_event(void *ctx, struct ref ref, uint32_t events)
+{
+	struct pasta *p = ctx;
+
+	switch (ref.index) {
+	case ON_AGENT:
+		on_agent(p);
+		break;
+	case ON_WATCH:
+		on_watch(p);
+		break;
+	default:
+		command_check(p);
+	}
+}
+
+static int watch_fd(struct pasta *p, int fd, uint32_t index)
+{
+	return fd < 0 ? 0 : loop_add(p->loop, fd, ref_init(p->owner, index, 0), EPOLLIN);
+}
+
+int pasta_start(struct pasta *p, struct loop *loop)
+{
+	int err;
+
+	p->loop = loop;
+	p->owner = loop_owner(loop, on_event, p);
+	timer_init(&p->poll, on_poll);
+	err = watch_fd(p, p->agent.fd, ON_AGENT);
+	if (!err)
+		err = watch_fd(p, p->watch.fd, ON_WATCH);
+	if (!err && p->spawned)
+		err = watch_fd(p, p->spawn.pid_fd, ON_COMMAND);
+	if (!err && p->spawned && p->spawn.pid_fd < 0)
+		timer_set(&loop->timers, &p->poll, loop->now_ns + POLL_NS);
+	return err;
+}
+
+int pasta_go(struct pasta *p)
+{
+	return p->spawned ? spawn_go(&p->spawn) : 0;
+}
+
+bool pasta_signal(struct pasta *p, int sig, bool from_tty)
+{
+	if (!p->spawned)
+		return false;
+	spawn_signal(&p->spawn, sig, from_tty);
+	return true;
+}
+
+void pasta_close(struct pasta *p)
+{
+	if (!p->conf)
+		return; /* pasta_open() was never called */
+	if (p->spawned)
+		spawn_close(&p->spawn);
+	agent_close(&p->agent);
+	watch_close(&p->watch);
+	if (p->tun.fd >= 0)
+		close(p->tun.fd);
+	ns_close(&p->ns);
+}

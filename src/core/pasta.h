@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What pasta has and passt has not: a namespace to serve, an agent in it, a tap device instead of a socket, perhaps a command.
+ *
+ * Life: pasta_open() while we still have our privileges, pasta_start() when the engine's loop is there, pasta_go() when all is ready.
+ */
+#pragma once
+
+#include "conf/conf.h"
+#include "netns/agent.h"
+#include "netns/ns.h"
+#include "netns/spawn.h"
+#include "netns/watch.h"
+#include "os/loop.h"
+
+struct pasta {
+	const struct conf *conf;
+	struct loop *loop;
+	unsigned owner;
+	struct ns ns;
+	struct spawn spawn;
+	bool spawned; /* the command's process is there */
+	struct agent agent;
+	struct watch watch;
+	struct tun tun; /* fd -1: none, or the link has it */
+	struct timer poll; /* for kernels without pidfd: looks after the command */
+};
+
+/* Finds or makes the namespace, puts the agent into it, opens and configures the interface. -errno, logged. */
+MUST_USE int pasta_open(struct pasta *p, const struct conf *c, uid_t uid, gid_t gid);
+
+/* Watches over namespace, command and agent; their end stops the loop. */
+MUST_USE int pasta_start(struct pasta *p, struct loop *loop);
+
+/* Everything is ready: the command may run. */
+MUST_USE int pasta_go(struct pasta *p);
+
+/* A signal that ends or concerns us. True if it was for the command, and we go on. */
+bool pasta_signal(struct pasta *p, int sig, bool from_tty);
+
+/* Ends command and agent. Safe at any stage. */
+void pasta_close(struct pasta *p);

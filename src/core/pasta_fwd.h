@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Forwarding of pasta: connections and datagrams of the host's loopback are joined with sockets in the namespace, those of the namespace's
+ * loopback with sockets of the host; everything else that comes to the host's listeners goes to the translators. Automatic ports.
+ */
+#pragma once
+
+#include "conf/conf.h"
+#include "fwd/listen.h"
+#include "netns/agent.h"
+#include "os/loop.h"
+#include "tcp/tcp.h"
+#include "udp/udp.h"
+
+struct pasta_fwd;
+
+struct pasta_fwd_deps {
+	const struct conf *conf;
+	struct agent *agent;
+	struct loop *loop;
+	struct listeners *in; /* of the host; open, not started */
+	struct tcp *tcp; /* NULL: splice only, or --no-tcp */
+	struct udp *udp;
+};
+
+/* Opens the listeners in the namespace, starts those of the host. Errors are logged. */
+MUST_USE int pasta_fwd_new(const struct pasta_fwd_deps *d, struct pasta_fwd **ret_f);
+void pasta_fwd_free(struct pasta_fwd *f);

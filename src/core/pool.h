@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+/* Sockets of the namespace in stock, so that nobody waits for the agent when a connection comes. The stock is filled up off that path. */
+#pragma once
+
+#include "netns/agent.h"
+
+#define POOL_KEEP 32 /* of each kind */
+#define POOL_LOW 16 /* below that, more are asked for */
+
+enum pool_kind { POOL_TCP4, POOL_TCP6, POOL_UDP4, POOL_UDP6, POOL_KINDS };
+
+struct pool {
+	struct agent *agent;
+	int fd[POOL_KINDS][POOL_KEEP];
+	unsigned n[POOL_KINDS];
+	bool asked[POOL_KINDS]; /* a reply is on its way */
+};
+
+void pool_init(struct pool *p, struct agent *agent);
+void pool_fini(struct pool *p);
+
+/* A non-blocking, unconnected socket. -EAGAIN: none in stock; pool_reply() brings more. */
+MUST_USE int pool_take(struct pool *p, enum pool_kind kind, int *ret_fd);
+
+/* Asks for what is missing. */
+void pool_fill(struct pool *p);
+
+/* The agent's reply to that, of type AGENT_SOCKETS: takes the descriptors. */
+void pool_reply(struct pool *p, const struct agent_reply *r, const int *fds, unsigned n);
