@@ -169,7 +169,7 @@ static size_t step_fill(struct splice *s, struct conn *k, unsigned i)
 		return 0;
 	}
 	r = pipe_fill(&k->pipe[i], k->fd[i], MOVE_MAX);
-	if (r)
+	if (r || splice_dir_end_sure(d))
 		splice_dir_filled(d, r);
 	else
 		end_check(k, i);

@@ -8,6 +8,8 @@ void splice_dir_on_in(struct splice_dir *d, uint32_t events)
 {
 	if (events & (EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
 		d->in_ready = true;
+	if (events & EPOLLRDHUP)
+		d->fin = true;
 	d->urgent = !!(events & EPOLLPRI);
 }
 

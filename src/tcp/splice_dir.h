@@ -20,6 +20,7 @@ struct splice_dir {
 	uint32_t piped; /* bytes in the pipe */
 	uint8_t in_ready : 1, out_ready : 1;
 	uint8_t urgent : 1; /* urgent data is in the input's queue, or was */
+	uint8_t fin : 1; /* all of the input has arrived, to its end; nothing urgent can come any more */
 	uint8_t full : 1; /* the pipe may be full */
 	uint8_t copy : 1; /* there is no pipe to be had */
 	uint8_t eof : 1; /* the input came to its end */
@@ -47,6 +48,12 @@ enum splice_act splice_dir_next(const struct splice_dir *d);
 void splice_dir_filled(struct splice_dir *d, ssize_t r);
 void splice_dir_drained(struct splice_dir *d, ssize_t r);
 void splice_dir_shut(struct splice_dir *d, int err);
+
+/* True if what looks like the end of the input is that, and can't be urgent data that is next. */
+static inline bool splice_dir_end_sure(const struct splice_dir *d)
+{
+	return d->fin && !d->urgent;
+}
 
 /* A fill that looked like the end of the stream was one of urgent data that is next. */
 void splice_dir_at_mark(struct splice_dir *d);

@@ -60,8 +60,8 @@ static uint64_t key_of(const struct model *m)
 	k = k << 8 | m->fin << 7 | m->rst << 6 | m->out_rst << 5 | m->has_pipe << 4 | m->running << 3 | m->ev_in << 2 |
 	    m->ev_out << 1 | m->nospace;
 	k = k << 4 | m->d.piped;
-	k = k << 9 | m->d.in_ready << 8 | m->d.out_ready << 7 | m->d.urgent << 6 | m->d.full << 5 | m->d.copy << 4 | m->d.eof << 3 |
-	    m->d.shut << 2 | m->d.in_broken << 1 | m->d.out_broken;
+	k = k << 10 | m->d.fin << 9 | m->d.in_ready << 8 | m->d.out_ready << 7 | m->d.urgent << 6 | m->d.full << 5 |
+	    m->d.copy << 4 | m->d.eof << 3 | m->d.shut << 2 | m->d.in_broken << 1 | m->d.out_broken;
 	return k;
 }
 
@@ -155,8 +155,10 @@ static void step_fill(struct search *s, const struct model *from)
 	m.has_pipe = true;
 	if (m.p == P_MAX)
 		splice_dir_filled(&m.d, -EAGAIN);
-	else if (m.q && m.fin)
+	else if (m.q && m.fin && !splice_dir_end_sure(&m.d))
 		splice_dir_at_mark(&m.d); /* the kernel's 0, and we looked what it means */
+	else if (m.q && m.fin)
+		splice_dir_filled(&m.d, 0); /* a loss, which a later check would see */
 	else
 		splice_dir_filled(&m.d, in_end(&m));
 	reach(s, &m);
