@@ -153,7 +153,9 @@ static int child_setup(const struct spawn_conf *c, struct spawn *s, struct ns *n
 
 	maps_try(c, s->pid);
 	err = fdpass_send(s->go_fd, &setup, 1, NULL, 0, 0);
-	if (!err)
+	if (err)
+		log_err("The process for the command ended early");
+	else
 		err = report_recv(c, s->go_fd, ns);
 	if (err)
 		return err;

@@ -37,6 +37,9 @@ struct spawn {
 /*
  * Makes the namespaces and a process in them that waits for spawn_go(). *ret_ns is what to join (ns.h), the caller's to close.
  * -errno, logged; nothing is left over then. What the command can do without, such as its own /proc, is a warning.
+ *
+ * The command inherits limits, ignored signals (but SIGPIPE and SIGCHLD), environment and directory as they are now: call this before
+ * any of them is changed. SIGCHLD is set to its default if it is ignored. To notice the end, wait for pid_fd or SIGCHLD.
  */
 MUST_USE int spawn_start(const struct spawn_conf *c, struct spawn *ret_s, struct ns *ret_ns);
 
