@@ -388,8 +388,11 @@ static void batch_end(struct batch *b)
 	}
 	if (conn_end(k))
 		return;
-	if (!list_empty(&k->ack_node) && tcp_rcv_limit(&k->rcv) - k->rcv.nxt <= k->looked_room / 2)
+	if (!k->out_armed && tcp_rcv_limit(&k->rcv) - k->rcv.nxt <= k->looked_room / 2) {
 		guest_window_update(k);
+		if (tcp_rcv_update_due(&k->rcv))
+			conn_ack_later(k);
+	}
 	if (k->probing && k->snd.wnd)
 		k->snd.backoff = 0;
 	if (b->progress)
