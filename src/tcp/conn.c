@@ -219,12 +219,6 @@ void conn_timer_update(struct tcp_conn *k, bool restart)
 		timer_set(w, &k->timer, k->t->d.loop->now_ns + tcp_snd_rto_ns(&k->snd));
 }
 
-/* Empty segment just before what the guest expects: makes it answer with its present acknowledgement and window. */
-static void conn_probe(struct tcp_conn *k)
-{
-	(void)seg_send_ctl(k, TCP_ACK, k->snd.una - 1);
-}
-
 static void conn_resend_handshake(struct tcp_conn *k)
 {
 	bool sent;
@@ -252,7 +246,7 @@ void conn_timer_fired(struct timer *timer, uint64_t now_ns)
 	if (k->probing) {
 		if (k->snd.backoff < TCP_SND_RETRIES)
 			k->snd.backoff++;
-		conn_probe(k);
+		(void)seg_send_probe(k);
 		conn_timer_update(k, true);
 		return;
 	}

@@ -124,6 +124,11 @@ void tcp_on_listen(void *ctx, struct ref ref, uint32_t events);
 /* seg.c: false if the link has no room */
 bool seg_send_ctl(struct tcp_conn *k, uint8_t flags, uint32_t seq);
 bool seg_send_ack(struct tcp_conn *k);
+/*
+ * Empty segment just before what the guest expects: makes it answer with its present acknowledgement and window. It takes nothing else
+ * from it (RFC 9293 3.10.7.4), so what is due to be told stays due.
+ */
+bool seg_send_probe(struct tcp_conn *k);
 void seg_commit_data(struct tcp_conn *k, const struct txframe *f, uint32_t seq, size_t len, uint8_t flags);
 void seg_reply_rst(struct tcp *t, const struct pkt *p, const struct tcp_hdr *h, uint32_t payload);
 void seg_reply_unreach(struct tcp *t, const struct pkt *p, int err);

@@ -95,6 +95,16 @@ bool seg_send_ack(struct tcp_conn *k)
 	return seg_send_ctl(k, TCP_ACK, k->snd.nxt);
 }
 
+bool seg_send_probe(struct tcp_conn *k)
+{
+	struct seg s = seg_init(k, TCP_ACK, k->snd.una - 1);
+	struct tcp_rcv rcv = k->rcv;
+
+	s.tcp.ack = rcv.adv_ack;
+	s.tcp.window = tcp_rcv_advertise(&rcv, rcv.adv_ack, false);
+	return seg_send(k->t, &s);
+}
+
 size_t seg_hdr_len(const struct tcp_conn *k)
 {
 	return ETH_HLEN + ip_hlen(&k->f.key.guest) + TCP_HLEN;

@@ -30,7 +30,7 @@ static void sweep_conn(void *ctx, struct flow *f)
 		return;
 	}
 	k->probes++;
-	(void)seg_send_ctl(k, TCP_ACK, k->snd.una - 1);
+	(void)seg_send_probe(k);
 }
 
 static void tcp_sweep(struct timer *timer, uint64_t now_ns)
@@ -88,17 +88,17 @@ struct tcp *tcp_new(const struct tcp_deps *d)
 	if (!t)
 		return NULL;
 	t->d = *d;
+	list_init(&t->acks);
+	list_init(&t->wait);
+	list_init(&t->again);
+	timer_init(&t->again_timer, tcp_again);
+	timer_init(&t->sweep, tcp_sweep);
 	t->pool = spill_pool_new(SPILL_CHUNKS_MAX);
 	t->scratch = malloc(TCP_SCRATCH); /* its pages are touched only on kernels without SO_PEEK_OFF */
 	if (!t->pool || !t->scratch) {
 		tcp_free(t);
 		return NULL;
 	}
-	list_init(&t->acks);
-	list_init(&t->wait);
-	list_init(&t->again);
-	timer_init(&t->again_timer, tcp_again);
-	timer_init(&t->sweep, tcp_sweep);
 	t->owner = loop_owner(d->loop, tcp_on_host, t);
 	t->owner_listen = loop_owner(d->loop, tcp_on_listen, t);
 	return t;
@@ -108,6 +108,8 @@ void tcp_free(struct tcp *t)
 {
 	if (!t)
 		return;
+	timer_cancel(&t->d.loop->timers, &t->again_timer);
+	timer_cancel(&t->d.loop->timers, &t->sweep);
 	spill_pool_free(t->pool);
 	free(t->scratch);
 	free(t);
