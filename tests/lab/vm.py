@@ -72,7 +72,7 @@ class Vm:
         argv += ["-chardev", f"socket,id=con,path={self._dir.name}/con,server=on,wait=off,logfile={self.console}", "-serial", "chardev:con"]
         argv += ["-chardev", f"socket,id=agent,path={self._dir.name}/agent,server=on,wait=off", "-serial", "chardev:agent"]
         argv += ["-chardev", f"socket,id=qmp,path={self._dir.name}/qmp,server=on,wait=off", "-mon", "chardev=qmp,mode=control"]
-        argv += ["-netdev", netdev, "-device", f"{device},id=nic,netdev=n,mac={MAC}", "-device", "virtio-rng-pci"]
+        argv += ["-netdev", netdev, "-device", f"{device},id=nic,netdev=n,mac={MAC},romfile=", "-device", "virtio-rng-pci"]
         self._errors = open(os.path.join(self._dir.name, "errors"), "w+", encoding="utf-8")
         self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stderr=self._errors)
         self._lock = threading.Condition()
@@ -181,7 +181,7 @@ class Vm:
         self.until("[ ! -e /sys/class/net/eth0 ]", "interface is out")
         until(lambda: self.monitor("netdev_del", id="n"), "network back end is gone")
         assert self.monitor("netdev_add", type="stream", id="n", server=False, addr={"type": "unix", "path": path})
-        until(lambda: self.monitor("device_add", driver="virtio-net-pci", id="nic", netdev="n", mac=MAC), "interface is accepted")
+        until(lambda: self.monitor("device_add", driver="virtio-net-pci", id="nic", netdev="n", mac=MAC, romfile=""), "interface is accepted")
         self.until("[ -e /sys/class/net/eth0 ]", "interface is in")
 
     def reset(self):
