@@ -58,10 +58,14 @@ static bool seg_send(struct tcp *t, const struct seg *s)
 	return !link_send(t->d.link, buf, seg_put(t, s, false, buf, sizeof(buf)));
 }
 
-/* An acknowledgement stands in the segment: nothing is due any more. */
-static void seg_acked(struct tcp_conn *k)
+/*
+ * An acknowledgement stands in the segment: nothing is due any more. Unless the guest may have the segment already: then it looks at
+ * nothing in it (RFC 9293 3.10.7.4, first).
+ */
+static void seg_acked(struct tcp_conn *k, uint32_t seq)
 {
-	list_del(&k->ack_node);
+	if (seq == k->snd.max)
+		list_del(&k->ack_node);
 }
 
 static void seg_set_ack(struct tcp_conn *k, struct tcp_hdr *h)
@@ -86,13 +90,14 @@ bool seg_send_ctl(struct tcp_conn *k, uint8_t flags, uint32_t seq)
 	if (!seg_send(k->t, &s))
 		return false;
 	if (flags & TCP_ACK)
-		seg_acked(k);
+		seg_acked(k, seq);
 	return true;
 }
 
 bool seg_send_ack(struct tcp_conn *k)
 {
-	return seg_send_ctl(k, TCP_ACK, k->snd.nxt);
+	/* Not nxt, which a time-out may have taken back behind what the guest expects. */
+	return seg_send_ctl(k, TCP_ACK, k->snd.max);
 }
 
 bool seg_send_probe(struct tcp_conn *k)
@@ -143,7 +148,7 @@ void seg_commit_data(struct tcp_conn *k, const struct txframe *f, uint32_t seq, 
 		h.gso_size = k->snd.mss;
 	}
 	link_commit(l, f, &h, len);
-	seg_acked(k);
+	seg_acked(k, seq);
 }
 
 void seg_reply_rst(struct tcp *t, const struct pkt *p, const struct tcp_hdr *h, uint32_t payload)
