@@ -26,6 +26,8 @@ struct spill_pool *spill_pool_new(uint32_t chunks)
 	p->mem = mmap(NULL, (size_t)chunks * SPILL_CHUNK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
 		      0);
 	if (!p->next || p->mem == MAP_FAILED) {
+		if (p->mem != MAP_FAILED)
+			munmap(p->mem, (size_t)chunks * SPILL_CHUNK);
 		free(p->next);
 		free(p);
 		return NULL;
@@ -107,6 +109,8 @@ size_t spill_put(struct spill_pool *p, struct spill *s, const struct iovec *iov,
 		uint8_t *at;
 		size_t room = spill_room(p, s, &at);
 
+		if (!room)
+			break;
 		room = iov_copy_out(iov, n, skip + done, at, MIN(room, len - done));
 		if (!room)
 			break;
