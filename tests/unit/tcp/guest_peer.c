@@ -407,13 +407,16 @@ static void peer_established(struct guest_peer *p, const struct seen *s, uint64_
 	}
 	if (!(s->h.flags & TCP_ACK))
 		return;
-	peer_on_ack(p, s, now);
-	if (s->len || s->h.flags & TCP_FIN) {
-		now_ack = peer_data(p, s);
-	} else if (seq_lt(s->h.seq, peer_rcv_nxt(p))) {
-		p->probes_in++;
-		now_ack = true;
+	/* Wholly before what is expected: answered, and nothing in it counts (RFC 9293 3.10.7.4, first). */
+	if (seq_lt(s->h.seq + (uint32_t)s->len + !!(s->h.flags & TCP_FIN), peer_rcv_nxt(p) + !!s->len)) {
+		p->probes_in += !s->len;
+		p->dup_in += s->len > 0;
+		peer_ack(p);
+		return;
 	}
+	peer_on_ack(p, s, now);
+	if (s->len || s->h.flags & TCP_FIN)
+		now_ack = peer_data(p, s);
 	p->read = p->c.read_max ? MIN(p->got, p->c.read_max) : p->got;
 	if (now_ack || p->unacked >= p->c.ack_every || (s->len && !p->c.ack_delay_ns))
 		peer_ack(p);

@@ -323,7 +323,7 @@ void sim_init(struct sim *s, const struct sim_conf *c)
 	if (c->link_room)
 		fake_link_room(&s->w.fl, c->link_room);
 	peer_init(&s->p, &c->g);
-	if (c->write) {
+	if (c->write && c->g.total) {
 		s->p.c.total = 0;
 		s->p.c.close = false;
 	}

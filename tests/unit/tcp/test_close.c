@@ -372,7 +372,11 @@ static void test_half_closed_flows(void **state)
 	for (unsigned i = 0; i < 32; i++) {
 		struct sim_conf c = {
 			.w = { .peek_off_err = i & 1 ? ENOPROTOOPT : 0 },
-			.g = { .mss = 1460, .wscale = 7, .rcvbuf = i & 2 ? 4000 : 100000, .close = true, .total = i & 4 ? 0 : 150000 },
+			.g = { .mss = 1460,
+			       .wscale = 7,
+			       .rcvbuf = i & 2 ? 4000 : 100000,
+			       .close = true,
+			       .total = i & 4 ? 0 : 150000 },
 			.in = i & 8,
 			.total = i & 4 ? 150000 : 10,
 			.close = true,
@@ -407,12 +411,12 @@ static void test_lossy_end(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_guest_first),	     cmocka_unit_test(test_host_first),
-		cmocka_unit_test(test_both_at_once),	     cmocka_unit_test(test_fin_acks_fin),
+		cmocka_unit_test(test_guest_first),          cmocka_unit_test(test_host_first),
+		cmocka_unit_test(test_both_at_once),         cmocka_unit_test(test_fin_acks_fin),
 		cmocka_unit_test(test_host_fin_behind_data), cmocka_unit_test(test_host_fin_shut_window),
-		cmocka_unit_test(test_fin_repeated),	     cmocka_unit_test(test_data_and_fin_lost),
-		cmocka_unit_test(test_guest_fin_ahead),	     cmocka_unit_test(test_data_behind_fin),
-		cmocka_unit_test(test_short_life),	     cmocka_unit_test(test_shutdown_fails),
+		cmocka_unit_test(test_fin_repeated),         cmocka_unit_test(test_data_and_fin_lost),
+		cmocka_unit_test(test_guest_fin_ahead),      cmocka_unit_test(test_data_behind_fin),
+		cmocka_unit_test(test_short_life),           cmocka_unit_test(test_shutdown_fails),
 		cmocka_unit_test(test_half_closed_flows),    cmocka_unit_test(test_lossy_end),
 	};
 

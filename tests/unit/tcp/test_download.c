@@ -441,6 +441,72 @@ static void test_go_back(void **state)
 	}
 }
 
+/*
+ * The guest has all, but its acknowledgements were lost, and a time-out took us back: it ignores segments that lie wholly before what it
+ * expects, so its own data must not be acknowledged by them alone.
+ */
+static void test_ack_while_going_back(void **state)
+{
+	uint8_t data[100];
+
+	pattern_fill(DIR_UP, 0, data, sizeof(data));
+	for (unsigned fin = 0; fin < 2; fin++) {
+		struct world w;
+		struct seen a;
+		struct gseg s = { .data = data, .len = 100 };
+		bool told = false;
+
+		world_init(&w, &(struct world_conf){ 0 });
+		conn_open_out(&w);
+		host_push(w.s, 5000);
+		if (fin)
+			fake_stream_fin(w.s);
+		world_settle(&w);
+		world_wait(&w, 250 * NSEC_PER_MSEC);
+		world_clear(&w);
+		/* Its data has an acknowledgement of old. */
+		s.h = (struct tcp_hdr){ .flags = TCP_ACK, .seq = w.seq, .ack = w.irs + 1, .window = w.window };
+		world_put(&w, &s, 1);
+		w.seq += 100;
+		while (world_take(&w, &a))
+			told |= a.h.seq == w.irs + 1 + 5000 + fin && a.h.ack == w.seq;
+		assert_true(told);
+		conn_kill(&w);
+		world_fini(&w);
+	}
+}
+
+/* A segment that is sent again may be one that the guest has: it does not take the place of an acknowledgement. */
+static void test_resend_tells_nothing(void **state)
+{
+	uint8_t data[100];
+	struct world w;
+	struct gseg s[4];
+	struct seen a;
+	unsigned told = 0;
+
+	pattern_fill(DIR_UP, 0, data, sizeof(data));
+	world_init(&w, &(struct world_conf){ 0 });
+	conn_open_out(&w);
+	host_push(w.s, 5000);
+	world_settle(&w);
+	world_clear(&w);
+	/* New data, and then three duplicates in one batch. */
+	for (unsigned i = 0; i < 4; i++) {
+		s[i] = (struct gseg){ .h = { .flags = TCP_ACK, .seq = w.seq + (i ? 100 : 0), .ack = w.ack, .window = w.window } };
+		s[i].data = data;
+		s[i].len = i ? 0 : 100;
+	}
+	world_put(&w, s, 4);
+	w.seq += 100;
+	assert_int_equal(w.t->stats.rexmit, 1);
+	while (world_take(&w, &a))
+		told += a.h.seq == w.irs + 1 + 5000 && a.h.ack == w.seq;
+	assert_int_equal(told, 1);
+	conn_kill(&w);
+	world_fini(&w);
+}
+
 /* The link takes a few frames at a time: what does not fit waits for it, without a wake-up in between. */
 static void test_link_without_room(void **state)
 {
@@ -683,6 +749,8 @@ int main(void)
 		cmocka_unit_test(test_not_duplicate),
 		cmocka_unit_test(test_give_up),
 		cmocka_unit_test(test_go_back),
+		cmocka_unit_test(test_ack_while_going_back),
+		cmocka_unit_test(test_resend_tells_nothing),
 		cmocka_unit_test(test_link_without_room),
 		cmocka_unit_test(test_link_without_room_control),
 		cmocka_unit_test(test_link_slow),

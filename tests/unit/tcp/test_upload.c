@@ -387,6 +387,42 @@ static void test_window_edge(void **state)
 	}
 }
 
+/* Data up to the edge of the window with a duplicate behind it, in one batch: the window moves on all the same. */
+static void test_full_window_and_duplicate(void **state)
+{
+	struct world w;
+	struct seen a;
+	struct gseg s[2];
+	uint8_t *data = malloc(200000);
+	uint32_t wnd;
+	bool open = false;
+
+	pattern_fill(DIR_UP, 0, data, 200000);
+	world_init(&w, &(struct world_conf){ 0 });
+	conn_open_out(&w);
+	wnd = tcp_rcv_limit(&world_conn(&w)->rcv) - w.seq;
+	for (uint32_t done = 0, n; done < wnd; done += n) {
+		n = MIN(wnd - done, 60000u);
+		for (unsigned i = 0; i < 2; i++) {
+			s[i] = (struct gseg){
+				.h = { .flags = TCP_ACK, .seq = w.iss + 1 + done, .ack = w.ack, .window = w.window }
+			};
+			s[i].data = data + done;
+			s[i].len = n;
+		}
+		world_put(&w, s, 2);
+	}
+	assert_int_equal(host_check(w.s), wnd);
+	fake_stream_ack(w.s, wnd);
+	world_settle(&w);
+	while (world_take(&w, &a))
+		open = a.h.window;
+	assert_true(open);
+	free(data);
+	conn_kill(&w);
+	world_fini(&w);
+}
+
 /* A guest that ignores all windows: memory stays bounded, and what was promised arrives. */
 static void test_greedy_guest(void **state)
 {
@@ -517,6 +553,7 @@ int main(void)
 		cmocka_unit_test(test_death_with_spill),
 		cmocka_unit_test(test_overlaps),
 		cmocka_unit_test(test_window_edge),
+		cmocka_unit_test(test_full_window_and_duplicate),
 		cmocka_unit_test(test_greedy_guest),
 		cmocka_unit_test(test_pool_exhausted),
 		cmocka_unit_test(test_send_errors),
