@@ -18,7 +18,7 @@ static int accept_key(const struct tcp *t, const struct listener *ls, const stru
 	struct ep seen;
 	int err;
 
-	if (!guest)
+	if (addr_is_any(guest))
 		return -EADDRNOTAVAIL;
 	err = nat_to_guest(t->d.nat, guest, peer, &seen);
 	if (err)

@@ -200,6 +200,20 @@ static void test_syn_repeated(void **state)
 	world_fini(&w);
 }
 
+/* A guest without an address of the family can't be reached: the client learns so at once. */
+static void test_in_no_guest(void **state)
+{
+	struct world w;
+
+	world_init(&w, &(struct world_conf){ .v6 = true });
+	w.guest.addr6 = w.guest.ll6 = addr_any6;
+	w.s = fake_stream_arrive(w.listener.fd, &w.r);
+	world_settle(&w);
+	conn_expect_none(&w);
+	assert_true(w.s->rst_out);
+	world_fini(&w);
+}
+
 /* No room on the link when the answer is due: the timer brings it. */
 static void test_handshake_no_room(void **state)
 {
@@ -514,7 +528,7 @@ int main(void)
 		cmocka_unit_test(test_connect_fails),    cmocka_unit_test(test_no_connection),
 		cmocka_unit_test(test_out_of_resources), cmocka_unit_test(test_table_full),
 		cmocka_unit_test(test_accept_fails),     cmocka_unit_test(test_in_refused),
-		cmocka_unit_test(test_in_abandoned),
+		cmocka_unit_test(test_in_abandoned),     cmocka_unit_test(test_in_no_guest),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
