@@ -2,8 +2,8 @@
 /*
  * A command in new user, network, mount, IPC, PID and UTS namespaces, with the caller as root there.
  *
- * The command is process 1 of its PID namespace: what it leaves behind ends with it. It shares our session and process group, so the
- * terminal is its own, and gets SIGKILL when we end (PR_SET_PDEATHSIG), as without us it would have no network.
+ * The command is process 1 of its PID namespace: what it leaves behind ends with it. It shares our session and, but for a login
+ * shell on a terminal, our process group, and gets SIGKILL when we end (PR_SET_PDEATHSIG), as without us it would have no network.
  * The kernel keeps signals from a process 1 that doesn't handle them; spawn_signal() makes up for that.
  */
 #pragma once

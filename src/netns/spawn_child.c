@@ -201,6 +201,23 @@ static int status_of(const char *name, int err)
 	return err == ENOENT || err == ENOTDIR ? SPAWN_NOT_FOUND : SPAWN_NOT_EXECUTABLE;
 }
 
+/*
+ * An interactive shell wants a process group that it can name, to give the terminal back to at its end; ours has no number in its PID
+ * namespace. Other commands stay in our group, where the signals of the terminal reach us as well (spawn_signal()).
+ */
+static void tty_take(void)
+{
+	sigset_t ttou, before;
+
+	if (tcgetpgrp(STDIN_FILENO) < 0 || tcgetpgrp(STDIN_FILENO) != getpgrp() || setpgid(0, 0))
+		return;
+	sigemptyset(&ttou);
+	sigaddset(&ttou, SIGTTOU);
+	(void)sigprocmask(SIG_BLOCK, &ttou, &before);
+	(void)tcsetpgrp(STDIN_FILENO, getpgrp());
+	(void)sigprocmask(SIG_SETMASK, &before, NULL);
+}
+
 __attribute__((noreturn)) static void command_exec(char *const *argv)
 {
 	char name[NAME_MAX + 2] = "-";
@@ -216,6 +233,7 @@ __attribute__((noreturn)) static void command_exec(char *const *argv)
 		err = errno;
 		shell = argv[0];
 	} else {
+		tty_take();
 		shell = getenv("SHELL");
 		if (!shell || !*shell)
 			shell = SHELL_DEFAULT;

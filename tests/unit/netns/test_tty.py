@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: MIT
+"""Commands of netns/spawn on a terminal: who gets Ctrl-C, and who has the terminal afterwards. Usage: test_tty.py PROGRAM (tty_run.c)"""
+import os
+import pty
+import signal
+import sys
+
+
+class Terminal:
+    def __init__(self, shell, *argv):
+        self.out = b""
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            for sig in signal.SIGINT, signal.SIGQUIT:
+                signal.signal(sig, signal.SIG_DFL)
+            os.execve(sys.argv[1], [sys.argv[1], *argv], {"SHELL": shell, "PATH": "/usr/bin:/bin"})
+
+    def until(self, text):
+        """Reads until this was written; no time counts, the test's own limit apart."""
+        while text not in self.out:
+            try:
+                data = os.read(self.fd, 4096)
+            except OSError:
+                data = b""
+            if not data:
+                sys.exit(f"{text} never came: {self.out}")
+            self.out += data
+        before, self.out = self.out.split(text, 1)
+        return before
+
+    def type(self, data):
+        os.write(self.fd, data)
+
+    def end(self, status):
+        # The terminal is with whom it was before.
+        self.until(b"status %d foreground 1\r\n" % status)
+        os.waitpid(self.pid, 0)
+        os.close(self.fd)
+
+
+def test_shell(shell):
+    t = Terminal(shell)
+    t.type(b"PS1='re''ady> '\n")  # what comes back is not what was typed
+    t.until(b"ready> ")
+    t.type(b"echo o''ne; cat\n")
+    t.until(b"one\r\n")
+    t.type(b"x\n")
+    t.until(b"x\r\nx\r\n")
+    t.type(b"\x03")  # ends cat, not the shell
+    t.until(b"ready> ")
+    t.type(b"exit 5\n")
+    t.end(5)
+
+
+def test_default():
+    """Process 1 doesn't get a signal that it doesn't handle; it ends all the same."""
+    t = Terminal("", "cat")
+    t.type(b"x\n")
+    t.until(b"x\r\nx\r\n")
+    t.type(b"\x03")
+    t.end(128 + signal.SIGINT)
+
+
+def test_handled():
+    """It gets it once: from the terminal, and not from us again."""
+    t = Terminal("", "sh", "-c", "trap 'echo got' INT; trap 'exit 7' QUIT; echo go; while :; do sleep 0.01; done")
+    t.until(b"go\r\n")
+    t.type(b"\x03")
+    t.until(b"got\r\n")
+    t.type(b"\x1c")
+    if b"got" in t.until(b"status 7"):
+        sys.exit("got it twice")
+    t.until(b" foreground 1")
+    os.waitpid(t.pid, 0)
+
+
+for name in "/bin/sh", "/bin/bash":
+    if os.path.exists(name):
+        test_shell(name)
+test_default()
+test_handled()
