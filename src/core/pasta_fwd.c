@@ -471,7 +471,8 @@ void pasta_fwd_free(struct pasta_fwd *f)
 {
 	if (!f)
 		return;
-	auto_run_free(f->auto_run);
+	if (f->auto_run)
+		auto_run_free(f->auto_run);
 	for (uint32_t i = 0; f->out && f->udp_splice && i < f->n_out; i++)
 		out_close(f, &f->out[i]);
 	while (f->n_pending)
