@@ -278,7 +278,7 @@ static void derive_v4(const struct work *w)
 	c->fixed4 = given;
 	memcpy(c->template4, h->ifname, sizeof(c->template4));
 	c->template4_ifindex = h->ifindex;
-	c->nat.v4 = (struct nat_family){ .our = g->our4, .map_loopback = g->gw4, .host = h->addr };
+	c->nat.v4 = (struct nat_family){ .our = g->our4, .map_loopback = g->gw4, .host = h->addr, .guest = g->addr4 };
 }
 
 static void derive_v6(const struct work *w)
@@ -310,7 +310,7 @@ static void derive_v6(const struct work *w)
 	memcpy(c->template6, h->ifname, sizeof(c->template6));
 	c->template6_ifindex = h->ifindex;
 	gw = is_set(&g->gw6) ? g->gw6 : g->our_ll6;
-	c->nat.v6 = (struct nat_family){ .our = gw, .map_loopback = gw, .host = h->addr };
+	c->nat.v6 = (struct nat_family){ .our = gw, .map_loopback = gw, .host = h->addr, .guest = g->addr6 };
 	c->nat.our_ll6 = g->our_ll6;
 }
 

@@ -65,6 +65,7 @@ static void on_up(void *ctx)
 {
 	struct engine *e = ctx;
 
+	guest_forget(&e->guest);
 	e->ra_sent = 0;
 	ra_schedule(e);
 }
@@ -198,6 +199,8 @@ static void guest_init(struct engine *e)
 	const struct conf *c = e->conf;
 
 	e->guest = (struct guest){ .addr4 = c->guest.addr4, .addr6 = c->guest.addr6, .fixed4 = c->fixed4, .fixed6 = c->fixed6 };
+	e->guest.assigned4 = c->guest.addr4;
+	e->guest.assigned6 = c->guest.addr6;
 	memcpy(e->guest.our_mac, c->guest.our_mac, MAC_LEN);
 	if (memcmp(c->guest_mac, none, MAC_LEN))
 		memcpy(e->guest.mac, c->guest_mac, MAC_LEN);

@@ -19,6 +19,14 @@ static bool addr_is_host6(const struct addr *a)
 	return !addr_is_any(a) && !addr_is_loopback(a) && !addr_is_multicast(a);
 }
 
+static void addr_learn(struct addr *addr, const struct addr *assigned, bool *settled, const struct addr *src)
+{
+	if (*settled)
+		return;
+	*addr = *src;
+	*settled = addr_eq(src, assigned);
+}
+
 void guest_learn(struct guest *g, const uint8_t mac[MAC_LEN], const struct addr *src)
 {
 	if (!mac_is_own(g, mac))
@@ -27,13 +35,18 @@ void guest_learn(struct guest *g, const uint8_t mac[MAC_LEN], const struct addr 
 
 	if (addr_is4(src)) {
 		if (!g->fixed4 && addr_is_host4(src))
-			g->addr4 = *src;
+			addr_learn(&g->addr4, &g->assigned4, &g->settled4, src);
 	} else if (addr_is_host6(src)) {
 		if (addr_is_linklocal(src))
 			g->ll6 = *src;
 		else if (!g->fixed6)
-			g->addr6 = *src;
+			addr_learn(&g->addr6, &g->assigned6, &g->settled6, src);
 	}
+}
+
+void guest_forget(struct guest *g)
+{
+	g->settled4 = g->settled6 = false;
 }
 
 const struct addr *guest_addr_for(const struct guest *g, const struct addr *peer)

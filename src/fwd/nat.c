@@ -65,9 +65,9 @@ int nat_to_host(const struct nat *n, uint8_t proto, const struct ep *dst, struct
 	return 0;
 }
 
-static bool nat_fits(const struct addr *a, const struct addr *guest)
+static bool nat_fits(const struct nat_family *f, const struct addr *a, const struct addr *guest)
 {
-	return nat_is_set(a) && !addr_eq(a, guest);
+	return nat_is_set(a) && !addr_eq(a, guest) && !addr_eq(a, &f->guest);
 }
 
 int nat_to_guest(const struct nat *n, const struct addr *guest, const struct ep *peer, struct ep *ret_peer)
@@ -92,11 +92,11 @@ int nat_to_guest(const struct nat *n, const struct addr *guest, const struct ep 
 		last = &f->our;
 	}
 
-	if (nat_fits(wish, guest))
+	if (nat_fits(f, wish, guest))
 		found = wish;
-	else if (nat_fits(our, guest))
+	else if (nat_fits(f, our, guest))
 		found = our;
-	else if (!addr_is4(guest) && nat_fits(last, guest))
+	else if (!addr_is4(guest) && nat_fits(f, last, guest))
 		found = last;
 	if (!found)
 		return -EADDRNOTAVAIL;

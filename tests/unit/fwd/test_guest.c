@@ -73,6 +73,34 @@ static void test_learn_addr(void **state)
 	}
 }
 
+/* With an assigned address: another one counts only until the guest has used that, or a new guest comes. */
+static void test_learn_settles(void **state)
+{
+	static const struct {
+		const char *src, *addr4, *addr6; /* afterwards */
+	} t[] = {
+		{ "2001:db8::5054", "10.0.2.15", "2001:db8::5054" }, /* SLAAC comes first */
+		{ "2001:db8::15", "10.0.2.15", "2001:db8::15" },     { "2001:db8::5054", "10.0.2.15", "2001:db8::15" },
+		{ "192.0.2.9", "192.0.2.9", "2001:db8::15" },        { "10.0.2.15", "10.0.2.15", "2001:db8::15" },
+		{ "192.0.2.9", "10.0.2.15", "2001:db8::15" },        { NULL, "10.0.2.15", "2001:db8::15" },
+		{ "192.0.2.9", "192.0.2.9", "2001:db8::15" },        { "2001:db8::99", "192.0.2.9", "2001:db8::99" },
+	};
+	struct guest g = guest_start();
+
+	g.assigned4 = g.addr4;
+	g.assigned6 = g.addr6;
+	for (size_t i = 0; i < ARRAY_SIZE(t); i++) {
+		struct addr src = ip(t[i].src ? t[i].src : "");
+
+		if (t[i].src)
+			guest_learn(&g, mac_a, &src);
+		else
+			guest_forget(&g);
+		assert_addr(&g.addr4, t[i].addr4, "IPv4");
+		assert_addr(&g.addr6, t[i].addr6, "IPv6");
+	}
+}
+
 static void test_learn_fixed(void **state)
 {
 	struct addr v4 = ip("192.0.2.1"), v6 = ip("2001:db8::99"), ll = ip("fe80::7");
@@ -131,10 +159,8 @@ static void test_addr_for(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_learn_addr),
-		cmocka_unit_test(test_learn_fixed),
-		cmocka_unit_test(test_learn_bad_mac),
-		cmocka_unit_test(test_addr_for),
+		cmocka_unit_test(test_learn_addr),    cmocka_unit_test(test_learn_settles), cmocka_unit_test(test_learn_fixed),
+		cmocka_unit_test(test_learn_bad_mac), cmocka_unit_test(test_addr_for),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

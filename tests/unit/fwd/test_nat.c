@@ -30,8 +30,8 @@ enum which {
 static struct nat table(enum which which)
 {
 	struct nat n = {
-		.v4 = { .our = ip("192.0.2.1"), .map_loopback = ip("192.0.2.1"), .host = ip("192.0.2.10") },
-		.v6 = { .our = ip("fe80::1"), .map_loopback = ip("fe80::1"), .host = ip("2001:db8::10") },
+		.v4 = { ip("192.0.2.1"), ip("192.0.2.1"), .host = ip("192.0.2.10"), .guest = ip("192.0.2.10") },
+		.v6 = { ip("fe80::1"), ip("fe80::1"), .host = ip("2001:db8::10"), .guest = ip("2001:db8::10") },
 		.our_ll6 = ip("fe80::1"),
 	};
 
@@ -202,7 +202,10 @@ static void test_to_guest(void **state)
 		/* the host's own address, which the guest may have too */
 		{ DEFAULTS, "192.0.2.10", "192.0.2.10", "192.0.2.1" },
 		{ DEFAULTS, "2001:db8::10", "2001:db8::10", "fe80::1" },
-		{ DEFAULTS, "192.0.2.99", "192.0.2.10", "192.0.2.10" },
+		/* whatever it uses just now: it may have the one that it was given all the same */
+		{ DEFAULTS, "192.0.2.99", "192.0.2.10", "192.0.2.1" },
+		{ DEFAULTS, "2001:db8::5054", "2001:db8::10", "fe80::1" },
+		{ DEFAULTS, "192.0.2.99", "198.51.100.7", "198.51.100.7" },
 		{ MAPPED, "10.0.2.15", "192.0.2.10", "169.254.1.2" },
 		{ MAPPED, "fd00::15", "2001:db8::10", "fd00::5" },
 		{ MAPPED, "192.0.2.10", "192.0.2.10", "169.254.1.2" },
