@@ -78,6 +78,8 @@ int pasta_open(struct pasta *p, const struct conf *c, uid_t uid, gid_t gid)
 		err = agent_seal(&p->agent, uid, gid);
 	else if (!err)
 		err = agent_seal(&p->agent, UINT32_MAX, UINT32_MAX);
+	/* Nobody enters any more, and a namespace that is held by its file can't be unmounted. */
+	ns_close(&p->ns);
 	return err;
 }
 
