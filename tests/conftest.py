@@ -8,6 +8,7 @@ import pytest
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 # pylint: disable=wrong-import-position
+from lab import pasta as lab_pasta  # noqa: E402
 from lab.guest import Guest  # noqa: E402
 from lab.program import Passt  # noqa: E402
 from lab.topology import Topology  # noqa: E402
@@ -51,3 +52,28 @@ def guest(passt):
     g.announce()
     yield g
     g.close()
+
+
+@pytest.fixture
+def pasta(net, tmp_path):
+    """pasta(*options): with a broker as its command, in the host namespace; checked for an orderly end after the test."""
+    running = []
+
+    def begin(*args, host=net.host, **kw):
+        if lab_pasta.no_tun() and "--splice-only" not in args:
+            pytest.skip(lab_pasta.no_tun())
+        work = tmp_path / f"pasta{len(running)}"
+        work.mkdir()
+        running.append(lab_pasta.Pasta(host, str(work), *args, **kw))
+        return running[-1]
+
+    yield begin
+    for p in running:
+        p.close()
+
+
+@pytest.fixture
+def tun():
+    """For tests that start pasta in other ways."""
+    if lab_pasta.no_tun():
+        pytest.skip(lab_pasta.no_tun())

@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: MIT
+"""
+pasta as a process in a namespace, and the namespaces that it connects.
+
+Inside a namespace of pasta's, programs see the files and processes of the host, so that /proc and everything that is installed works.
+"""
+import os
+import signal
+import socket
+import subprocess
+
+from . import netns
+from .program import Passt, assert_clean, binary
+from .wait import LIMIT, until
+
+TUN = "/dev/net/tun"
+
+
+def no_tun():
+    """Why pasta can't make an interface here; None if it can."""
+    return None if os.access(TUN, os.R_OK | os.W_OK) else f"{TUN} is not open to this user"
+
+
+def program(workdir):
+    """The program by the name of pasta."""
+    path = os.path.join(workdir, "pasta")
+    if not os.path.lexists(path):
+        os.symlink(binary(), path)
+    return path
+
+
+class Inside(netns.Ns):
+    """A network namespace that has a process already: a broker, with our end of its channel. Others by prefix() only."""
+
+    def __init__(self, host, name, pid, channel, broker=None, user=True):  # pylint: disable=super-init-not-called
+        self._join = ["nsenter", "-n", "--preserve-credentials"] + (["-U"] if user else []) + ["-t", str(pid), "--"]
+        self.name = name
+        self._host = host
+        self._pid = pid
+        self._channel = channel
+        self._broker = broker
+
+    @property
+    def pid(self):
+        return self._pid
+
+    @property
+    def enter(self):
+        return self._host.enter + self._join
+
+    def counter(self, name):
+        """A counter of the namespace's kernel, since its beginning."""
+        for line in self.run("nstat", "-asz", name).stdout.splitlines():
+            words = line.split()
+            if words and words[0] == name:
+                return int(words[1])
+        raise KeyError(name)
+
+    def addresses(self, dev, scope="global"):
+        """["192.0.2.2/24", ...] as the kernel lists them."""
+        return [w[3] for w in (line.split() for line in self.ip("-o", "address", "show", "dev", dev, "scope", scope).splitlines())]
+
+    def routes(self, family="-4"):
+        """The lines of the main table, without what the kernel made for itself."""
+        lines = self.ip(family, "route", "show").splitlines()
+        return [" ".join(line.split()) for line in lines if "proto kernel" not in line and not line.startswith("multicast")]
+
+    def close(self):
+        self._channel.close()
+        if self._broker:
+            self._broker.wait()
+
+
+def _channel():
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(True)
+    return ours, theirs
+
+
+def box(host, user=True):
+    """Namespaces next to pasta, as a container has them: one network namespace, in a user namespace of its own unless user is False."""
+    ours, theirs = _channel()
+    new = ["unshare", "-n"] + (["-U", "-r"] if user else [])
+    with theirs:
+        broker = subprocess.Popen(host.enter + new + [netns.PYTHON, netns.__file__, "0"], stdin=theirs)
+    if not ours.recv(1):
+        raise RuntimeError("cannot make the namespaces for a container (unshare failed)")
+    return Inside(host, "box", broker.pid, ours, broker, user)
+
+
+class Process(Passt):
+    """pasta as a child of ours, in the foreground."""
+
+    def __init__(self, ns, workdir, *argv, prefix=(), **kw):  # pylint: disable=super-init-not-called
+        self.ended = False
+        self._output = os.path.join(workdir, "pasta.output")
+        with open(self._output, "w", encoding="utf-8") as out:
+            kw.setdefault("stdout", out)
+            kw.setdefault("stderr", subprocess.STDOUT)
+            self.process = ns.popen(*prefix, program(workdir), *argv, **kw)
+
+    def _ready(self):
+        if self.process.poll() is not None:
+            raise AssertionError(f"pasta ended with status {self.process.returncode}:\n{self.output()}")
+        return True
+
+    def says(self, text):
+        """Waits for a text of it or its command."""
+        until(lambda: text in self.output() or not self._ready(), f"pasta or its command says '{text}'")
+
+    def fds(self):
+        """How many descriptors it has."""
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+    def children(self):
+        with open(f"/proc/{self.pid}/task/{self.pid}/children", encoding="ascii") as f:
+            return [int(word) for word in f.read().split()]
+
+
+class Pasta(Process):
+    """pasta with a command: a broker in the namespace, which self.ns makes sockets with. Ready when constructed."""
+
+    def __init__(self, host, workdir, *args, prefix=()):
+        ours, theirs = _channel()
+        with theirs:
+            super().__init__(host, workdir, *args, "--", netns.PYTHON, netns.__file__, "0", prefix=prefix, stdin=theirs)
+        ours.settimeout(LIMIT)
+        if not ours.recv(1):
+            self.process.wait(LIMIT)
+            self._ready()
+        ours.settimeout(None)
+        self.ns = Inside(host, "inside", self._broker_pid(), ours)
+
+    def _broker_pid(self):
+        for pid in self.children():
+            with open(f"/proc/{pid}/cmdline", "rb") as f:
+                if netns.__file__.encode() in f.read():
+                    return pid
+        raise AssertionError("pasta has no command")
+
+    def close(self):
+        """The command ends with its channel, and pasta with the command."""
+        if self.ended:
+            return
+        self.ended = True
+        alive = self.alive()
+        self.ns.close()
+        try:
+            status = self.process.wait(LIMIT)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+        assert_clean(self.output())
+        assert alive, f"pasta ended by itself with status {status}:\n{self.output()}"
+        assert status == 0, f"pasta ended with status {status} after its command:\n{self.output()}"
+
+
+class Daemon:
+    """pasta that goes to the background. Started through a pipe up to its end, as managers do."""
+
+    def __init__(self, ns, workdir, *args, prefix=(), check=True):
+        self.pid_file = os.path.join(workdir, "pasta.pid")
+        self.done = ns.run(*prefix, program(workdir), "--pid", self.pid_file, *args, check=False, timeout=60)
+        if check:
+            assert self.done.returncode == 0, self.done.stderr
+
+    @property
+    def pid(self):
+        with open(self.pid_file, encoding="ascii") as f:
+            return int(f.read())
+
+    def gone(self):
+        try:
+            with open(f"/proc/{self.pid}/stat", encoding="ascii") as f:
+                return f.read().rpartition(")")[2].split()[0] == "Z"
+        except FileNotFoundError:
+            return True
+
+    def close(self):
+        try:
+            if not os.path.getsize(self.pid_file):
+                return
+            if not self.gone():
+                os.kill(self.pid, signal.SIGTERM)
+        except FileNotFoundError:
+            return
+        until(self.gone, "daemon is gone")
+
+
+def wait_listening(ns, port, what="", udp=False, address=""):
+    """Until something listens on a port in a namespace, as its kernel says."""
+    until(lambda: listening(ns, port, udp, address), what or f"port {port} is open in {ns.name}")
+
+
+def wait_closed(ns, port, udp=False):
+    until(lambda: not listening(ns, port, udp), f"port {port} is closed in {ns.name}")
+
+
+def listening(ns, port, udp=False, address=""):
+    out = ns.run("ss", "-Hnlu" if udp else "-Hnlt", f"sport = :{port}").stdout
+    return [line for line in out.splitlines() if address in line]
