@@ -123,31 +123,53 @@ static void msg_prepare(struct udp *u, unsigned i, unsigned n_iov)
 	};
 }
 
-/* Whoever answers a multicast, or slipped in between bind() and connect(), is shown with its own address. */
-static bool other_source(const struct udp *u, const struct udp_flow *f, const struct ep *from, struct pair *a)
+/*
+ * A flow whose socket messages came from, by value: a new flow for another peer takes the slot of the oldest when the table is full,
+ * and that may be this one.
+ */
+struct source {
+	uint32_t index, gen;
+	bool host_first;
+	struct pair pair;
+	struct udp_path path;
+};
+
+static struct source source_of(const struct udp_flow *f)
 {
-	return !nat_to_guest(u->d.nat, &f->flow.key.guest, from, &a->src);
+	return (struct source){
+		.index = f->flow.index,
+		.gen = f->flow.gen,
+		.host_first = f->host_first,
+		.pair = pair_of(f),
+		.path = { .listener = f->listener, .peer = f->to, .local = f->local, .scope = f->scope },
+	};
 }
 
-/* Message i of a flow, out of its slot of the area. */
-static void deliver_area(struct udp *u, struct udp_flow *f, unsigned i)
+/*
+ * Message i of a flow, out of its slot of the area. Whoever answers a multicast, or slipped in between bind() and connect(), is shown
+ * with its own address.
+ */
+static void deliver_area(struct udp *u, const struct source *s, unsigned i)
 {
+	bool alive = flow_get(u->d.flows, s->index, s->gen);
 	size_t len = u->m[i].msg_len;
-	struct pair a = pair_of(f);
+	struct pair a = s->pair;
 	struct ep from;
 
 	if (!msg_source(u, i, &from))
 		return;
-	if (!ep_eq(&from, &f->to) && f->host_first) {
+	if (s->host_first && !(alive && ep_eq(&from, &s->path.peer))) {
 		/* Meant for the listener, before the socket was connected. */
-		struct udp_path path = { .listener = f->listener, .peer = from, .local = f->local, .scope = f->scope };
+		struct udp_path path = s->path;
+		struct udp_flow *f;
 
+		path.peer = from;
 		f = udp_flow_from_host(u, &path);
 		if (!f)
 			return;
 		a = pair_of(f);
 		udp_flow_touch(u, f, false);
-	} else if (!ep_eq(&from, &f->to) && !other_source(u, f, &from, &a)) {
+	} else if (!ep_eq(&from, &s->path.peer) && nat_to_guest(u->d.nat, &a.dst.addr, &from, &a.src)) {
 		return;
 	}
 	send_area(u, &a, i, len);
@@ -161,7 +183,7 @@ static bool deliver_frame(struct udp *u, struct udp_flow *f, unsigned i)
 
 	if (u->m[i].msg_len > u->tx[i].cap || !msg_source(u, i, &from))
 		return false;
-	if (!ep_eq(&from, &f->to) && (f->host_first || !other_source(u, f, &from, &a)))
+	if (!ep_eq(&from, &f->to) && (f->host_first || nat_to_guest(u->d.nat, &a.dst.addr, &from, &a.src)))
 		return false;
 	commit_frame(u, &a, &u->tx[i], u->m[i].msg_len);
 	return true;
@@ -170,6 +192,7 @@ static bool deliver_frame(struct udp *u, struct udp_flow *f, unsigned i)
 static void deliver(struct udp *u, struct udp_flow *f, unsigned n)
 {
 	const struct addr *guest = &f->flow.key.guest;
+	struct source s = source_of(f);
 	unsigned first = 0;
 	size_t frags = 1;
 
@@ -187,7 +210,7 @@ static void deliver(struct udp *u, struct udp_flow *f, unsigned n)
 	}
 	f->frags = (uint8_t)MIN(frags, (size_t)LINK_BATCH);
 	for (unsigned i = first; i < n; i++)
-		deliver_area(u, f, i);
+		deliver_area(u, &s, i);
 }
 
 void udp_guest_from_flow(struct udp *u, struct udp_flow *f)

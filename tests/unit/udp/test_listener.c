@@ -309,6 +309,45 @@ static void slipped_in(void **state)
 	assert_true(ep_eq(&fake_sent(0)->to, &late));
 }
 
+/* The same in a full table, where a new flow takes the slot of the one whose socket is just read: nothing is lost or shown as another's. */
+static void slipped_in_full_table(void **state)
+{
+	struct world *w = *state;
+	const struct net_family *a = &net_families[0];
+	struct ep host = net_ep(&a->guest, 8000), peer = net_ep(&a->peer, 6000), late = net_ep(&a->peer2, 7000);
+	struct ep guest = net_ep(&a->guest, 80), asks = net_ep(&a->guest, 5000), dns = net_ep(&a->peer, 53);
+	static const char *const text[] = { "late", "one", "later", "two" };
+	unsigned first, full;
+	int fd;
+
+	world_listen(w, &addr_any4, 8000, 80);
+	world_listen_start(w);
+	arrive(&peer, &host, "zero");
+	world_settle(w);
+	do {
+		full = flow_count(w->net.flows);
+		asks.port++;
+		world_send(w, &asks, &dns, "?", 1, NULL);
+	} while (flow_count(w->net.flows) > full);
+	/* That was one too many: the first flow has gone. Once more, as the only one of its class. */
+	arrive(&peer, &host, "again");
+	world_settle(w);
+	assert_int_equal(flow_count(w->net.flows), full);
+	fd = fake_dgram_route(17, &peer, &host, "zero", 4);
+	assert_true(fd != w->l[0].fd);
+	for (unsigned i = 0; i < ARRAY_SIZE(text); i++)
+		fake_dgram_push(fd, i % 2 ? &peer : &late, NULL, text[i], strlen(text[i]));
+	first = (unsigned)w->net.fl.frames + 1;
+	world_settle(w);
+	for (unsigned i = 0; i < ARRAY_SIZE(text); i++)
+		world_expect(w, first + i, i % 2 ? &peer : &late, &guest, text[i], strlen(text[i]));
+	assert_int_equal(flow_count(w->net.flows), full);
+	/* The last to come still has its flow. */
+	assert_true(arrive(&peer, &host, "three") != w->l[0].fd);
+	assert_int_equal(arrive(&late, &host, "latest"), w->l[0].fd);
+	world_settle(w);
+}
+
 /* The guest speaks first, from a port that is forwarded to it: the peer sees the forwarded port. */
 static void guest_first_from_a_forwarded_port(void **state)
 {
@@ -384,6 +423,7 @@ int main(void)
 		T(through_the_listener),
 		T(full_link),
 		T(slipped_in),
+		T(slipped_in_full_table),
 		T(guest_first_from_a_forwarded_port),
 		T(large_datagram),
 		T(nowhere),
