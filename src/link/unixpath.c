@@ -27,6 +27,16 @@ static int path_probe(const struct sockaddr_un *sun)
 	return err == 0 || err == -EPROTOTYPE ? -EADDRINUSE : err;
 }
 
+/* Why something at the path is in the way: links are looked at as such. */
+static int path_taken(const struct sockaddr_un *sun)
+{
+	struct stat st;
+
+	if (lstat(sun->sun_path, &st) || S_ISSOCK(st.st_mode))
+		return -EADDRINUSE;
+	return S_ISDIR(st.st_mode) ? -EISDIR : -ENOTSOCK;
+}
+
 /* 0 if nothing is at the path any more. */
 static int path_clear(const struct sockaddr_un *sun)
 {
@@ -40,7 +50,7 @@ static int path_clear(const struct sockaddr_un *sun)
 	if (lstat(sun->sun_path, &st))
 		return errno == ENOENT ? 0 : -errno;
 	if (!S_ISSOCK(st.st_mode))
-		return -EADDRINUSE;
+		return path_taken(sun);
 	return unlink(sun->sun_path) && errno != ENOENT ? -errno : 0;
 }
 
@@ -60,8 +70,13 @@ static int listen_at(const char *path, int *ret_fd)
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
-	if (bind(fd, (struct sockaddr *)&sun, sizeof(sun)) || listen(fd, BACKLOG)) {
+	if (bind(fd, (struct sockaddr *)&sun, sizeof(sun))) {
+		err = errno == EADDRINUSE ? path_taken(&sun) : -errno;
+	} else if (listen(fd, BACKLOG)) {
 		err = -errno;
+		unlink(path);
+	}
+	if (err) {
 		close(fd);
 		return err;
 	}

@@ -10,6 +10,6 @@
 /*
  * Binds and listens at path, or, if that is empty, at the first default path that is free. A socket that nobody listens on any more is
  * replaced; one that is alive is left alone, without a connection to it. *ret_path is where it was bound.
- * -EADDRINUSE if path is alive, or is something else than a socket; -ENAMETOOLONG; else as bind(2).
+ * -EADDRINUSE if path is alive; -EISDIR, or -ENOTSOCK if it is something else than a socket; -ENAMETOOLONG; else as bind(2).
  */
 MUST_USE int unixpath_listen(const char *path, char ret_path[UNIXPATH_MAX], int *ret_fd);

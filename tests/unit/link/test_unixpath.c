@@ -71,9 +71,15 @@ static void test_regular_file(void **state)
 	int fd = open(x->path, O_CREAT | O_WRONLY, 0600);
 
 	close(fd);
-	assert_int_equal(unixpath_listen(x->path, got, &fd), -EADDRINUSE);
+	assert_int_equal(unixpath_listen(x->path, got, &fd), -ENOTSOCK);
+	assert_int_equal(unixpath_listen(x->dir, got, &fd), -EISDIR);
 	assert_int_equal(stat(x->path, &st), 0);
 	assert_true(S_ISREG(st.st_mode));
+
+	/* A link to nowhere. */
+	unlink(x->path);
+	assert_int_equal(symlink("nowhere", x->path), 0);
+	assert_int_equal(unixpath_listen(x->path, got, &fd), -ENOTSOCK);
 }
 
 static void test_bad_paths(void **state)
