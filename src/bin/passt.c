@@ -27,6 +27,8 @@ static bool start(struct process *p, struct engine *e, struct pasta *ns, struct 
 	process_user(p, &uid, &gid);
 	if ((ns && pasta_open(ns, c, uid, gid)) || engine_open(e, c, ns))
 		return false;
+	if (process_pid_open(p))
+		return false;
 	conf_print(c);
 	if (process_drop(p) || engine_start(e))
 		return false;
@@ -47,6 +49,8 @@ int main(int argc, char **argv)
 	conf_load(&conf, argc, argv);
 	ns = conf.mode == CONF_PASTA ? &pasta : NULL;
 	if (!start(&process, &engine, ns, &conf)) {
+		engine_undo(&engine);
+		process_undo(&process);
 		if (ns)
 			pasta_close(ns);
 		return EXIT_FAILURE;

@@ -7,6 +7,8 @@
 #include "base/log.h"
 #include "conf/derive.h"
 #include "conf/die.h"
+#include "os/daemon.h"
+#include "os/sock.h"
 
 static enum conf_mode load_mode(char **argv)
 {
@@ -47,6 +49,24 @@ static void load_log_level(const struct opts *o)
 		log_set_level(LOG_LVL_WARN);
 }
 
+/*
+ * The guest's socket to where it is safe, before anything is printed that is not about the options: it may be one of the standard
+ * streams. Names the number that the user knows.
+ */
+static void take_fd(struct opts *o)
+{
+	int fd = o->fd, type = 0, err = 0;
+
+	if (fd >= 0)
+		err = sock_get_int(fd, SOL_SOCKET, SO_TYPE, &type);
+	if (err == -ENOTSOCK || (fd >= 0 && !err && type != SOCK_STREAM))
+		die("Descriptor %i is not a stream socket (--fd)", fd);
+	if (!err)
+		err = daemon_fds_close(&o->fd);
+	if (err)
+		die("Descriptor %i: %s (--fd)", fd, strerror(-err));
+}
+
 static void check_ifname(const char *name, const char *opt)
 {
 	if (name[0] && !if_nametoindex(name))
@@ -63,6 +83,7 @@ void conf_load(struct conf *c, int argc, char **argv)
 
 	load_options(mode, argc, argv, &o);
 	load_log_level(&o);
+	take_fd(&o);
 	check_ifname(o.ifname, "interface");
 	check_ifname(o.if4, "outbound-if4");
 	check_ifname(o.if6, "outbound-if6");

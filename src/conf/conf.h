@@ -47,7 +47,7 @@ struct conf {
 
 	/* link */
 	char socket_path[108]; /* empty: default paths are tried in turn */
-	int fd; /* --fd: a connected socket; -1: none */
+	int fd; /* --fd: a connected stream socket, at a number of 3 or above; -1: none */
 	bool one_off;
 
 	/* families, protocols, services */
@@ -83,6 +83,7 @@ struct conf {
 
 /*
  * Fills in *c from argv and the host. Prints and exits by itself for --help and --version (0) and for errors (1, message on stderr).
+ * Closes what descriptors there are from 3 on, but that of --fd, which moves if it is a standard stream (os/daemon.h).
  * Discovery of the host (netlink, resolv.conf) never exits: what is missing is a warning and a default.
  */
 void conf_load(struct conf *c, int argc, char **argv);

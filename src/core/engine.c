@@ -147,21 +147,15 @@ static int signals_open(struct engine *e)
 static int socket_open(struct engine *e)
 {
 	const struct conf *c = e->conf;
-	int type = 0, err;
+	int err;
 
-	if (e->pasta)
+	if (e->pasta || c->fd >= 0)
 		return 0;
-	if (c->fd >= 0) {
-		err = sock_get_int(c->fd, SOL_SOCKET, SO_TYPE, &type);
-		if (err || type != SOCK_STREAM) {
-			log_err("Descriptor %i is not a stream socket", c->fd);
-			return err ? err : -EINVAL;
-		}
-		return 0;
-	}
 	err = unixpath_listen(c->socket_path, e->socket_path, &e->listen_fd);
 	if (err == -EADDRINUSE && c->socket_path[0])
 		log_err("Socket path %s already in use", c->socket_path);
+	else if (err == -ENOTSOCK && c->socket_path[0])
+		log_err("Socket path %s is that of something else than a socket", c->socket_path);
 	else if (err)
 		log_err("UNIX domain socket %s: %s", c->socket_path[0] ? c->socket_path : "in /tmp", strerror(-err));
 	else
@@ -169,26 +163,40 @@ static int socket_open(struct engine *e)
 	return err;
 }
 
+static int capture_open(struct engine *e)
+{
+	const char *path = e->conf->pcap_file;
+	int err;
+
+	if (!path[0])
+		return 0;
+	err = pcap_open(path, &e->pcap);
+	if (err)
+		log_err("Couldn't open capture file %s: %s", path, strerror(-err));
+	else
+		log_info("Saving packet capture to %s", path);
+	return err;
+}
+
+/* What leaves traces in the file system comes last. */
 int engine_open(struct engine *e, const struct conf *c, struct pasta *pasta)
 {
 	int err;
 
 	*e = (struct engine){ .conf = c, .pasta = pasta, .loop = { .epfd = -1 }, .signal_fd = -1, .listen_fd = -1 };
-	if (c->pcap_file[0]) {
-		err = pcap_open(c->pcap_file, &e->pcap);
-		if (err) {
-			log_err("Couldn't open capture file %s: %s", c->pcap_file, strerror(-err));
-			return err;
-		}
-		log_info("Saving packet capture to %s", c->pcap_file);
+	err = listeners_open(&e->listeners, &c->in);
+	if (err) {
+		log_err("Couldn't listen on requested ports");
+		return err;
 	}
 	err = socket_open(e);
-	if (err)
-		return err;
-	err = listeners_open(&e->listeners, &c->in);
-	if (err)
-		log_err("Couldn't listen on requested ports");
-	return err;
+	return err ? err : capture_open(e);
+}
+
+void engine_undo(const struct engine *e)
+{
+	if (e->socket_path[0] && unlink(e->socket_path))
+		log_debug("Socket %s stays: %s", e->socket_path, strerror(errno));
 }
 
 /* --- starting --- */

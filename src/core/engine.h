@@ -64,6 +64,9 @@ struct engine {
 MUST_USE int engine_open(struct engine *e, const struct conf *c, struct pasta *pasta);
 MUST_USE int engine_start(struct engine *e);
 
+/* After a start that failed, however far it came: removes the socket, if engine_open() has bound it. */
+void engine_undo(const struct engine *e);
+
 /* Until a signal or the last guest's end. The exit status, 1 after an error of the loop itself. */
 int engine_run(struct engine *e);
 

@@ -50,7 +50,7 @@ void process_stdio(void)
 	daemon_stdio_open();
 }
 
-int process_begin(struct process *p, struct conf *c)
+int process_begin(struct process *p, const struct conf *c)
 {
 	int err;
 
@@ -59,11 +59,6 @@ int process_begin(struct process *p, struct conf *c)
 	logsink_init(&p->log, ident_of(c));
 	daemon_init(&p->daemon);
 
-	err = daemon_fds_close(&c->fd);
-	if (err) {
-		log_err("Descriptor %i: %s", c->fd, strerror(-err));
-		return err;
-	}
 	/* Before the first epoll or signal descriptor: those have to be the child's own. */
 	if (!c->foreground) {
 		err = daemon_fork(&p->daemon);
@@ -72,12 +67,16 @@ int process_begin(struct process *p, struct conf *c)
 			return err;
 		}
 	}
-	err = log_open(p);
-	if (err || !c->pid_file[0])
-		return err;
-	err = daemon_pid_open(&p->daemon, c->pid_file);
+	return log_open(p);
+}
+
+int process_pid_open(struct process *p)
+{
+	const char *path = p->conf->pid_file;
+	int err = path[0] ? daemon_pid_open(&p->daemon, path) : 0;
+
 	if (err)
-		log_err("Couldn't open PID file %s: %s", c->pid_file, strerror(-err));
+		log_err("Couldn't open PID file %s: %s", path, strerror(-err));
 	return err;
 }
 
@@ -105,13 +104,23 @@ int process_drop(struct process *p)
 
 int process_ready(struct process *p)
 {
-	int err = daemon_ready(&p->daemon);
+	int err = daemon_pid_write(&p->daemon);
 
+	if (err) {
+		log_err("Couldn't write PID file %s: %s", p->conf->pid_file, strerror(-err));
+		return err;
+	}
+	err = daemon_ready(&p->daemon);
 	if (err)
 		log_err("Couldn't become a daemon: %s", strerror(-err));
 	else if (!p->conf->foreground)
 		logsink_stderr_off(&p->log);
 	return err;
+}
+
+void process_undo(const struct process *p)
+{
+	daemon_pid_unlink(&p->daemon, p->conf->pid_file);
 }
 
 void process_end(struct process *p)

@@ -16,10 +16,13 @@ struct process {
 void process_stdio(void);
 
 /*
- * After the configuration is known, before anything is opened: log level, strange descriptors, the fork of a daemon (the caller goes on
- * in the child), log and pid file. Takes c->fd to where it is safe. Errors are logged; -errno means that we can't start.
+ * After the configuration is known, before anything is opened: log level, the fork of a daemon (the caller goes on in the child), log.
+ * Errors are logged; -errno means that we can't start.
  */
-MUST_USE int process_begin(struct process *p, struct conf *c);
+MUST_USE int process_begin(struct process *p, const struct conf *c);
+
+/* Opens the pid file: with the privileges that we start with, but after all else that may fail. */
+MUST_USE int process_pid_open(struct process *p);
 
 /* Whom process_drop() will make us. */
 void process_user(const struct process *p, uid_t *ret_uid, gid_t *ret_gid);
@@ -27,7 +30,10 @@ void process_user(const struct process *p, uid_t *ret_uid, gid_t *ret_gid);
 /* Everything that takes privileges is open: give them up. */
 MUST_USE int process_drop(struct process *p);
 
-/* Ready to serve: tells whoever waits for it. */
+/* Ready to serve: writes the pid file and tells whoever waits for it. */
 MUST_USE int process_ready(struct process *p);
+
+/* After a start that failed: removes the pid file, if it is of our making. */
+void process_undo(const struct process *p);
 
 void process_end(struct process *p);

@@ -6,11 +6,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/log.h"
+
 #define FIRST_FREE 3
+#define PID_LEN 16 /* room for a number and a newline */
 #define CLOSE_FALLBACK_MAX 4096 /* for kernels before 5.9, which have no close_range(2) */
 
 void daemon_stdio_open(void)
@@ -30,9 +34,31 @@ static void close_run(unsigned first, unsigned last)
 		close((int)fd);
 }
 
+static bool same_file(int a, int b)
+{
+	struct stat sa, sb;
+
+	return !fstat(a, &sa) && !fstat(b, &sb) && sa.st_dev == sb.st_dev && sa.st_ino == sb.st_ino;
+}
+
+/* Puts /dev/null on those of the standard streams that are fd under another number: what is printed must not go there. */
+static int stdio_part(int fd)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC), err = 0;
+
+	if (null < 0)
+		return -errno;
+	for (int i = 0; i < FIRST_FREE; i++) {
+		if (same_file(i, fd) && dup2(null, i) < 0)
+			err = -errno;
+	}
+	close(null);
+	return err;
+}
+
 int daemon_fds_close(int *fd)
 {
-	int keep;
+	int keep, err;
 
 	if (*fd < 0) {
 		close_run(FIRST_FREE, ~0u);
@@ -43,6 +69,9 @@ int daemon_fds_close(int *fd)
 		keep = fcntl(*fd, F_DUPFD_CLOEXEC, FIRST_FREE);
 	if (keep < 0 || fcntl(keep, F_SETFD, FD_CLOEXEC))
 		return -errno;
+	err = stdio_part(keep);
+	if (err)
+		return err;
 	close_run(FIRST_FREE, (unsigned)keep - 1);
 	close_run((unsigned)keep + 1, ~0u);
 	*fd = keep;
@@ -96,26 +125,72 @@ int daemon_fork(struct daemon *d)
 	return 0;
 }
 
+/* Room for the number, as long as we can still say that there is none; not all file systems know how. */
+static int pid_reserve(int fd)
+{
+	if (!fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, PID_LEN))
+		return 0;
+	return errno == ENOSPC || errno == EDQUOT ? -errno : 0;
+}
+
 int daemon_pid_open(struct daemon *d, const char *path)
 {
-	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, S_IRUSR | S_IWUSR);
+	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, S_IRUSR | S_IWUSR), err;
 
+	if (fd < 0 && errno == EEXIST) {
+		fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, S_IRUSR | S_IWUSR);
+		if (fd < 0)
+			return -errno;
+		d->pid_fd = fd;
+		return 0;
+	}
 	if (fd < 0)
 		return -errno;
+	err = pid_reserve(fd);
+	if (err) {
+		close(fd);
+		unlink(path);
+		return err;
+	}
 	d->pid_fd = fd;
+	d->pid_new = true;
 	return 0;
 }
 
-static int pid_write(struct daemon *d)
+static int fd_write(int fd, const char *buf, size_t len)
 {
-	char buf[16];
-	int len = snprintf(buf, sizeof(buf), "%i\n", (int)getpid());
-	int err;
+	for (size_t at = 0; at < len;) {
+		ssize_t n = write(fd, buf + at, len - at);
 
-	err = write(d->pid_fd, buf, (size_t)len) == len ? 0 : -EIO;
+		if (n <= 0)
+			return n ? -errno : -EIO;
+		at += (size_t)n;
+	}
+	return 0;
+}
+
+int daemon_pid_write(struct daemon *d)
+{
+	char buf[PID_LEN];
+	struct stat st;
+	int len, err;
+
+	if (d->pid_fd < 0)
+		return 0;
+	/* What was reserved would go with the truncation. */
+	if (fstat(d->pid_fd, &st) || (S_ISREG(st.st_mode) && st.st_size && ftruncate(d->pid_fd, 0)))
+		return -errno;
+	len = snprintf(buf, sizeof(buf), "%i\n", (int)getpid());
+	err = fd_write(d->pid_fd, buf, (size_t)len);
 	close(d->pid_fd);
 	d->pid_fd = -1;
 	return err;
+}
+
+void daemon_pid_unlink(const struct daemon *d, const char *path)
+{
+	if (d->pid_new && unlink(path))
+		log_debug("PID file %s stays: %s", path, strerror(errno));
 }
 
 static int stdio_leave(void)
@@ -136,10 +211,10 @@ static int stdio_leave(void)
 
 int daemon_ready(struct daemon *d)
 {
-	int err = d->pid_fd >= 0 ? pid_write(d) : 0;
+	int err;
 
-	if (err || d->ready_fd < 0)
-		return err;
+	if (d->ready_fd < 0)
+		return 0;
 	setsid();
 	err = stdio_leave();
 	if (err)

@@ -10,6 +10,7 @@
 struct daemon {
 	int ready_fd; /* to the waiting parent; -1 in the foreground */
 	int pid_fd; /* -1: none */
+	bool pid_new; /* the pid file did not exist before */
 };
 
 /* Opens /dev/null at those of the descriptors 0 to 2 that are closed. First of all, before anything else is opened. */
@@ -17,7 +18,7 @@ void daemon_stdio_open(void);
 
 /*
  * Closes all descriptors from 3 on but *fd (-1: none), which moves to a number of 3 or above; close-on-exec is set on it. For
- * descriptors that whoever started us left open by mistake.
+ * descriptors that whoever started us left open by mistake. Where *fd is also one of 0 to 2, /dev/null takes its place there.
  */
 MUST_USE int daemon_fds_close(int *fd);
 
@@ -30,8 +31,14 @@ void daemon_init(struct daemon *d);
  */
 MUST_USE int daemon_fork(struct daemon *d);
 
-/* Opens the pid file, in place if there is one. It stays empty until daemon_ready(). */
+/* Opens the pid file, in place if there is one, whose content stays until daemon_pid_write(). */
 MUST_USE int daemon_pid_open(struct daemon *d, const char *path);
 
-/* Writes the pid file; for a daemon, leaves the session, puts /dev/null on 0 to 2 and lets the parent go. */
+/* Writes the pid file, if one was opened. When everything is ready, before daemon_ready(). */
+MUST_USE int daemon_pid_write(struct daemon *d);
+
+/* After a start that failed: removes the pid file, if daemon_pid_open() created it. */
+void daemon_pid_unlink(const struct daemon *d, const char *path);
+
+/* For a daemon, leaves the session, puts /dev/null on 0 to 2 and lets the parent go. */
 MUST_USE int daemon_ready(struct daemon *d);

@@ -147,6 +147,109 @@ def test_failed_start_of_a_daemon(daemon, net, tmp_path):
     assert "Listen failed for HOST TCP port" in d.done.stderr and "Address already in use" in d.done.stderr
 
 
+@pytest.fixture
+def full(tmp_path):
+    """A directory on a file system without room, in a mount namespace of its own: full(argv) runs a program that sees it."""
+    path = tmp_path / "full"
+    path.mkdir()
+
+    def start(*argv):
+        fill = 'mount -t tmpfs -o size=4k none "$0" && head -c 4096 /dev/zero > "$0/zero" && "$@"; s=$?; ls "$0"; exit $s'
+        return subprocess.run(["unshare", "-rm", "sh", "-c", fill, str(path), *map(str, argv)], stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, timeout=30, check=False)
+
+    return path, start
+
+
+MODES = pytest.mark.parametrize("mode", [["-f"], []], ids=["foreground", "daemon"])
+FAILURES = [
+    (["-t", "192.0.2.200/80"], "Listen failed for HOST TCP port 192.0.2.200/80"),
+    (["--runas", "12345"], "privileges"),
+    (["-p", "/no/such/file"], "/no/such/file"),
+]
+
+
+@MODES
+@pytest.mark.parametrize("options,word", FAILURES, ids=[f[0][0] for f in FAILURES])
+def test_failed_start_leaves_nothing(net, tmp_path, mode, options, word):
+    s, pid = tmp_path / "s", tmp_path / "pid"
+    done = net.host.run(binary(), "-s", s, "-P", pid, *mode, *options, check=False, timeout=30)
+    assert done.returncode == 1 and word in done.stderr
+    assert not s.exists() and not pid.exists()
+    pid.write_text("of another\n")
+    assert net.host.run(binary(), "-s", s, "-P", pid, *mode, *options, check=False, timeout=30).returncode == 1
+    assert not s.exists() and pid.read_text() == "of another\n"
+
+
+@MODES
+def test_start_without_descriptors(net, tmp_path, mode):
+    """Whichever is the first that it doesn't get."""
+    s, pid = tmp_path / "s", tmp_path / "pid"
+    failed = 0
+    for limit in range(4, 12):
+        argv = ["prlimit", f"--nofile={limit}", binary(), "-s", s, "-P", pid, *mode]
+        proc = net.host.popen("timeout", "2", *argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        err = proc.communicate(timeout=30)[1]
+        if proc.returncode == 1:
+            failed += 1
+            assert err and not s.exists() and not pid.exists(), (limit, err)
+        else:
+            if not mode:
+                net.host.run("kill", pid.read_text().strip())
+            break
+    assert failed > 2
+
+
+@MODES
+def test_pid_file_without_room(net, tmp_path, full, mode):
+    s = tmp_path / "s"
+    done = net.host.run(binary(), "-s", s, "-P", "/dev/full", *mode, check=False, timeout=30)
+    assert done.returncode == 1 and "PID file /dev/full: No space left on device" in done.stderr
+    assert not s.exists() and stat.S_ISCHR(os.stat("/dev/full").st_mode)
+    path, start = full
+    done = start(binary(), "-s", s, "-P", path / "pid", *mode)
+    assert done.returncode == 1 and f"PID file {path}/pid: No space left on device" in done.stderr, done.stderr
+    assert done.stdout.split() == ["zero"] and not s.exists()
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_fd_is_no_socket(number):
+    done = subprocess.run([binary(), "-f", "--fd", str(number)], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30,
+                          check=False)
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr == f"Descriptor {number} is not a stream socket (--fd)\n"
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_fd_is_a_standard_stream(net, number):
+    """Everything that is said in any other way than by frames would be taken for a frame."""
+    ours, theirs = socket.socketpair()
+    streams = [subprocess.DEVNULL] * 3
+    streams[number] = theirs
+    proc = net.host.popen(binary(), "-f", "--trace", "--fd", number, stdin=streams[0], stdout=streams[1], stderr=streams[2])
+    theirs.close()
+    g = Guest(ours)
+    g.announce()
+    g.barrier()
+    g.close()
+    assert proc.wait(20) == 0
+
+
+@pytest.mark.parametrize("what", ["directory", "file", "link"])
+def test_socket_path_is_something_else(net, tmp_path, what):
+    path = tmp_path / "x"
+    if what == "directory":
+        path.mkdir()
+    elif what == "file":
+        path.write_text("text")
+    else:
+        path.symlink_to("nowhere")
+    done = net.host.run(binary(), "-f", "-s", path, check=False, timeout=30)
+    assert done.returncode == 1 and "in use" not in done.stderr
+    assert ("Is a directory" if what == "directory" else f"{path} is that of something else than a socket") in done.stderr
+    assert os.path.lexists(path)
+
+
 def test_foreground_pid_file(net, tmp_path):
     pid = tmp_path / "pid"
     p = Passt(net.host, str(tmp_path), "--pid", pid)

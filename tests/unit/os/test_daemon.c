@@ -43,7 +43,7 @@ static void program(enum fate fate, int life)
 		_exit(7);
 	if (fate == DIES)
 		raise(SIGKILL);
-	if (daemon_ready(&d))
+	if (daemon_pid_write(&d) || daemon_ready(&d))
 		_exit(101);
 	/* Nobody is to hear this. */
 	(void)!write(STDOUT_FILENO, "loose", 5);
@@ -156,20 +156,53 @@ static void test_foreground(void **state)
 {
 	char buf[32] = "", want[32];
 	struct daemon d;
+	struct stat st;
 	int fd;
 
 	daemon_init(&d);
+	assert_int_equal(daemon_pid_write(&d), 0);
 	assert_int_equal(daemon_pid_open(&d, "/nonexistent/pid"), -ENOENT);
 	fd = open(pid_path, O_WRONLY);
 	assert_int_equal(write(fd, "something longer than a number\n", 31), 31);
 	close(fd);
 	assert_int_equal(daemon_pid_open(&d, pid_path), 0);
+	assert_int_equal(stat(pid_path, &st), 0);
+	assert_int_equal(st.st_size, 31);
+	assert_int_equal(daemon_pid_write(&d), 0);
 	assert_int_equal(daemon_ready(&d), 0);
 	fd = open(pid_path, O_RDONLY);
 	assert_true(read(fd, buf, sizeof(buf) - 1) > 0);
 	close(fd);
 	snprintf(want, sizeof(want), "%i\n", (int)getpid());
 	assert_string_equal(buf, want);
+}
+
+/* What was there before is not ours to remove, and a device that takes nothing says so. */
+static void test_pid_undo(void **state)
+{
+	struct daemon d;
+
+	daemon_init(&d);
+	daemon_pid_unlink(&d, pid_path);
+	assert_int_equal(daemon_pid_open(&d, pid_path), 0);
+	daemon_pid_unlink(&d, pid_path);
+	assert_int_equal(access(pid_path, F_OK), 0);
+	close(d.pid_fd);
+
+	unlink(pid_path);
+	daemon_init(&d);
+	assert_int_equal(daemon_pid_open(&d, pid_path), 0);
+	assert_int_equal(access(pid_path, F_OK), 0);
+	daemon_pid_unlink(&d, pid_path);
+	assert_int_equal(access(pid_path, F_OK), -1);
+	close(d.pid_fd);
+
+	daemon_init(&d);
+	assert_int_equal(daemon_pid_open(&d, "/dev/full"), 0);
+	assert_int_equal(daemon_pid_write(&d), -ENOSPC);
+	daemon_pid_unlink(&d, "/dev/full");
+	assert_int_equal(access("/dev/full", F_OK), 0);
+	close(d.pid_fd);
 }
 
 /* In a child, as it is about all descriptors of a process. The exit status is the number of the check that failed. */
@@ -201,6 +234,32 @@ static int fds_checks(void)
 	return 0;
 }
 
+/* The guest's socket as a standard stream, or as several: it moves, and nothing that is printed arrives there. */
+static int stdio_checks(void)
+{
+	int pair[2], fd = 0;
+	char c;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) || dup2(pair[0], 0) || dup2(pair[0], 2) != 2 || dup2(pair[1], 1) != 1)
+		return 1;
+	if (daemon_fds_close(&fd) || fd < 3)
+		return 2;
+	if (write(2, "x", 1) != 1 || write(0, "x", 1) != 1 || recv(1, &c, 1, MSG_DONTWAIT) != -1 || errno != EAGAIN)
+		return 3;
+	return write(fd, "y", 1) == 1 && read(1, &c, 1) == 1 && c == 'y' ? 0 : 4;
+}
+
+static void test_stdio_socket(void **state)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (!pid)
+		_exit(stdio_checks());
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
 static void test_descriptors(void **state)
 {
 	pid_t pid = fork();
@@ -215,7 +274,8 @@ static void test_descriptors(void **state)
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-	const struct CMUnitTest tests[] = { T(test_ready), T(test_failure), T(test_foreground), T(test_descriptors) };
+	const struct CMUnitTest tests[] = { T(test_ready),    T(test_failure),     T(test_foreground),
+					    T(test_pid_undo), T(test_descriptors), T(test_stdio_socket) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
