@@ -130,6 +130,7 @@ static void on_in(void *ctx, struct ref ref, uint32_t events)
 			accepted_in(f, l, fd, &peer);
 		else if (err != -ECONNABORTED && err != -EINTR) {
 			log_limited(LOG_LVL_WARN, "Connection to port %u: %s", l->port, strerror(-err));
+			listener_pause(f->d.in, ref.index);
 			return;
 		}
 	}

@@ -15,6 +15,7 @@
 #define IPV6_FREEBIND 78
 #endif
 
+#define PAUSE_NS NSEC_PER_SEC
 #define FDS_SPARE 512 /* descriptors that best-effort rules leave to flows */
 #define RULE_STRLEN 160
 
@@ -281,12 +282,51 @@ static uint64_t listeners_budget(const struct listeners *ls)
 	return limit - spare;
 }
 
+static void listener_events(struct listeners *ls, struct listener *l, uint32_t events)
+{
+	unsigned owner = l->proto == IPPROTO_TCP ? ls->owner_tcp : ls->owner_udp;
+
+	if (loop_mod(ls->loop, l->fd, ref_init(owner, (uint32_t)(l - ls->l), 0), events))
+		log_limited(LOG_LVL_WARN, "Can't watch port %u", l->port);
+}
+
+static void listeners_resume(struct timer *t, uint64_t now_ns)
+{
+	struct listeners *ls = container_of(t, struct listeners, retry);
+
+	for (uint32_t i = 0; i < ls->n; i++) {
+		struct listener *l = &ls->l[i];
+
+		if (l->paused && l->fd >= 0)
+			listener_events(ls, l, EPOLLIN);
+		l->paused = 0;
+	}
+}
+
+void listener_pause(struct listeners *ls, uint32_t index)
+{
+	struct listener *l = &ls->l[index];
+
+	if (l->paused || l->fd < 0)
+		return;
+	l->paused = 1;
+	listener_events(ls, l, 0);
+	if (!timer_armed(&ls->retry))
+		timer_set(&ls->loop->timers, &ls->retry, ls->loop->now_ns + PAUSE_NS);
+}
+
+void listeners_init(struct listeners *ls, const struct fwd_table *t)
+{
+	*ls = (struct listeners){ .table = t };
+	timer_init(&ls->retry, listeners_resume);
+}
+
 int listeners_open(struct listeners *ls, const struct fwd_table *t)
 {
 	uint64_t fds;
 	int rc, err = 0;
 
-	*ls = (struct listeners){ .table = t };
+	listeners_init(ls, t);
 	rc = listeners_alloc(ls, t);
 	if (rc)
 		return rc;
@@ -335,6 +375,8 @@ int listeners_start(struct listeners *ls, struct loop *loop, unsigned owner_tcp,
 
 void listeners_close(struct listeners *ls)
 {
+	if (ls->loop)
+		timer_cancel(&ls->loop->timers, &ls->retry);
 	for (uint32_t i = 0; i < ls->n; i++)
 		listener_close_at(ls, &ls->l[i]);
 	free(ls->l);

@@ -12,6 +12,7 @@ struct listener {
 	uint16_t to; /* the port in the guest */
 	uint8_t proto;
 	uint8_t v6 : 1; /* the socket is AF_INET6 (with FWD_DUAL: both families) */
+	uint8_t paused : 1; /* its events are off for a moment: listener_pause() */
 };
 
 struct listeners {
@@ -20,7 +21,11 @@ struct listeners {
 	const struct fwd_table *table;
 	struct listener *l;
 	uint32_t n;
+	struct timer retry; /* armed while some are paused */
 };
+
+/* No listeners yet; t must outlive *ls. */
+void listeners_init(struct listeners *ls, const struct fwd_table *t);
 
 /* Sockets of all rules of a table together. */
 #define LISTENERS_MAX (5 * 65536)
@@ -44,3 +49,9 @@ void listeners_close(struct listeners *ls);
  */
 MUST_USE int listener_open(struct listeners *ls, unsigned rule, uint16_t port);
 void listener_close(struct listeners *ls, unsigned rule, uint16_t port);
+
+/*
+ * No event of this listener for a second: what came can't be taken now, for want of descriptors or memory, and to be told of it again
+ * and again would not help. It waits in the kernel's queue.
+ */
+void listener_pause(struct listeners *ls, uint32_t index);

@@ -14,8 +14,7 @@ struct nat_family {
 	struct addr map_loopback; /* guest -> this is host -> loopback */
 	struct addr map_guest; /* guest -> this is host -> its own global address */
 	struct addr host; /* the host's own global address */
-	struct addr
-		guest; /* that the guest was given: it may have it beside the one that it uses, so nobody else is shown with it */
+	struct addr guest; /* that the guest was given: it may have it beside the one that it uses, so it is nobody else's */
 	struct addr dns_forward; /* guest -> this, port 53 or 853, is the resolver */
 	struct addr dns_host; /* the resolver */
 };

@@ -83,6 +83,7 @@ void tcp_on_listen(void *ctx, struct ref ref, uint32_t events)
 			continue;
 		if (err) {
 			log_limited(LOG_LVL_WARN, "TCP: accept: %s", strerror(-err));
+			listener_pause(t->ls, ref.index);
 			return;
 		}
 		tcp_accepted(t, ls, fd, &peer);

@@ -11,7 +11,7 @@
 #include "os/sock.h"
 #include "wire/ip.h"
 
-#define CONN_EVENTS (EPOLLET | EPOLLOUT | EPOLLRDHUP)
+#define CONN_EVENTS (EPOLLET | EPOLLOUT | EPOLLRDHUP | EPOLLPRI)
 
 #ifndef SO_PEEK_OFF
 #define SO_PEEK_OFF 42

@@ -53,6 +53,7 @@ struct tcp_conn {
 	bool drained : 1; /* the receive queue holds nothing beyond nxt; the next EPOLLIN tells when it does */
 	bool in_off : 1; /* readable, but the guest's window or the link is closed: EPOLLIN is not wanted */
 	bool out_armed : 1; /* EPOLLOUT will come, and will reopen the window or empty the spill buffer */
+	bool urgent : 1; /* urgent data was announced: a peek may end before it, with more behind */
 	bool peek_off : 1; /* the socket keeps a peek offset (SO_PEEK_OFF), which is nxt - una */
 	bool probing : 1; /* the guest's window is shut, nothing is in flight: probe timer instead of retransmission */
 	struct tcp_rcv rcv;

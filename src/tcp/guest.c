@@ -339,8 +339,10 @@ static void guest_open(struct tcp *t, const struct pkt *p, const struct segment 
 	struct tcp_conn *k;
 	int fd, err;
 
-	if (nat_to_host(t->d.nat, PROTO_TCP, &dst, &to))
+	if (nat_to_host(t->d.nat, PROTO_TCP, &dst, &to)) {
+		seg_reply_rst(t, p, &s->h, s->len); /* an address of ours where nothing answers */
 		return;
+	}
 	err = out_socket(t->d.out, SOCK_STREAM, IPPROTO_TCP, &to.addr, 0, &fd);
 	if (err) {
 		log_limited(LOG_LVL_WARN, "TCP: no socket for a connection of the guest: %s", strerror(-err));

@@ -67,8 +67,11 @@ static ssize_t peek_skip(struct tcp_conn *k, uint32_t off, const struct iovec *i
 		return r;
 	if ((size_t)r > off)
 		return r - (ssize_t)off;
+	/* With urgent data the queue may go on behind what was skipped: that shows as the rest is acknowledged and taken off. */
+	if (!k->host_rdhup || k->urgent)
+		return -EAGAIN;
 	/* The queue ends here. A read behind its end would tell why; this one found the bytes to skip, so ask. */
-	return k->host_rdhup ? -sock_error(k->fd) : -EAGAIN;
+	return -sock_error(k->fd);
 }
 
 /* Bytes from offset off of the receive queue, 0 at the end of the stream, or -errno. off must be where the kernel's offset stands. */
@@ -126,7 +129,7 @@ static void pump_commit(struct tcp_conn *k, const struct fill *fl, size_t len, b
 /* Whether the socket may have something that was not sent. */
 static bool pump_wanted(const struct tcp_conn *k)
 {
-	return k->state == CONN_ESTABLISHED && !k->fin_sent && (!k->drained || k->host_rdhup);
+	return k->state == CONN_ESTABLISHED && !k->fin_sent && (!k->drained || k->host_rdhup || k->host_eof);
 }
 
 /* One reservation. 1: go on, 0: nothing more for now, -errno: the socket is dead. */
@@ -144,7 +147,7 @@ static int pump_round(struct tcp_conn *k)
 	}
 	got = host_peek(k, tcp_snd_inflight(&k->snd), fl.iov, fl.n);
 	if (got == -EAGAIN) {
-		k->drained = true;
+		k->drained = !k->urgent || k->peek_off;
 		k->idle_in = 0;
 		return 0;
 	}
@@ -156,7 +159,7 @@ static int pump_round(struct tcp_conn *k)
 	}
 	pump_commit(k, &fl, (size_t)got, (size_t)got < fl.len);
 	k->idle_in = 0;
-	if ((size_t)got < fl.len)
+	if ((size_t)got < fl.len && !k->urgent)
 		k->drained = true;
 	return 1;
 }
@@ -271,7 +274,9 @@ void tcp_on_host(void *ctx, struct ref ref, uint32_t events)
 		host_connecting(k, events);
 		return;
 	}
-	if (events & EPOLLIN)
+	if (events & EPOLLPRI)
+		k->urgent = true;
+	if (events & (EPOLLIN | EPOLLPRI))
 		k->drained = false;
 	if ((events & EPOLLOUT) && k->out_armed) {
 		k->out_armed = false;

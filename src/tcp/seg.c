@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* Segments to the guest. */
+#include <string.h>
+
 #include "base/csum.h"
 #include "base/log.h"
 #include "tcp/conn.h"
 #include "wire/eth.h"
-#include "wire/icmp.h"
 #include "wire/ip.h"
+#include "xlate/hosterr.h"
 
 #define SEG_HDR_MAX (ETH_HLEN + IP6_HLEN + TCP_HLEN_MAX)
 #define TCP_CSUM_OFFSET 16
@@ -170,39 +172,32 @@ void seg_reply_rst(struct tcp *t, const struct pkt *p, const struct tcp_hdr *h, 
 	(void)seg_send(t, &s);
 }
 
-/* The ICMP error err for a packet of ours to quote, which src sent to dst. */
-static void seg_send_unreach(struct tcp *t, int err, const struct ip_tx *ip, const struct tcp_hdr *h)
+static struct hosterr seg_hosterr(const struct tcp *t)
 {
-	uint8_t quote[IP6_HLEN + TCP_HLEN_MAX], buf[ETH_HLEN + IP6_HLEN + ICMP_HLEN + sizeof(quote)];
-	struct icmp_err e = { .from = ip->dst, .to = ip->src };
-	struct wr q = wr_init(quote, sizeof(quote)), w = wr_init(buf, sizeof(buf));
-	bool v4 = addr_is4(&ip->src);
-
-	if (!icmp_from_errno(v4, err, &e.type, &e.code))
-		return;
-	ip_put(&q, ip, tcp_hdr_len(h));
-	tcp_hdr_put(&q, h);
-	eth_put(&w, t->d.guest->mac, t->d.guest->our_mac, v4 ? ETHERTYPE_IP4 : ETHERTYPE_IP6);
-	icmp_err_put(&w, &e, quote, wr_len(&q));
-	if (link_send(t->d.link, buf, wr_len(&w)))
-		log_limited(LOG_LVL_DEBUG, "TCP: no room to report an unreachable host to the guest");
+	return (struct hosterr){ .link = t->d.link, .guest = t->d.guest, .nat = t->d.nat };
 }
 
 void seg_unreach(struct tcp_conn *k, int err)
 {
 	const struct flow_key *key = &k->f.key;
 	struct ip_tx ip = { .src = key->guest, .dst = key->remote, .proto = PROTO_TCP, .ttl = IP_TTL_DEFAULT };
-	struct tcp_hdr h = { .sport = key->gport, .dport = key->rport, .seq = k->rcv.irs, .flags = TCP_SYN };
+	struct tcp_hdr th = { .sport = key->gport, .dport = key->rport, .seq = k->rcv.irs, .flags = TCP_SYN };
+	uint8_t quote[IP6_HLEN + TCP_HLEN_MAX];
+	struct hosterr_quote q = { .src = &ip.src, .dst = &ip.dst, .bytes = quote };
+	struct wr w = wr_init(quote, sizeof(quote));
+	struct hosterr h = seg_hosterr(k->t);
 
-	seg_send_unreach(k->t, err, &ip, &h);
+	ip_put(&w, &ip, tcp_hdr_len(&th));
+	tcp_hdr_put(&w, &th);
+	q.len = wr_len(&w);
+	if (!hosterr_report(&h, &q, err))
+		log_debug("TCP flow %u: %s is nothing to tell the guest", k->f.index, strerror(err));
 }
 
 void seg_reply_unreach(struct tcp *t, const struct pkt *p, int err)
 {
-	struct ip_tx ip = { .src = p->src, .dst = p->dst, .proto = PROTO_TCP, .ttl = p->ttl };
-	struct rd r = pkt_l4(p);
-	struct tcp_hdr h;
+	struct hosterr h = seg_hosterr(t);
 
-	if (!tcp_hdr_read(&r, &h))
-		seg_send_unreach(t, err, &ip, &h);
+	if (!hosterr_refuse(&h, p, err))
+		log_debug("TCP: %s is nothing to tell the guest", strerror(err));
 }

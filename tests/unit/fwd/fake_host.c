@@ -142,6 +142,16 @@ int loop_add(struct loop *l, int fd, struct ref ref, uint32_t events)
 	return 0;
 }
 
+int loop_mod(struct loop *l, int fd, struct ref ref, uint32_t events)
+{
+	struct fake_sock *s = fake_get(fd);
+
+	assert_true(s->in_loop);
+	s->ref = ref;
+	s->events = events;
+	return 0;
+}
+
 /* As the kernel: nothing happens if it is not there. */
 void loop_del(struct loop *l, int fd)
 {

@@ -417,6 +417,37 @@ static void test_scan(void **state)
 	assert_int_equal(fake->in_loop, 0);
 }
 
+/* A listener that can't be served gets no events for a second, whatever happens meanwhile; others do. */
+static void test_pause(void **state)
+{
+	struct fwd_table t;
+	struct listeners ls;
+
+	table(&t, "80-81 u80");
+	loop.now_ns = 5 * NSEC_PER_SEC;
+	timers_init(&loop.timers, loop.now_ns);
+	assert_int_equal(listeners_open(&ls, &t), 0);
+	assert_int_equal(listeners_start(&ls, &loop, OWNER_TCP, OWNER_UDP), 0);
+
+	listener_pause(&ls, 1);
+	listener_pause(&ls, 1);
+	assert_int_equal(fake_get(ls.l[0].fd)->events, EPOLLIN);
+	assert_int_equal(fake_get(ls.l[1].fd)->events, 0);
+	assert_int_equal(fake_get(ls.l[1].fd)->ref.index, 1);
+	timers_run(&loop.timers, loop.now_ns + NSEC_PER_SEC - 2 * NSEC_PER_MSEC);
+	assert_int_equal(fake_get(ls.l[1].fd)->events, 0);
+	listener_pause(&ls, 2);
+	timers_run(&loop.timers, loop.now_ns + NSEC_PER_SEC + 2 * NSEC_PER_MSEC);
+	assert_int_equal(fake_get(ls.l[1].fd)->events, EPOLLIN);
+	assert_int_equal(fake_get(ls.l[2].fd)->events, EPOLLIN);
+	assert_int_equal(fake_get(ls.l[2].fd)->ref.owner, OWNER_UDP);
+	assert_false(timer_armed(&ls.retry));
+	listener_pause(&ls, 0);
+	listeners_close(&ls);
+	assert_false(timer_armed(&ls.retry));
+	assert_int_equal(loop.timers.armed, 0);
+}
+
 static void test_empty(void **state)
 {
 	struct fwd_table tab;
@@ -445,6 +476,7 @@ int main(void)
 		cmocka_unit_test(test_descriptor_limit),
 		cmocka_unit_test(test_too_many),
 		cmocka_unit_test(test_scan),
+		cmocka_unit_test(test_pause),
 		cmocka_unit_test(test_empty),
 	};
 

@@ -434,6 +434,7 @@ static void test_nat(void **state)
 		w.r.addr = v6 ? addr_loopback6 : addr_loopback4;
 		conn_syn(&w, &usual);
 		assert_null(world_conn(&w));
+		conn_expect(&w, TCP_RST | TCP_ACK, 0, w.iss + 1); /* nobody listens there */
 		conn_expect_none(&w);
 		world_fini(&w);
 	}

@@ -77,9 +77,11 @@ static void listen_open(struct world *w)
 	w->fwd.rule[0] = (struct fwd_rule){ .addr = any.addr, .first = 8080, .last = 8080, .to = 80, .proto = PROTO_TCP };
 	w->fwd.n = 1;
 	w->listener = (struct listener){ .fd = fd, .port = 8080, .to = 80, .proto = PROTO_TCP, .v6 = w->conf.v6 };
-	w->ls = (struct listeners){
-		.loop = &w->loop, .owner_tcp = tcp_listen_owner(w->t), .table = &w->fwd, .l = &w->listener, .n = 1
-	};
+	listeners_init(&w->ls, &w->fwd);
+	w->ls.loop = &w->loop;
+	w->ls.owner_tcp = tcp_listen_owner(w->t);
+	w->ls.l = &w->listener;
+	w->ls.n = 1;
 	assert_int_equal(loop_add(&w->loop, fd, ref_init(w->ls.owner_tcp, 0, 0), EPOLLIN), 0);
 	tcp_set_listeners(w->t, &w->ls);
 }
