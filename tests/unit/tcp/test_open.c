@@ -341,6 +341,7 @@ static void test_connect_fails(void **state)
 			assert_int_equal(a.proto, v6 ? PROTO_ICMP6 : PROTO_ICMP);
 			assert_int_equal(a.icmp_type, v6 ? tab[c].type6 : tab[c].type4);
 			assert_int_equal(a.icmp_code, v6 ? tab[c].code6 : tab[c].code4);
+			assert_true(addr_eq(&a.src, v6 ? &w.nat.v6.our : &w.nat.v4.our)); /* the first router */
 			assert_true(addr_eq(&a.quoted_src, &w.g.addr) && addr_eq(&a.quoted_dst, &w.r.addr));
 			assert_int_equal(a.quoted.sport, w.g.port);
 			assert_int_equal(a.quoted.dport, w.r.port);
