@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "fwd/inbound.h"
 #include "os/sock.h"
 #include "tcp/conn.h"
 #include "wire/ip.h"
@@ -13,18 +14,18 @@
 /* Who is who, as the guest will see it. */
 static int accept_key(const struct tcp *t, const struct listener *ls, const struct ep *peer, struct flow_key *ret_key)
 {
-	const struct fwd_rule *r = &t->ls->table->rule[ls->rule];
-	const struct addr *guest = r->flags & FWD_TARGET ? &r->target : guest_addr_for(t->d.guest, &peer->addr);
-	struct ep seen;
-	int err;
+	struct inbound in = {
+		.guest = t->d.guest,
+		.nat = t->d.nat,
+		.flows = t->d.flows,
+		.rule = &t->ls->table->rule[ls->rule],
+		.proto = PROTO_TCP,
+		.to = ls->to,
+		.peer = peer,
+	};
+	struct flow *none;
 
-	if (addr_is_any(guest))
-		return -EADDRNOTAVAIL;
-	err = nat_to_guest(t->d.nat, guest, peer, &seen);
-	if (err)
-		return err;
-	*ret_key = flow_key_init(PROTO_TCP, guest, ls->to, &seen.addr, seen.port);
-	return 0;
+	return inbound_find(&in, ret_key, &none);
 }
 
 static int accept_conn(struct tcp *t, const struct listener *ls, int fd, const struct ep *peer)

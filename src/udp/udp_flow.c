@@ -5,12 +5,12 @@
 #include <netinet/in.h>
 
 #include "base/log.h"
+#include "fwd/inbound.h"
 #include "udp/udp_err.h"
 #include "wire/ip.h"
 
 #define PORT_DNS 53
 #define SWEEP_NS NSEC_PER_SEC /* time-outs are no finer than this */
-#define ALT_PORTS 16 /* ports to try for a peer whose own is taken */
 
 static const uint64_t idle_ns[UDP_IDLES] = {
 	[UDP_ONEWAY] = 30 * NSEC_PER_SEC,
@@ -330,44 +330,35 @@ static int open_beside(struct udp *u, struct udp_flow *f, const struct listener 
 	return rc;
 }
 
-/* The addresses that the guest will see. */
-static int host_key(struct udp *u, const struct udp_path *p, const struct listener *l, struct flow_key *ret_key)
+static bool same_path(const void *ctx, const struct flow *flow)
 {
-	const struct fwd_rule *r = &u->ls->table->rule[l->rule];
-	const struct addr *guest = r->flags & FWD_TARGET ? &r->target : guest_addr_for(u->d.guest, &p->peer.addr);
-	struct ep seen;
-	int rc;
+	const struct udp_flow *f = (const struct udp_flow *)flow;
+	const struct udp_path *p = ctx;
 
-	rc = nat_to_guest(u->d.nat, guest, &p->peer, &seen);
-	if (rc)
-		return rc;
-	if (!(r->flags & FWD_TARGET))
-		guest = guest_addr_for(u->d.guest, &seen.addr);
-	if (addr_is_any(guest) || !seen.port)
-		return -EADDRNOTAVAIL;
-	*ret_key = flow_key_init(PROTO_UDP, guest, l->to, &seen.addr, seen.port);
-	return 0;
-}
-
-static bool same_path(const struct udp_flow *f, const struct udp_path *p)
-{
 	return !f->host_first || (ep_eq(&f->to, &p->peer) && ep_eq(&f->local, &p->local));
 }
 
-/*
- * Two peers of the host can look the same to the guest (loopback addresses, or one peer on two ports that lead to one of the guest's).
- * The later one is shown with another port. Returns its flow if it has one, else key is free.
- */
-static struct udp_flow *find_path(struct udp *u, const struct udp_path *p, struct flow_key *key)
+/* Its flow if there is one; else NULL, and the key for one. */
+static int find_path(struct udp *u, const struct udp_path *p, const struct listener *l, struct flow_key *ret_key,
+		     struct udp_flow **ret_f)
 {
-	for (unsigned i = 0; i < ALT_PORTS; i++) {
-		struct udp_flow *f = (struct udp_flow *)flow_find(u->d.flows, key);
+	struct inbound in = {
+		.guest = u->d.guest,
+		.nat = u->d.nat,
+		.flows = u->d.flows,
+		.rule = &u->ls->table->rule[l->rule],
+		.proto = PROTO_UDP,
+		.to = l->to,
+		.peer = &p->peer,
+		.same = same_path,
+		.ctx = p,
+	};
+	struct flow *f;
+	int rc = inbound_find(&in, ret_key, &f);
 
-		if (!f || same_path(f, p))
-			return f;
-		key->rport = (uint16_t)(49152 + (p->peer.port * 31u + i * 7919u) % 16384u);
-	}
-	return NULL;
+	if (!rc)
+		*ret_f = (struct udp_flow *)f;
+	return rc;
 }
 
 struct udp_flow *udp_flow_from_host(struct udp *u, const struct udp_path *p)
@@ -377,9 +368,8 @@ struct udp_flow *udp_flow_from_host(struct udp *u, const struct udp_path *p)
 	struct udp_flow *f;
 	int rc;
 
-	if (!l || host_key(u, p, l, &key))
+	if (!l || find_path(u, p, l, &key, &f))
 		return NULL;
-	f = find_path(u, p, &key);
 	if (f)
 		return f;
 	f = slot_new(u, &key);
