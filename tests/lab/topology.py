@@ -45,8 +45,8 @@ class Topology:
         remote.ip("address", "add", f"{REMOTE6}/128", "dev", "lo", "nodad")
         remote.write("/proc/sys/net/ipv4/ip_forward", "1")
         remote.write("/proc/sys/net/ipv6/conf/all/forwarding", "1")
-        # An error for every packet, not one a second.
-        remote.write("/proc/sys/net/ipv4/icmp_ratelimit", "0")
+        # An error for every packet. Not icmp_ratelimit 0, which leaves the errors of unreachable routes no tokens.
+        remote.write("/proc/sys/net/ipv4/icmp_ratemask", "0")
         remote.write("/proc/sys/net/ipv6/icmp/ratelimit", "0")
         remote.ip("route", "add", "unreachable", f"{UNREACHABLE4}/32")
         remote.ip("-6", "route", "add", "unreachable", f"{UNREACHABLE6}/128")
