@@ -77,8 +77,6 @@ int addr_parse_n(const char *s, size_t len, struct addr *ret_addr)
 		return -EINVAL;
 	memcpy(text, s, len);
 	text[len] = '\0';
-	if (brackets && !strchr(text, ':'))
-		return -EINVAL;
 	return addr_parse(text, ret_addr);
 }
 

@@ -91,7 +91,7 @@ bool addr_same_net(const struct addr *a, const struct addr *b, unsigned plen);
 /* Text form without brackets: dotted quad or RFC 5952. -EINVAL for anything else, trailing text included. */
 MUST_USE int addr_parse(const char *s, struct addr *ret_addr);
 
-/* As addr_parse(), from the first len bytes of s, and with optional [brackets] around an IPv6 address. */
+/* As addr_parse(), from the first len bytes of s, and with optional [brackets]. */
 MUST_USE int addr_parse_n(const char *s, size_t len, struct addr *ret_addr);
 
 /* Writes the text form to buf of at least ADDR_STRLEN bytes; returns buf. */

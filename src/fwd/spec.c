@@ -241,6 +241,19 @@ static bool ifname_ok(const char *name, size_t len)
 	return true;
 }
 
+/*
+ * What is wrong with a head whose first len bytes are no address; NULL if it is none: "80:[fd00::5]/80" has a slash, too. An item does
+ * not begin with a bracket, and closes none that it hasn't opened.
+ */
+static const char *head_wrong(const char *text, size_t len, bool dev)
+{
+	bool opens = memchr(text, '[', len), closes = memchr(text, ']', len);
+
+	if (text[0] == '[' ? text[len - 1] != ']' : closes && !opens)
+		return "misplaced bracket";
+	return dev || text[0] == '[' ? "bad listening address" : NULL;
+}
+
 /* Takes [ADDR][%IF]/ off the front, if it is there. */
 static int spec_head(struct spec *s, bool *ret_any)
 {
@@ -255,8 +268,12 @@ static int spec_head(struct spec *s, bool *ret_any)
 	if (!slash)
 		return 0;
 	if (!any) {
+		const char *why = head_wrong(s->text, addr_len, dev);
+
 		if (addr_parse_n(s->text, addr_len, &s->base.addr))
-			return dev ? spec_invalid(s, "bad listening address") : 0;
+			return why ? spec_invalid(s, why) : 0;
+		if (addr_is_multicast(&s->base.addr))
+			return spec_invalid(s, "can't listen on a multicast address");
 		if (!dev && head_is_target(s->text, len, &s->base.addr))
 			return 0;
 	}
