@@ -122,6 +122,21 @@ static void reassemble(struct engine *e, const struct pkt *p, const struct frame
 		deliver_or_serve(e, &e->whole, &whole);
 }
 
+/* One line for --trace. Fragments and what has no ports show 0 for them. */
+static void trace_frame(const struct pkt *p, size_t len, bool ok)
+{
+	struct ep src = { .addr = p->src, .port = p->sport }, dst = { .addr = p->dst, .port = p->dport };
+	char src_buf[EP_STRLEN], dst_buf[EP_STRLEN], mac[MAC_STRLEN];
+
+	if (!ok)
+		log_trace("From guest: malformed frame, %zu bytes", len);
+	else if (!p->family)
+		log_trace("From guest: ethertype 0x%04x of %s, %zu bytes", p->ethertype, mac_fmt(p->src_mac, mac), len);
+	else
+		log_trace("From guest: IPv%u protocol %u%s, %s to %s, %zu bytes", p->family, p->proto, p->frag ? " fragment" : "",
+			  ep_fmt(&src, src_buf), ep_fmt(&dst, dst_buf), len);
+}
+
 void dispatch_from_guest(struct engine *e, const struct frame *f, unsigned n)
 {
 	unsigned first = 0; /* of the run of frames of one flow that ends before i; none if it is i */
@@ -133,6 +148,8 @@ void dispatch_from_guest(struct engine *e, const struct frame *f, unsigned n)
 		if (e->pcap)
 			pcap_frame(e->pcap, f[i].iov, f[i].n);
 		ok = !head_parse(p, &f[i]);
+		if (unlikely(log_get_level() >= LOG_LVL_TRACE))
+			trace_frame(p, f[i].len, ok);
 		joins = ok && p->family && !p->frag && !for_service(p);
 		if (first < i && !(joins && same_flow(&e->pkt[first], p))) {
 			deliver(e, &e->pkt[first], &f[first], i - first);

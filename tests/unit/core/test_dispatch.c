@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/iov.h"
+#include "base/log.h"
 #include "base/wr.h"
 #include "core/dispatch.h"
 #include "wire/arp.h"
@@ -437,6 +438,46 @@ static void test_fragmented_discovery(void **state)
 	expect(x, "service icmp:1 ");
 }
 
+static void keep_line(void *ctx, enum log_level level, const char *line)
+{
+	struct fix *x = ctx;
+	size_t at = strlen(x->calls);
+
+	assert_int_equal(level, LOG_LVL_TRACE);
+	snprintf(x->calls + at, sizeof(x->calls) - at, "%s\n", line);
+}
+
+/* Every frame has its line, also those that are nobody's. */
+static void test_trace(void **state)
+{
+	struct fix *x = *state;
+
+	log_set_sink(keep_line, x);
+	add_ip(x, &udp_a);
+	x->e.udp = NULL;
+	expect(x, "");
+	log_set_level(LOG_LVL_TRACE);
+	add_ip(x, &udp_a);
+	add_ip(x, &udp_a);
+	add_ip(x, &udp_6);
+	add_fragment(x, 80, 16, 8, false);
+	x->buf[x->n][12] = 0x88;
+	x->buf[x->n][13] = 0xb5;
+	add(x, 64);
+	add(x, 0 + 18);
+	x->frame[x->n - 1].len = 10;
+	x->frame[x->n - 1].n = 2;
+	x->iov[x->n - 1][1].iov_len = 9;
+	expect(x, "From guest: IPv4 protocol 17, 192.0.2.2:1000 to 198.51.100.1:80, 42 bytes\n"
+		  "From guest: IPv4 protocol 17, 192.0.2.2:1000 to 198.51.100.1:80, 42 bytes\n"
+		  "From guest: IPv6 protocol 17, [2001:db8::2]:1000 to [2001:db8:1::1]:80, 65 bytes\n"
+		  "From guest: IPv4 protocol 17 fragment, 192.0.2.2:0 to 198.51.100.1:0, 42 bytes\n"
+		  "From guest: ethertype 0x88b5 of 00:00:00:00:00:00, 64 bytes\nservice "
+		  "From guest: malformed frame, 10 bytes\n");
+	log_set_level(LOG_LVL_INFO);
+	log_set_sink(NULL, NULL);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -451,6 +492,7 @@ int main(void)
 		T(test_learning),
 		T(test_fragments),
 		T(test_fragmented_discovery),
+		T(test_trace),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
