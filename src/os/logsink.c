@@ -158,8 +158,11 @@ int logsink_file(struct logsink *s, const char *path, size_t max, const char *he
 	s->max = max;
 	s->size = 0;
 	s->file_fd = fd;
+	errno = 0;
 	file_append(s, "", first);
 	s->head_len = s->size;
+	if (s->size < strlen(first) + 1)
+		log_warn("Messages may be missing in the log file %s: %s", path, strerror(errno ? errno : ENOSPC));
 	return 0;
 }
 

@@ -30,7 +30,7 @@ MUST_USE int logsink_syslog(struct logsink *s);
 
 /*
  * Lines also go to this file, which is emptied; max bytes long at most. The first line is "head (PID)" with the process ID of the
- * caller.
+ * caller; if that can't be written, there is one warning, and the file is tried again with each line.
  */
 MUST_USE int logsink_file(struct logsink *s, const char *path, size_t max, const char *head);
 

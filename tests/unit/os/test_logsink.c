@@ -55,6 +55,38 @@ static const char *file_text(struct fix *x)
 	return x->text;
 }
 
+static unsigned warnings_of(const char *path, int fd)
+{
+	struct logsink s;
+	char buf[512] = "";
+	unsigned n = 0;
+
+	logsink_init(&s, "passt");
+	assert_int_equal(dup2(fd, STDERR_FILENO), STDERR_FILENO);
+	assert_int_equal(logsink_file(&s, path, MAX_SIZE, "passt 1: /bin/passt"), 0);
+	logsink_fini(&s);
+	assert_true(pread(fd, buf, sizeof(buf) - 1, 0) >= 0);
+	for (const char *at = buf; (at = strstr(at, "Messages may be missing in the log file ")); at++)
+		n++;
+	return n;
+}
+
+/* Who asked for a log file should not have to wonder why it is empty. */
+static void test_no_room(void **state)
+{
+	struct fix *x = *state;
+	char err_path[] = "/tmp/logsink-test-XXXXXX";
+	int err = dup(STDERR_FILENO), fd = mkstemp(err_path);
+	unsigned good = warnings_of(x->path, fd), full = warnings_of("/dev/full", fd);
+
+	dup2(err, STDERR_FILENO);
+	close(err);
+	close(fd);
+	unlink(err_path);
+	assert_int_equal(good, 0);
+	assert_int_equal(full, 1);
+}
+
 static void test_lines(void **state)
 {
 	static const char *const tail[] = { "error:   one", "warning: two", "info:    three", "debug:   four", "trace:   five" };
@@ -149,7 +181,7 @@ static void test_bad_file(void **state)
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-	const struct CMUnitTest tests[] = { T(test_lines), T(test_rotation), T(test_stderr), T(test_bad_file) };
+	const struct CMUnitTest tests[] = { T(test_lines), T(test_rotation), T(test_stderr), T(test_bad_file), T(test_no_room) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
