@@ -2,6 +2,7 @@
 #include "fwd/listen.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -321,6 +322,73 @@ void listeners_init(struct listeners *ls, const struct fwd_table *t)
 	timer_init(&ls->retry, listeners_resume);
 }
 
+static bool is_weak(const struct fwd_rule *r)
+{
+	return (r->flags & (FWD_WEAK | FWD_SCAN)) == FWD_WEAK;
+}
+
+/* End of the specifier whose rules begin at first. */
+static unsigned weak_group_end(const struct fwd_table *t, unsigned first)
+{
+	unsigned end = first + 1;
+
+	while (end < t->n && weak_same_spec(&t->rule[first], &t->rule[end]))
+		end++;
+	return end;
+}
+
+/* What all best-effort specifiers together take if none of them gets more than max. */
+static uint64_t weak_total(const struct fwd_table *t, uint64_t max)
+{
+	uint64_t total = 0;
+
+	for (unsigned i = 0, end; i < t->n; i = end) {
+		uint64_t ports = 0;
+
+		end = is_weak(&t->rule[i]) ? weak_group_end(t, i) : i + 1;
+		for (unsigned j = i; is_weak(&t->rule[i]) && j < end; j++)
+			ports += t->rule[j].last - t->rule[j].first + 1u;
+		total += MIN(ports, max);
+	}
+	return total;
+}
+
+/* The most that each specifier may have, so that none is left without any because of another. */
+static uint64_t weak_share(const struct fwd_table *t, uint64_t fds)
+{
+	uint64_t lo = 0, hi = UINT16_MAX;
+
+	while (lo < hi) {
+		uint64_t mid = (lo + hi + 1) / 2;
+
+		if (weak_total(t, mid) <= fds)
+			lo = mid;
+		else
+			hi = mid - 1;
+	}
+	return lo;
+}
+
+static int open_weak_all(struct listeners *ls, uint64_t fds)
+{
+	const struct fwd_table *t = ls->table;
+	uint64_t share = weak_share(t, fds);
+	int err = 0;
+
+	if (share < UINT16_MAX)
+		log_warn("The limit of open files leaves %" PRIu64 " ports to each specifier such as \"all\"", share);
+	for (unsigned i = 0, end; !err && i < t->n; i = end) {
+		uint64_t left = share;
+
+		end = i + 1;
+		if (!is_weak(&t->rule[i]))
+			continue;
+		end = weak_group_end(t, i);
+		err = open_weak_group(ls, i, end, &left);
+	}
+	return err;
+}
+
 int listeners_open(struct listeners *ls, const struct fwd_table *t)
 {
 	uint64_t fds;
@@ -343,14 +411,8 @@ int listeners_open(struct listeners *ls, const struct fwd_table *t)
 			err = rc;
 		fds -= MIN(fds, (uint64_t)(r->last - r->first + 1));
 	}
-	for (unsigned i = 0, end; !err && i < t->n; i = end) {
-		end = i + 1;
-		if ((t->rule[i].flags & (FWD_WEAK | FWD_SCAN)) != FWD_WEAK)
-			continue;
-		while (end < t->n && weak_same_spec(&t->rule[i], &t->rule[end]))
-			end++;
-		err = open_weak_group(ls, i, end, &fds);
-	}
+	if (!err)
+		err = open_weak_all(ls, fds);
 	if (err)
 		listeners_close(ls);
 	return err;

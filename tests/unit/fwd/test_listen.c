@@ -332,7 +332,18 @@ static void test_descriptor_limit(void **state)
 	assert_int_equal(listeners_open(&ls, &tab), 0);
 	assert_int_equal(fake->wanted, 32767 + 65535 - 60999 + 1024);
 	assert_int_equal(fake->open, 2048 - 512);
-	assert_log(0, "W Listen failed for HOST TCP port *%lo/1527-8999: Too many open files");
+	assert_log(0, "W The limit of open files leaves 1526 ports to each specifier such as \"all\"");
+	assert_log(1, "W Listen failed for HOST TCP port *%lo/1527-8999: Too many open files");
+	listeners_close(&ls);
+
+	/* One takes nothing from another; what a small one doesn't need is for the large ones. */
+	table(&tab, "127.0.0.2/all uall 127.0.0.1/~101-65535");
+	fake->limit = 20000;
+	assert_int_equal(listeners_open(&ls, &tab), 0);
+	assert_int_equal(fake->open, 2 * ((20000 - 512 - 100) / 2) + 100);
+	assert_log(0, "W The limit of open files leaves 9694 ports to each specifier such as \"all\"");
+	assert_log(1, "W Listen failed for HOST TCP port 127.0.0.2/9695-32767: Too many open files");
+	assert_log(3, "W Listen failed for HOST UDP port */9695-32767: Too many open files");
 	listeners_close(&ls);
 
 	/* So few that half of them is the fair share. */
