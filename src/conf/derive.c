@@ -569,13 +569,17 @@ static int derive_port(const struct host *h, struct conf *c, const struct opt_po
 		.eph_first = h->eph_first,
 		.eph_last = h->eph_last,
 	};
+	struct fwd_table *t = ctx.outwards ? &c->out_rules : &c->in;
 	const char *name = ctx.proto == IPPROTO_TCP ? "TCP" : "UDP";
+	unsigned before = t->n;
 	char why[FWD_ERR_LEN];
 
 	if (!(ctx.proto == IPPROTO_TCP ? c->tcp : c->udp) && strcmp(p->spec, "none"))
 		return fail(err, "Port forwarding of %s, but %s is disabled: %s %s", name, name, ctx.opt, p->spec);
-	if (fwd_parse(&ctx, p->spec, ctx.outwards ? &c->out_rules : &c->in, why))
+	if (fwd_parse(&ctx, p->spec, t, why))
 		return fail(err, "%s", why);
+	if (t->n == before && strcmp(p->spec, "none"))
+		log_warn("Everything is excluded, no port is forwarded: %s %s", ctx.opt, p->spec);
 	return 0;
 }
 

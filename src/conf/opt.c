@@ -246,7 +246,7 @@ static const struct opt options[] = {
 
 	{ "quiet", 'q', IN_BOTH, .fn = opt_quiet, .help = "Don't print informational messages" },
 	{ "debug", 'd', IN_BOTH, .fn = opt_debug, AT(debug), .help = "Print debugging messages" },
-	{ "trace", 0, IN_BOTH, .fn = opt_debug, AT(trace), .help = "Print a message for every packet as well" },
+	{ "trace", 0, IN_BOTH, .fn = opt_debug, AT(trace), .help = "Print a line for every frame from the guest as well" },
 	{ "foreground", 'f', IN_BOTH, FLAG(foreground), .help = "Don't run in the background" },
 	{ "stderr", 'e', IN_BOTH, .fn = opt_stderr,
 	  .help = "No effect, to be dropped soon: messages are printed until the start is over" },
@@ -416,6 +416,29 @@ static int opt_handle(struct opts *o, const struct opt *d, const char *val)
 	return r;
 }
 
+/*
+ * An address of a family that is off. Not those of which programs that start us give one by default, whatever the families are:
+ * --dns-forward, --dns-host and --map-*.
+ */
+static int families_check(struct opts *o)
+{
+	const struct {
+		const char *name;
+		const struct opt_pair *pair;
+	} used[] = { { "address", &o->address }, { "gateway", &o->gateway }, { "outbound", &o->outbound } };
+	static const struct addr unset;
+	char buf[ADDR_STRLEN];
+
+	for (size_t i = 0; i < ARRAY_SIZE(used) && (o->v4_only || o->v6_only); i++) {
+		const struct addr *off = o->v4_only ? &used[i].pair->v6 : &used[i].pair->v4;
+
+		if (!addr_eq(off, &unset))
+			return opt_fail(o, "Option --%s %s is for %s, which --%s turns off", used[i].name, addr_fmt(off, buf),
+					o->v4_only ? "IPv6" : "IPv4", o->v4_only ? "ipv4-only" : "ipv6-only");
+	}
+	return 0;
+}
+
 static int opts_check(struct opts *o)
 {
 	if (o->v4_only && o->v6_only)
@@ -432,7 +455,7 @@ static int opts_check(struct opts *o)
 		return opt_fail(o, "Options --userns and --netns-only exclude each other");
 	if (o->userns[0] && o->spawn)
 		return opt_fail(o, "--userns needs --netns or a process");
-	return 0;
+	return families_check(o);
 }
 
 /* What the words after the options mean. */

@@ -317,6 +317,29 @@ def test_no_name_server_is_a_warning(net, tmp_path):
         net.host.write("/etc/resolv.conf", "nameserver 198.51.100.53\nsearch example.org example.net\n")
 
 
+def test_nothing_to_forward_is_a_warning(start):
+    p = start("-t", "~1-65535")
+    assert "Everything is excluded, no port is forwarded: -t ~1-65535" in p.output()
+
+
+def test_log_file_without_room(net, tmp_path):
+    done = net.host.run("timeout", "1", binary(), "-f", "-s", tmp_path / "s", "-l", "/dev/full", check=False)
+    assert done.stderr.count("Messages may be missing in the log file /dev/full: No space left on device") == 1
+
+
+def test_limit_of_open_files_is_shared(net, tmp_path):
+    pid = tmp_path / "pid"
+    done = net.host.run("prlimit", "--nofile=3000", binary(), "-s", tmp_path / "s", "-P", pid, "-t", "all", "-u", "all", check=False)
+    assert done.returncode == 0, done.stderr
+    assert "The limit of open files leaves 1244 ports to each specifier" in done.stderr
+    try:
+        for kind in socket.SOCK_STREAM, socket.SOCK_DGRAM:
+            with net.host.socket(socket.AF_INET, kind) as s, pytest.raises(OSError, match="in use"):
+                s.bind(("0.0.0.0", 1100))
+    finally:
+        net.host.run("kill", pid.read_text().strip())
+
+
 def test_log_file(net, tmp_path):
     log = tmp_path / "log"
     log.write_text("what an earlier one wrote\n")
@@ -331,6 +354,21 @@ def test_log_file(net, tmp_path):
     assert re.match(r"passt \S+: \S+ \(\d+\)\n", text), text
     assert "earlier" not in text
     assert re.search(r"^\d+\.\d{4}: \S.*$", text, re.M), text
+
+
+def test_trace_has_a_line_for_every_frame(net, tmp_path):
+    p = Passt(net.host, str(tmp_path), "--trace", wait=False)
+    until(lambda: os.path.exists(p.socket_path), "socket")
+    g = Guest(p.socket_path)
+    g.announce()
+    for port in range(3):
+        g.udp("192.0.2.77", 7, b"x", sport=4000 + port)
+    g.barrier()
+    g.close()
+    assert p.stop() == 0
+    lines = re.findall(r"From guest: IPv4 protocol 17, 192.0.2.2:(400\d) to 192.0.2.77:7, \d+ bytes", p.output())
+    assert lines == ["4000", "4001", "4002"]
+    assert "From guest: ethertype 0x0806 of 52:54:00:00:00:02, " in p.output()
 
 
 def test_log_file_is_bounded(net, tmp_path):

@@ -428,7 +428,6 @@ static void test_conflicts(void **state)
 		"Address fd00::1 can't be that of --map-guest-addr and of --map-host-loopback");
 	run_err("-g 192.0.2.2", "Invalid gateway: 192.0.2.2 is the guest's own address (--gateway)");
 	run_err("-g 2001:db8::2", "Invalid gateway: 2001:db8::2 is the guest's own address (--gateway)");
-	run_ok("-6 -g 192.0.2.2");
 	run_ok("-g 10.0.0.1 --map-host-loopback 10.0.0.1 --dns-forward 10.0.0.1");
 
 	host_none();
@@ -447,6 +446,14 @@ static void test_ports(void **state)
 	assert_int_equal(c.in.rule[0].proto, IPPROTO_TCP);
 	assert_int_equal(c.in.rule[1].proto, IPPROTO_UDP);
 	assert_int_equal(c.in.rule[2].to, 2222);
+
+	run_ok("-t 80 -u 53-54,~1-60");
+	assert_int_equal(derive_ports(&o, &h, &c, err), 0);
+	assert_int_equal(c.in.n, 1);
+	assert_string_equal(logged, "Everything is excluded, no port is forwarded: -u 53-54,~1-60\n");
+	run_ok("-t none -u 53-54,~54");
+	assert_int_equal(derive_ports(&o, &h, &c, err), 0);
+	assert_string_equal(logged, "");
 
 	run_ok("-t 80 -t nonsense");
 	assert_int_equal(derive_ports(&o, &h, &c, err), -EINVAL);

@@ -110,6 +110,11 @@ static void test_errors(void **state)
 	expect_err("--map-host-loopback nothing", "Invalid address: nothing (--map-host-loopback)");
 	expect_err("--dns-forward none", "Invalid address: none (--dns-forward)");
 	expect_err("-4 -6", "Options --ipv4-only and --ipv6-only exclude each other");
+	expect_err("-4 -a 2001:db8::1", "Option --address 2001:db8::1 is for IPv6, which --ipv4-only turns off");
+	expect_err("-a 1.2.3.4 -6", "Option --address 1.2.3.4 is for IPv4, which --ipv6-only turns off");
+	expect_err("-4 -a 1.2.3.4 -g fe80::1", "Option --gateway fe80::1 is for IPv6, which --ipv4-only turns off");
+	expect_err("-6 -o 0.0.0.0", "Option --outbound 0.0.0.0 is for IPv4, which --ipv6-only turns off");
+	assert_int_equal(parse("-6 --dns-forward 169.254.1.1 --map-guest-addr 169.254.1.2 -D 192.0.2.1"), OPTS_RUN);
 	expect_err("-q word -d", "Extra non-option argument: word");
 	expect_err("--config-net", "--config-net is for pasta mode only");
 	expect_err("-T 80", "--tcp-ns is for pasta mode only");
