@@ -35,7 +35,8 @@ void listeners_init(struct listeners *ls, const struct fwd_table *t);
  * can't be bound is the line "Listen failed for HOST TCP port ADDR/PORT: reason". It is an error, one for each rule, and the result is
  * -errno of the last; for a FWD_WEAK rule it is a warning, in which neighbouring ports with the same reason share one line, unless all
  * ports of its specifier failed: then "All listens failed for ..." and -errno. Where the kernel has no IPv6, a dual rule is IPv4.
- * Where descriptors are short, FWD_WEAK specifiers get equal shares, with a warning. -E2BIG for more than LISTENERS_MAX sockets. On failure nothing is left open. t must outlive *ls.
+ * Where descriptors are short, FWD_WEAK specifiers get equal shares, with a warning.
+ * -E2BIG for more than LISTENERS_MAX sockets. On failure nothing is left open. t must outlive *ls.
  */
 MUST_USE int listeners_open(struct listeners *ls, const struct fwd_table *t);
 
