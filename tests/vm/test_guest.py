@@ -304,6 +304,17 @@ def test_parallel_forwarded_connections(vm, net, echo_peer):
 # Coming and going
 
 
+def test_guest_reboots(vm, net, running):
+    """A new kernel on the same connection to us. Before the interface is replaced: the firmware takes minutes to boot after that."""
+    vm.reset()
+    configure(vm)
+    assert "1 received" in vm.sh(f"/usr/bin/ping -n -c 1 -W 10 {REMOTE4}")
+    server = servers.http(net.remote.listen(REMOTE4), b"after the reboot\n")
+    assert vm.sh(f"curl -sS http://{REMOTE4}:{server.port}/") == "after the reboot\n"
+    server.close()
+    assert running["passt"].alive()
+
+
 def test_program_restarts_with_another_mtu(vm, running, net, tmp_path):
     """The new instance takes the stale socket over, the guest gets a new interface; small segments in both directions."""
     old = running["passt"]
@@ -323,14 +334,3 @@ def test_program_restarts_with_another_mtu(vm, running, net, tmp_path):
     assert hashlib.sha256(bytes(16 * MIB)).hexdigest() in out
     server.close()
     assert retransmissions(vm) == before, "the guest had to send TCP segments again"
-
-
-def test_guest_reboots(vm, net, running):
-    """A new kernel on the same connection to us."""
-    vm.reset()
-    configure(vm)
-    assert "1 received" in vm.sh(f"/usr/bin/ping -n -c 1 -W 10 {REMOTE4}")
-    server = servers.http(net.remote.listen(REMOTE4), b"after the reboot\n")
-    assert vm.sh(f"curl -sS http://{REMOTE4}:{server.port}/") == "after the reboot\n"
-    server.close()
-    assert running["passt"].alive()
