@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: MIT
+"""
+Traffic of real programs through the interface that pasta makes, what is left of it, and what it costs to do nothing.
+"""
+import hashlib
+import json
+import os
+import socket
+import threading
+import time
+
+import pytest
+from lab import servers
+from lab.topology import HOST4, HOST6, REMOTE4, REMOTE6, UNREACHABLE4
+from lab.wait import until
+
+NONE = ["-t", "none", "-u", "none", "-T", "none", "-U", "none"]
+REMOTE = {"v4": REMOTE4, "v6": REMOTE6}
+HOST = {"v4": HOST4, "v6": HOST6}
+
+
+def transfer(source, sink, blob):
+    """Sends a block and its end over a connected pair; the digest of what arrives."""
+    t = threading.Thread(target=lambda: (source.sendall(blob), source.shutdown(socket.SHUT_WR)))
+    t.start()
+    h = hashlib.sha256()
+    while True:
+        data = sink.recv(1 << 20)
+        if not data:
+            break
+        h.update(data)
+    t.join(60)
+    return h.hexdigest()
+
+
+@pytest.mark.parametrize("mtu", [1500, 65520])
+@pytest.mark.parametrize("family", REMOTE)
+def test_both_directions_without_loss(net, pasta, mtu, family):
+    """The namespace's kernel sends nothing twice, up or down, in connections that either side has opened."""
+    p = pasta("--config-net", "-m", mtu, *NONE[2:], "-t", "9000")
+    blob = os.urandom(24 << 20)
+    digest = hashlib.sha256(blob).hexdigest()
+    with net.remote.listen(REMOTE[family]) as out, p.ns.listen(HOST[family], 9000) as inward:
+        one = p.ns.connect(REMOTE[family], out.getsockname()[1]), out.accept()[0]
+        two = net.remote.connect(HOST[family], 9000), inward.accept()[0]
+        for a, b in one, one[::-1], two, two[::-1]:
+            b.settimeout(20)
+            assert transfer(a, b, blob) == digest
+        for s in one + two:
+            s.close()
+    assert p.ns.counter("TcpRetransSegs") == 0
+    assert p.ns.counter("TcpExtTCPSynRetrans") == 0
+    assert p.ns.counter("TcpInErrs") == 0
+
+
+def test_many_streams_at_once(net, pasta):
+    """iperf3 with several streams, both ways."""
+    p = pasta("--config-net", *NONE)
+    server = net.remote.popen("iperf3", "-s", "-p", "5201", "-B", REMOTE4, stdout=-3)
+    try:
+        until(lambda: net.remote.run("ss", "-Hnlt", "sport = :5201").stdout, "server listens")
+        for extra in [], ["-R"], ["--bidir"]:
+            done = p.ns.run("iperf3", "-J", "-c", REMOTE4, "-p", "5201", "-P", "4", "-t", "1", *extra)
+            end = json.loads(done.stdout)["end"]
+            assert end["sum_received"]["bytes"] > 1 << 20
+            assert sum(s["sender"].get("retransmits", 0) for s in end["streams"] if s["sender"].get("sender")) == 0 or extra, end
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def test_udp_of_iperf3(net, pasta):
+    p = pasta("--config-net", *NONE)
+    server = net.remote.popen("iperf3", "-s", "-p", "5202", "-B", REMOTE6, stdout=-3)
+    try:
+        until(lambda: net.remote.run("ss", "-Hnlt", "sport = :5202").stdout, "server listens")
+        done = p.ns.run("iperf3", "-J", "-u", "-b", "20M", "-l", "1200", "-c", REMOTE6, "-p", "5202", "-t", "1")
+        total = json.loads(done.stdout)["end"]["sum"]
+        assert total["packets"] > 1000 and total["lost_packets"] <= total["packets"] / 20
+    finally:
+        server.terminate()
+        server.wait()
+
+
+@pytest.mark.parametrize("family", REMOTE)
+def test_web_page_with_a_resolver(net, pasta, tmp_path, family):
+    """curl, by name: over UDP to the forwarded resolver, then over TCP."""
+    body = os.urandom(3 << 20)
+    with net.host.udp("127.0.0.53", 53) as probe:
+        dns = servers.dns_udp(probe, {"www.example.org": [REMOTE4, REMOTE6]})
+        web = servers.http(net.remote.listen(REMOTE[family]), body)
+        p = pasta("--config-net", "--dns-forward", "192.0.2.53", "--dns-host", "127.0.0.53", *NONE)
+        conf = tmp_path / "resolv.conf"
+        conf.write_text("nameserver 192.0.2.53\n")
+        url = f"http://www.example.org:{web.port}/"
+        script = 'mount --bind "$1" "$(readlink -f /etc/resolv.conf)" && exec curl -sS -4 -o "$2" "$3"'.replace("-4", "-4" if family == "v4" else "-6")
+        p.ns.run("unshare", "-m", "sh", "-c", script, "sh", conf, tmp_path / "body", url)
+        assert (tmp_path / "body").read_bytes() == body
+        web.close()
+        dns.close()
+
+
+@pytest.mark.parametrize("family", REMOTE)
+def test_ping(net, pasta, family):
+    p = pasta("--config-net", *NONE)
+    for size in 0, 56, 1400, 4000:
+        out = p.ns.run("ping", "-n", "-c", "3", "-i", "0.05", "-s", size, "-W", "5", REMOTE[family]).stdout
+        assert "3 received, 0% packet loss" in out
+
+
+def test_unreachable(net, pasta):
+    """What the network answers is what programs in the namespace get."""
+    p = pasta("--config-net", *NONE)
+    with pytest.raises(OSError) as e:
+        p.ns.connect(UNREACHABLE4, 80)
+    assert not isinstance(e.value, TimeoutError)
+    with pytest.raises(ConnectionRefusedError):
+        p.ns.connect(REMOTE4, 1)
+    with p.ns.udp("0.0.0.0") as s:
+        s.connect((REMOTE4, 1))
+        s.send(b"x")
+        with pytest.raises(ConnectionRefusedError):
+            s.recv(1)
+
+
+@pytest.mark.parametrize("size", [1, 1472, 1473, 9000, 65507])
+def test_datagrams_of_every_size(net, pasta, size):
+    """Fragments included, at the smaller MTU."""
+    p = pasta("--config-net", "-m", "1500", *NONE)
+    echo = servers.udp_echo(net.remote.udp(REMOTE4))
+    with p.ns.udp("0.0.0.0") as s:
+        blob = os.urandom(size)
+        s.sendto(blob, (REMOTE4, echo.port))
+        assert s.recv(65536) == blob
+    echo.close()
+
+
+# What is left.
+
+
+def flock(listener, ns, to, port, n):
+    """n connections at once, a word on each; closed by one side and the other in turns."""
+    pairs = []
+    for _ in range(n):
+        c = ns.connect(to, port)
+        pairs.append((c, listener.accept()[0]))
+    for i, (c, s) in enumerate(pairs):
+        c.sendall(b"%06d" % i)
+        assert s.recv(6, socket.MSG_WAITALL) == b"%06d" % i
+    for i, pair in enumerate(pairs):
+        for s in pair if i % 2 else pair[::-1]:
+            s.close()
+
+
+def settled(p, most):
+    until(lambda: p.fds() <= most, f"no more than {most} descriptors")
+
+
+@pytest.mark.parametrize("kind,rounds", [("splice", 20), ("interface", 6)])
+def test_nothing_is_left_of_thousands_of_connections(net, pasta, kind, rounds):
+    """1,000 at once, many times: there are no more descriptors than before the first one, but for a few pipes in stock."""
+    p = pasta("--config-net", "--host-lo-to-ns-lo", *NONE[2:], "-t", "9001")
+    server, client, to = (p.ns, net.host, "127.0.0.1") if kind == "splice" else (net.remote, p.ns, REMOTE4)
+    with server.listen("127.0.0.1" if kind == "splice" else REMOTE4, 9001, backlog=1024) as listener:
+        until(lambda: p.fds() > 128, "sockets in stock")
+        most = p.fds() + 8
+        flock(listener, client, to, 9001, 1000)
+        settled(p, most)
+        memory = p.memory_kb()
+        for _ in range(rounds - 1):
+            flock(listener, client, to, 9001, 1000)
+        settled(p, most)
+        assert p.memory_kb() < memory + 8192
+    with server.listen("127.0.0.1" if kind == "splice" else REMOTE4, 9001) as listener:
+        flock(listener, client, to, 9001, 10)
+
+
+def test_resets_leave_nothing(net, pasta):
+    p = pasta("--config-net", *NONE[2:], "-t", "9002")
+    with net.remote.listen(REMOTE4, 9002) as listener:
+        before = None
+        for _ in range(4):
+            pairs = [(p.ns.connect(REMOTE4, 9002), listener.accept()[0]) for _ in range(100)]
+            for i, (c, s) in enumerate(pairs):
+                one, other = (c, s) if i % 2 else (s, c)
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, bytes((1, 0, 0, 0, 0, 0, 0, 0)))
+                one.close()
+                other.close()
+            if before is None:
+                time.sleep(0.5)
+                before = p.fds()
+        settled(p, before + 5)
+
+
+# What it costs.
+
+
+def test_idle(net, pasta):
+    """Nothing to do, nothing done: with no automatic ports, not even looking."""
+    p = pasta("--config-net", *NONE)
+    auto = pasta("--config-net")
+    with net.remote.listen(REMOTE4) as server, p.ns.connect(REMOTE4, server.getsockname()[1]):
+        time.sleep(1.5)
+        before, before_auto, ticks = p.wakeups(), auto.wakeups(), auto.cpu_ticks()
+        time.sleep(5)
+        assert p.wakeups() - before <= 10
+        assert auto.wakeups() - before_auto <= 40 and auto.cpu_ticks() - ticks <= 5
