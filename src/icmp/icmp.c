@@ -60,7 +60,7 @@ static void on_reply(struct icmp *m, struct icmp_flow *f, const struct mmsghdr *
 	/* Who answers a multicast does so with its own address. */
 	if (!mm->msg_hdr.msg_namelen || sock_to_ep(ss, &from))
 		return;
-	if (!addr_eq(&from.addr, &f->to.addr)) {
+	if (!addr_eq(&from.addr, &f->sock.to.addr)) {
 		if (nat_to_guest(m->d.nat, &f->flow.key.guest, &from, &seen))
 			return;
 		src = seen.addr;
@@ -84,7 +84,7 @@ static void from_host(struct icmp *m, struct icmp_flow *f)
 						  .msg_iovlen = 1,
 					  } };
 	}
-	got = sock_recvmmsg(f->fd, mm, ICMP_BATCH, 0);
+	got = sock_recvmmsg(f->sock.fd, mm, ICMP_BATCH, 0);
 	if (got < 0 && got != -EAGAIN)
 		icmp_err_drain(m, f);
 	if (got <= 0)
@@ -141,40 +141,23 @@ void icmp_flow_abort(struct icmp *m, struct flow *f)
 	icmp_flow_close(m, (struct icmp_flow *)f);
 }
 
-/* Hop limit and type of service of the request. */
-static void opts_set(struct icmp_flow *f, const struct pkt *p)
-{
-	bool v4 = addr_is4(&f->to.addr), multicast = addr_is_multicast(&f->to.addr);
-	int level = v4 ? IPPROTO_IP : IPPROTO_IPV6;
-	int ttl = v4 ? (multicast ? IP_MULTICAST_TTL : IP_TTL) : (multicast ? IPV6_MULTICAST_HOPS : IPV6_UNICAST_HOPS);
-	int rc = 0;
-
-	if (f->ttl != p->ttl)
-		rc = sock_set_int(f->fd, level, ttl, p->ttl);
-	if (f->tos != p->tos && sock_set_int(f->fd, level, v4 ? IP_TOS : IPV6_TCLASS, p->tos))
-		rc = -EINVAL;
-	if (rc)
-		log_limited(LOG_LVL_WARN, "ICMP: hop limit or type of service not set");
-	/* Even then: once is enough. */
-	f->ttl = p->ttl;
-	f->tos = p->tos;
-}
-
 /* The request could not be sent: true to try once more. */
 static bool send_failed(struct icmp *m, struct icmp_flow *f, const struct pkt *p, int err)
 {
-	bool v4 = addr_is4(&f->to.addr);
-	int mtu;
+	uint32_t mtu;
 
 	if (err == EAGAIN || err == ENOBUFS)
 		return false;
 	/* An error that was pending is that of an earlier request, and has been told by now. */
 	if (icmp_err_drain(m, f))
 		return true;
-	if (err != EMSGSIZE)
+	if (err != EMSGSIZE) {
 		icmp_err_refuse(m, p, err);
-	else if (!sock_get_int(f->fd, v4 ? IPPROTO_IP : IPPROTO_IPV6, v4 ? IP_MTU : IPV6_MTU, &mtu) && mtu > 0)
-		icmp_err_too_big(m, p, (uint32_t)mtu);
+		return false;
+	}
+	mtu = peer_path_mtu(&f->sock);
+	if (mtu)
+		icmp_err_too_big(m, p, mtu);
 	return false;
 }
 
@@ -189,14 +172,14 @@ static void request_send(struct icmp *m, struct icmp_flow *f, const struct pkt *
 	mm.msg_hdr.msg_iovlen = iov_slice(frame->iov, frame->n, p->l4, p->l4_len, iov, ARRAY_SIZE(iov), &got);
 	if (got != p->l4_len)
 		return;
-	if (!f->connected) {
+	if (!f->sock.connected) {
 		mm.msg_hdr.msg_name = &name;
-		mm.msg_hdr.msg_namelen = sock_from_ep(addr_family(&f->to.addr), &f->to, m->d.out->scope6, &name);
+		mm.msg_hdr.msg_namelen = sock_from_ep(addr_family(&f->sock.to.addr), &f->sock.to, m->d.out->scope6, &name);
 	}
-	opts_set(f, p);
-	rc = sock_sendmmsg(f->fd, &mm, 1, 0);
+	peer_opts_set(&f->sock, p);
+	rc = sock_sendmmsg(f->sock.fd, &mm, 1, 0);
 	if (rc < 0 && send_failed(m, f, p, -rc))
-		rc = sock_sendmmsg(f->fd, &mm, 1, 0);
+		rc = sock_sendmmsg(f->sock.fd, &mm, 1, 0);
 }
 
 /* We are the destination ourselves. */

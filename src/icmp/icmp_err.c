@@ -34,7 +34,7 @@ static size_t quote_put(const void *ctx, const void *msg, size_t len, uint8_t qu
 {
 	const struct icmp_flow *f = ctx;
 	const struct flow_key *k = &f->flow.key;
-	struct ip_tx ip = { .src = k->guest, .dst = k->remote, .proto = k->proto, .ttl = 1, .tos = f->tos };
+	struct ip_tx ip = { .src = k->guest, .dst = k->remote, .proto = k->proto, .ttl = 1, .tos = f->sock.tos };
 	struct wr w = wr_init(quote, HOSTERR_QUOTE_MAX);
 	struct rd r = rd_init(msg, len);
 	uint8_t type = rd_u8(&r), code = rd_u8(&r);
@@ -62,7 +62,7 @@ static size_t quote_put(const void *ctx, const void *msg, size_t len, uint8_t qu
 unsigned icmp_err_drain(struct icmp *m, struct icmp_flow *f)
 {
 	struct hosterr h = hosterr_of(m);
-	struct hosterr_sock s = { .fd = f->fd, .key = &f->flow.key, .to = &f->to.addr, .quote = quote_put, .ctx = f };
+	struct hosterr_sock s = { .fd = f->sock.fd, .key = &f->flow.key, .to = &f->sock.to.addr, .quote = quote_put, .ctx = f };
 
 	return hosterr_drain(&h, &s);
 }

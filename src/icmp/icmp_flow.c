@@ -19,9 +19,9 @@ static struct icmp_flow *idle_first(const struct icmp *m)
 void icmp_flow_close(struct icmp *m, struct icmp_flow *f)
 {
 	list_del(&f->idle);
-	if (f->fd >= 0) {
-		loop_del(m->d.loop, f->fd);
-		sock_close(f->fd);
+	if (f->sock.fd >= 0) {
+		loop_del(m->d.loop, f->sock.fd);
+		sock_close(f->sock.fd);
 	}
 	m->n--;
 	flow_free(m->d.flows, &f->flow);
@@ -66,8 +66,7 @@ static struct icmp_flow *slot_new(struct icmp *m, const struct flow_key *key)
 		return NULL;
 	}
 	m->n++;
-	f->fd = -1;
-	f->ttl = IP_TTL_DEFAULT;
+	f->sock.fd = -1;
 	list_init(&f->idle);
 	icmp_flow_touch(m, f);
 	return f;
@@ -76,51 +75,33 @@ static struct icmp_flow *slot_new(struct icmp *m, const struct flow_key *key)
 /* Takes a slot back whose socket never came to be. */
 static void slot_free(struct icmp *m, struct icmp_flow *f)
 {
-	if (f->fd >= 0)
-		sock_close(f->fd);
-	f->fd = -1;
+	if (f->sock.fd >= 0)
+		sock_close(f->sock.fd);
+	f->sock.fd = -1;
 	icmp_flow_close(m, f);
-}
-
-/* Multicast and broadcast have many that answer; they are no peer to connect to. */
-static int connect_peer(struct icmp *m, struct icmp_flow *f)
-{
-	int rc;
-
-	if (addr_is_multicast(&f->to.addr)) {
-		f->ttl = 1; /* what ip(7) and ipv6(7) say of multicast */
-		return 0;
-	}
-	if (addr_is_broadcast(&f->to.addr))
-		return sock_set_int(f->fd, SOL_SOCKET, SO_BROADCAST, 1);
-	rc = sock_connect(f->fd, addr_family(&f->to.addr), &f->to, m->d.out->scope6);
-	if (rc == -EACCES) /* the broadcast address of a network of the host */
-		return sock_set_int(f->fd, SOL_SOCKET, SO_BROADCAST, 1);
-	f->connected = !rc;
-	return rc;
 }
 
 static int open_ping(struct icmp *m, struct icmp_flow *f)
 {
-	bool v4 = addr_is4(&f->to.addr);
+	bool v4 = addr_is4(&f->sock.to.addr);
 	int proto = v4 ? IPPROTO_ICMP : IPPROTO_ICMPV6;
 	struct ref ref = { .index = f->flow.index, .gen = f->flow.gen, .owner = (uint8_t)m->owner };
 	int rc;
 
-	rc = out_socket(m->d.out, SOCK_DGRAM, proto, &f->to.addr, f->flow.key.gport, &f->fd);
+	rc = out_socket(m->d.out, SOCK_DGRAM, proto, &f->sock.to.addr, f->flow.key.gport, &f->sock.fd);
 	if (rc == -EADDRINUSE)
-		rc = out_socket(m->d.out, SOCK_DGRAM, proto, &f->to.addr, 0, &f->fd);
+		rc = out_socket(m->d.out, SOCK_DGRAM, proto, &f->sock.to.addr, 0, &f->sock.fd);
 	if ((rc == -EACCES || rc == -EPERM) && !m->warned) {
 		m->warned = true;
 		log_warn("Can't open ping sockets: %s; the guest can't ping. See sysctl net.ipv4.ping_group_range", strerror(-rc));
 	}
 	if (rc)
 		return m->warned && (rc == -EACCES || rc == -EPERM) ? -ENOTSUP : rc;
-	rc = v4 ? sock_set_int(f->fd, IPPROTO_IP, IP_RECVERR, 1) : sock_set_int(f->fd, IPPROTO_IPV6, IPV6_RECVERR, 1);
+	rc = v4 ? sock_set_int(f->sock.fd, IPPROTO_IP, IP_RECVERR, 1) : sock_set_int(f->sock.fd, IPPROTO_IPV6, IPV6_RECVERR, 1);
 	if (!rc)
-		rc = connect_peer(m, f);
+		rc = peer_connect(&f->sock, m->d.out);
 	if (!rc)
-		rc = loop_add(m->d.loop, f->fd, ref, EPOLLIN);
+		rc = loop_add(m->d.loop, f->sock.fd, ref, EPOLLIN);
 	return rc;
 }
 
@@ -154,7 +135,7 @@ struct icmp_flow *icmp_flow_from_guest(struct icmp *m, const struct pkt *p, uint
 	f = slot_new(m, &key);
 	if (!f)
 		return NULL;
-	f->to = to;
+	f->sock.to = to;
 	rc = open_ping(m, f);
 	if (rc) {
 		slot_free(m, f);

@@ -14,6 +14,7 @@
 #include "icmp/icmp.h"
 #include "os/sock.h"
 #include "wire/eth.h"
+#include "xlate/peer.h"
 
 #define ICMP_LEN_MAX 65535
 #define ICMP_BATCH 8
@@ -22,11 +23,8 @@ struct icmp_flow {
 	struct flow flow; /* key: the guest's view; gport is the identifier */
 	struct list idle; /* in icmp.idle, ordered by last_ns */
 	uint64_t last_ns;
-	struct ep to; /* destination in the host's view; no port */
-	int fd;
+	struct peer_sock sock; /* no port */
 	uint16_t seq; /* of the last request */
-	uint8_t ttl, tos; /* what the socket has */
-	bool connected;
 };
 
 struct icmp {

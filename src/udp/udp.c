@@ -9,6 +9,7 @@
 #include "base/bitmap.h"
 #include "base/log.h"
 #include "udp/udp_err.h"
+#include "udp/pktinfo.h"
 #include "udp/udp_flow.h"
 #include "udp/udp_guest.h"
 #include "udp/udp_host.h"
@@ -109,7 +110,7 @@ unsigned udp_listen_owner(const struct udp *u)
 /* Asks for what a datagram was sent to. */
 static void listener_pktinfo(const struct listener *l)
 {
-	int rc = l->v6 ? sock_set_int(l->fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1) : sock_set_int(l->fd, IPPROTO_IP, IP_PKTINFO, 1);
+	int rc = pktinfo_enable(l->fd, l->v6);
 
 	if (rc)
 		log_limited(LOG_LVL_WARN, "UDP: port %u: replies may leave from another address: %s", l->port, strerror(-rc));
@@ -125,7 +126,7 @@ void udp_set_listeners(struct udp *u, struct listeners *ls)
 			struct udp_flow *f = container_of(p, struct udp_flow, idle);
 
 			next = p->next;
-			if (f->fd < 0)
+			if (f->sock.fd < 0)
 				udp_flow_close(u, f);
 		}
 	}

@@ -33,7 +33,7 @@ static size_t quote_put(const void *ctx, const void *payload, size_t len, uint8_
 {
 	const struct udp_flow *f = ctx;
 	const struct flow_key *k = &f->flow.key;
-	struct ip_tx ip = { .src = k->guest, .dst = k->remote, .proto = PROTO_UDP, .ttl = 1, .tos = f->tos };
+	struct ip_tx ip = { .src = k->guest, .dst = k->remote, .proto = PROTO_UDP, .ttl = 1, .tos = f->sock.tos };
 	struct wr w = wr_init(quote, HOSTERR_QUOTE_MAX);
 	uint64_t sum = csum_pseudo(&k->guest, &k->remote, PROTO_UDP, UDP_HLEN + len);
 
@@ -47,7 +47,7 @@ static size_t quote_put(const void *ctx, const void *payload, size_t len, uint8_
 unsigned udp_err_drain(struct udp *u, struct udp_flow *f)
 {
 	struct hosterr h = hosterr_of(u);
-	struct hosterr_sock s = { .fd = f->fd, .key = &f->flow.key, .to = &f->to.addr, .quote = quote_put, .ctx = f };
+	struct hosterr_sock s = { .fd = f->sock.fd, .key = &f->flow.key, .to = &f->sock.to.addr, .quote = quote_put, .ctx = f };
 
 	return hosterr_drain(&h, &s);
 }

@@ -40,16 +40,16 @@ struct listener *udp_listener(const struct udp *u, uint32_t index)
 
 static uint16_t *port_users(const struct udp *u, const struct udp_flow *f)
 {
-	return &u->users[!addr_is4(&f->to.addr)][f->flow.key.gport];
+	return &u->users[!addr_is4(&f->sock.to.addr)][f->flow.key.gport];
 }
 
 void udp_flow_close(struct udp *u, struct udp_flow *f)
 {
 	list_del(&f->idle);
 	list_del(&f->wait);
-	if (f->fd >= 0) {
-		loop_del(u->d.loop, f->fd);
-		sock_close(f->fd);
+	if (f->sock.fd >= 0) {
+		loop_del(u->d.loop, f->sock.fd);
+		sock_close(f->sock.fd);
 	}
 	if (f->shares)
 		--*port_users(u, f);
@@ -91,7 +91,7 @@ void udp_flow_sweep(struct timer *t, uint64_t now_ns)
 
 static enum udp_idle idle_class(const struct udp_flow *f)
 {
-	if (f->to.port == PORT_DNS && !f->host_first)
+	if (f->sock.to.port == PORT_DNS && !f->host_first)
 		return UDP_DNS;
 	return f->from_guest && f->from_host ? UDP_ANSWERED : UDP_ONEWAY;
 }
@@ -115,7 +115,7 @@ void udp_flow_block(struct udp *u, struct udp_flow *f)
 		return;
 	f->blocked = 1;
 	list_push(&u->wait, &f->wait);
-	if (loop_mod(u->d.loop, f->fd, flow_ref(u, f), flow_mask(f)))
+	if (loop_mod(u->d.loop, f->sock.fd, flow_ref(u, f), flow_mask(f)))
 		udp_flow_close(u, f);
 }
 
@@ -123,7 +123,7 @@ void udp_flow_unblock(struct udp *u, struct udp_flow *f)
 {
 	f->blocked = 0;
 	list_del(&f->wait);
-	if (loop_mod(u->d.loop, f->fd, flow_ref(u, f), flow_mask(f)))
+	if (loop_mod(u->d.loop, f->sock.fd, flow_ref(u, f), flow_mask(f)))
 		udp_flow_close(u, f);
 }
 
@@ -143,8 +143,8 @@ static struct udp_flow *slot_new(struct udp *u, const struct flow_key *key)
 		return NULL;
 	}
 	u->n++;
-	f->fd = -1;
-	f->ttl = IP_TTL_DEFAULT;
+	f->sock.fd = -1;
+	f->sock.ttl = IP_TTL_DEFAULT;
 	f->frags = 1;
 	list_init(&f->idle);
 	list_init(&f->wait);
@@ -156,9 +156,9 @@ static struct udp_flow *slot_new(struct udp *u, const struct flow_key *key)
 /* Takes a slot back whose socket never came to be. */
 static void slot_free(struct udp *u, struct udp_flow *f)
 {
-	if (f->fd >= 0)
-		sock_close(f->fd);
-	f->fd = -1;
+	if (f->sock.fd >= 0)
+		sock_close(f->sock.fd);
+	f->sock.fd = -1;
 	udp_flow_close(u, f);
 }
 
@@ -194,24 +194,24 @@ static int bind_beside(int fd, const struct listener *l, const struct ep *local,
  */
 static int bind_port(struct udp *u, struct udp_flow *f, const struct ep *want)
 {
-	bool share = addr_eq(&f->to.addr, &f->flow.key.remote);
+	bool share = addr_eq(&f->sock.to.addr, &f->flow.key.remote);
 	uint16_t *users = port_users(u, f);
-	int family = addr_family(&f->to.addr);
+	int family = addr_family(&f->sock.to.addr);
 	const struct listener *l;
 	int rc = 0;
 
 	if (!want->port)
 		return -EADDRNOTAVAIL;
 	if (share && *users)
-		rc = set_reuse(f->fd, 1);
+		rc = set_reuse(f->sock.fd, 1);
 	if (!rc)
-		rc = sock_bind(f->fd, family, want, u->d.out->scope6);
+		rc = sock_bind(f->sock.fd, family, want, u->d.out->scope6);
 	if (rc == -EADDRINUSE && share && u->by_port[want->port]) {
 		l = udp_listener(u, u->by_port[want->port] - 1);
 		if (l)
-			rc = bind_beside(f->fd, l, want, u->d.out->scope6);
+			rc = bind_beside(f->sock.fd, l, want, u->d.out->scope6);
 	}
-	if (rc || !share || set_reuse(f->fd, 1) || *users == UINT16_MAX)
+	if (rc || !share || set_reuse(f->sock.fd, 1) || *users == UINT16_MAX)
 		return rc;
 	f->shares = 1;
 	++*users;
@@ -220,36 +220,17 @@ static int bind_port(struct udp *u, struct udp_flow *f, const struct ep *want)
 
 static int bind_source(struct udp *u, struct udp_flow *f)
 {
-	bool v4 = addr_is4(&f->to.addr);
+	bool v4 = addr_is4(&f->sock.to.addr);
 	struct ep want = { .addr = v4 ? addr_any4 : addr_any6, .port = f->flow.key.gport };
 	const struct addr *addr = v4 ? &u->d.out->addr4 : &u->d.out->addr6;
-	bool fixed = !addr_is_any(addr) && !addr_is_loopback(&f->to.addr);
+	bool fixed = !addr_is_any(addr) && !addr_is_loopback(&f->sock.to.addr);
 
 	if (fixed)
 		want.addr = *addr;
 	if (!bind_port(u, f, &want))
 		return 0;
 	want.port = 0;
-	return fixed ? sock_bind(f->fd, addr_family(&want.addr), &want, u->d.out->scope6) : 0;
-}
-
-/* Multicast and broadcast have answers from many, so they are no peer to connect to. */
-static int connect_peer(struct udp *u, struct udp_flow *f)
-{
-	int rc;
-
-	if (addr_is_multicast(&f->to.addr)) {
-		f->ttl = 1; /* what ip(7) and ipv6(7) say of multicast */
-		return 0;
-	}
-	if (addr_is_broadcast(&f->to.addr))
-		return sock_set_int(f->fd, SOL_SOCKET, SO_BROADCAST, 1);
-	rc = sock_connect(f->fd, addr_family(&f->to.addr), &f->to, u->d.out->scope6);
-	if (rc == -EACCES) /* the broadcast address of a network of the host */
-		return sock_set_int(f->fd, SOL_SOCKET, SO_BROADCAST, 1);
-	if (!rc)
-		f->connected = 1;
-	return rc;
+	return fixed ? sock_bind(f->sock.fd, addr_family(&want.addr), &want, u->d.out->scope6) : 0;
 }
 
 static int open_out(struct udp *u, struct udp_flow *f)
@@ -260,15 +241,15 @@ static int open_out(struct udp *u, struct udp_flow *f)
 	/* The address is bound together with the port, by bind_source(). */
 	o.addr4 = addr_any4;
 	o.addr6 = addr_any6;
-	rc = out_socket(&o, SOCK_DGRAM, IPPROTO_UDP, &f->to.addr, 0, &f->fd);
+	rc = out_socket(&o, SOCK_DGRAM, IPPROTO_UDP, &f->sock.to.addr, 0, &f->sock.fd);
 	if (!rc)
 		rc = bind_source(u, f);
 	if (!rc)
-		rc = set_recverr(f->fd, addr_is4(&f->to.addr));
+		rc = set_recverr(f->sock.fd, addr_is4(&f->sock.to.addr));
 	if (!rc)
-		rc = connect_peer(u, f);
+		rc = peer_connect(&f->sock, u->d.out);
 	if (!rc)
-		rc = loop_add(u->d.loop, f->fd, flow_ref(u, f), flow_mask(f));
+		rc = loop_add(u->d.loop, f->sock.fd, flow_ref(u, f), flow_mask(f));
 	return rc;
 }
 
@@ -293,7 +274,7 @@ struct udp_flow *udp_flow_from_guest(struct udp *u, const struct pkt *p)
 	f = slot_new(u, &key);
 	if (!f)
 		return NULL;
-	f->to = to;
+	f->sock.to = to;
 	rc = open_out(u, f);
 	if (rc) {
 		slot_free(u, f);
@@ -307,25 +288,25 @@ struct udp_flow *udp_flow_from_guest(struct udp *u, const struct pkt *p)
 static int open_beside(struct udp *u, struct udp_flow *f, const struct listener *l)
 {
 	const struct fwd_rule *r = &u->ls->table->rule[l->rule];
-	int family = addr_family(&f->to.addr);
+	int family = addr_family(&f->sock.to.addr);
 	int rc;
 
-	rc = sock_open(family, SOCK_DGRAM, IPPROTO_UDP, &f->fd);
+	rc = sock_open(family, SOCK_DGRAM, IPPROTO_UDP, &f->sock.fd);
 	if (rc)
 		return rc;
 	if (r->ifname[0])
-		rc = sock_bind_dev(f->fd, r->ifname);
+		rc = sock_bind_dev(f->sock.fd, r->ifname);
 	if (!rc)
-		rc = bind_beside(f->fd, l, &f->local, f->scope);
+		rc = bind_beside(f->sock.fd, l, &f->local, f->scope);
 	if (!rc)
-		rc = set_recverr(f->fd, family == AF_INET);
+		rc = set_recverr(f->sock.fd, family == AF_INET);
 	if (!rc)
-		rc = sock_connect(f->fd, family, &f->to, f->scope);
+		rc = sock_connect(f->sock.fd, family, &f->sock.to, f->scope);
 	if (!rc)
-		rc = loop_add(u->d.loop, f->fd, flow_ref(u, f), flow_mask(f));
+		rc = loop_add(u->d.loop, f->sock.fd, flow_ref(u, f), flow_mask(f));
 	if (rc) {
-		sock_close(f->fd);
-		f->fd = -1;
+		sock_close(f->sock.fd);
+		f->sock.fd = -1;
 	}
 	return rc;
 }
@@ -335,7 +316,7 @@ static bool same_path(const void *ctx, const struct flow *flow)
 	const struct udp_flow *f = (const struct udp_flow *)flow;
 	const struct udp_path *p = ctx;
 
-	return !f->host_first || (ep_eq(&f->to, &p->peer) && ep_eq(&f->local, &p->local));
+	return !f->host_first || (ep_eq(&f->sock.to, &p->peer) && ep_eq(&f->local, &p->local));
 }
 
 /* Its flow if there is one; else NULL, and the key for one. */
@@ -376,7 +357,7 @@ struct udp_flow *udp_flow_from_host(struct udp *u, const struct udp_path *p)
 	if (!f)
 		return NULL;
 	f->host_first = 1;
-	f->to = p->peer;
+	f->sock.to = p->peer;
 	f->local = p->local;
 	f->scope = p->scope;
 	f->listener = p->listener;
@@ -384,6 +365,6 @@ struct udp_flow *udp_flow_from_host(struct udp *u, const struct udp_path *p)
 	if (rc)
 		log_limited(LOG_LVL_WARN, "UDP: no socket beside the listener on port %u: %s", l->port, strerror(-rc));
 	else
-		f->connected = 1;
+		f->sock.connected = 1;
 	return f;
 }

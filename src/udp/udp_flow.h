@@ -19,12 +19,13 @@
 
 #include "base/list.h"
 #include "os/sock.h"
+#include "udp/pktinfo.h"
 #include "udp/udp.h"
 #include "wire/eth.h"
+#include "xlate/peer.h"
 
 #define UDP_PAYLOAD_MAX 65535 /* more than any datagram has */
 #define UDP_AREA (65536 + 64) /* room for one with its header */
-#define UDP_CTL 64 /* room for the packet information of one message */
 
 /* By what was seen of it a flow is in one of these classes, each with its time-out. */
 enum udp_idle {
@@ -39,17 +40,14 @@ struct udp_flow {
 	struct list idle; /* in udp.idle[], ordered by last_ns */
 	struct list wait; /* in udp.wait while blocked */
 	uint64_t last_ns;
-	struct ep to; /* the peer in the host's view */
+	struct peer_sock sock; /* fd -1: through the listener */
 	struct ep local; /* host first: what the peer sent to */
 	unsigned scope; /* host first: interface of a link-local peer */
 	uint32_t listener; /* host first: index */
-	int fd; /* -1: through the listener */
 	uint16_t longest; /* payload of the last batch */
-	uint8_t ttl, tos; /* what the socket has */
 	uint8_t frags; /* fragments that the largest datagram of the last batch became; 1: none was cut */
 	uint8_t from_guest : 1, from_host : 1; /* directions seen */
 	uint8_t host_first : 1;
-	uint8_t connected : 1;
 	uint8_t shares : 1; /* counted in udp.users */
 	uint8_t blocked : 1;
 };
@@ -74,7 +72,7 @@ struct udp {
 	struct iovec iov[LINK_BATCH][LINK_IOV_MAX + 1];
 	struct sockaddr_storage name[LINK_BATCH];
 	union {
-		uint8_t b[UDP_CTL];
+		uint8_t b[PKTINFO_CTL];
 		struct cmsghdr align;
 	} ctl[LINK_BATCH];
 	const struct pkt *pkt[LINK_BATCH]; /* from the guest: what a message was made of */

@@ -2,10 +2,10 @@
 #include "udp/udp_guest.h"
 
 #include <errno.h>
-#include <netinet/in.h>
 
 #include "base/csum.h"
 #include "base/iov.h"
+#include "udp/pktinfo.h"
 #include "udp/udp_err.h"
 #include "wire/fragout.h"
 #include "wire/udp.h"
@@ -141,7 +141,7 @@ static struct source source_of(const struct udp_flow *f)
 		.gen = f->flow.gen,
 		.host_first = f->host_first,
 		.pair = pair_of(f),
-		.path = { .listener = f->listener, .peer = f->to, .local = f->local, .scope = f->scope },
+		.path = { .listener = f->listener, .peer = f->sock.to, .local = f->local, .scope = f->scope },
 	};
 }
 
@@ -183,7 +183,7 @@ static bool deliver_frame(struct udp *u, struct udp_flow *f, unsigned i)
 
 	if (u->m[i].msg_len > u->tx[i].cap || !msg_source(u, i, &from))
 		return false;
-	if (!ep_eq(&from, &f->to) && (f->host_first || nat_to_guest(u->d.nat, &a.dst.addr, &from, &a.src)))
+	if (!ep_eq(&from, &f->sock.to) && (f->host_first || nat_to_guest(u->d.nat, &a.dst.addr, &from, &a.src)))
 		return false;
 	commit_frame(u, &a, &u->tx[i], u->m[i].msg_len);
 	return true;
@@ -235,7 +235,7 @@ void udp_guest_from_flow(struct udp *u, struct udp_flow *f)
 		iov_slice(&area, 1, UDP_HLEN + t->cap, UDP_PAYLOAD_MAX - t->cap, &u->iov[i][t->n], 1, NULL);
 		msg_prepare(u, i, t->n + 1);
 	}
-	got = sock_recvmmsg(f->fd, u->m, (unsigned)n, 0);
+	got = sock_recvmmsg(f->sock.fd, u->m, (unsigned)n, 0);
 	if (got < 0 && got != -EAGAIN)
 		udp_err_drain(u, f);
 	if (got <= 0)
@@ -250,26 +250,12 @@ void udp_guest_from_flow(struct udp *u, struct udp_flow *f)
 /* What message i was sent to, if it can be a source. */
 static void msg_local(struct udp *u, unsigned i, struct udp_path *path)
 {
-	struct msghdr *h = &u->m[i].msg_hdr;
-	struct addr a = addr_is4(&path->peer.addr) ? addr_any4 : addr_any6;
+	bool v4 = addr_is4(&path->peer.addr);
+	struct addr a;
 
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(h); c; c = CMSG_NXTHDR(h, c)) {
-		if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
-			struct in_pktinfo pi;
-
-			memcpy(&pi, CMSG_DATA(c), sizeof(pi));
-			a = addr_from4(&pi.ipi_spec_dst);
-		} else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO) {
-			struct in6_pktinfo pi;
-
-			memcpy(&pi, CMSG_DATA(c), sizeof(pi));
-			a = addr_from6(&pi.ipi6_addr);
-			path->scope = pi.ipi6_ifindex;
-		}
-	}
-	if (addr_is4(&a) != addr_is4(&path->peer.addr) || addr_is_multicast(&a) || addr_is_broadcast(&a))
-		a = addr_is4(&path->peer.addr) ? addr_any4 : addr_any6;
-	path->local.addr = a;
+	path->local.addr = v4 ? addr_any4 : addr_any6;
+	if (pktinfo_get(&u->m[i].msg_hdr, &a, &path->scope) && addr_is4(&a) == v4)
+		path->local.addr = a;
 }
 
 static bool diverted(struct udp *u, const struct udp_path *p, unsigned i)

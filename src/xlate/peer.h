@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/* A datagram socket and the peer that the guest writes to with it. */
+#pragma once
+
+#include "fwd/out.h"
+#include "wire/pkt.h"
+
+struct peer_sock {
+	int fd;
+	struct ep to; /* in the host's view */
+	bool connected;
+	uint8_t ttl, tos; /* what the socket has */
+};
+
+/*
+ * Connects the socket, which is new, unless the peer is a multicast or broadcast address: those have answers from many, so they are no
+ * peer to connect to. It can be written to, at least. -errno.
+ */
+MUST_USE int peer_connect(struct peer_sock *s, const struct outbound *o);
+
+/* Hop limit and type of service of p are those of the socket already. */
+static inline bool peer_opts_same(const struct peer_sock *s, const struct pkt *p)
+{
+	return s->ttl == p->ttl && s->tos == p->tos;
+}
+
+/* They will be. What can't be set is logged, and not tried again. */
+void peer_opts_set(struct peer_sock *s, const struct pkt *p);
+
+/* The MTU of the path to the peer, as the host knows it; 0: it does not. */
+uint32_t peer_path_mtu(const struct peer_sock *s);
