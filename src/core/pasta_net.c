@@ -8,11 +8,7 @@
 #include "netns/copy.h"
 
 #define SLAAC_PLEN 64
-
-static bool is_set(const struct addr *a)
-{
-	return !addr_eq(a, &addr_any6);
-}
+#define HOST_PLEN4 32
 
 static bool has_addr(const struct nsconf *n, const struct addr *a)
 {
@@ -25,7 +21,7 @@ static bool has_addr(const struct nsconf *n, const struct addr *a)
 
 static void addr_add(struct nsconf *n, const struct addr *a, uint8_t plen)
 {
-	if (!is_set(a) || has_addr(n, a))
+	if (!addr_is_set(a) || has_addr(n, a))
 		return;
 	if (n->n_addrs == NSCONF_ADDRS)
 		n->n_addrs--; /* ours is the one that must be there */
@@ -37,9 +33,9 @@ static void route_add(struct nsconf *n, const struct addr *dst, uint8_t plen, co
 	struct nsconf_route r = { .dst = *dst, .plen = plen, .type = RTN_UNICAST, .protocol = RTPROT_BOOT };
 	struct nsconf_hop hop = { .weight = 1 };
 
-	if (is_set(gw) && !addr_is_any(gw))
+	if (addr_is_set(gw) && !addr_is_any(gw))
 		hop.gw = *gw;
-	r.scope = is_set(&hop.gw) || !addr_is4(dst) ? RT_SCOPE_UNIVERSE : RT_SCOPE_LINK;
+	r.scope = addr_is_set(&hop.gw) || !addr_is4(dst) ? RT_SCOPE_UNIVERSE : RT_SCOPE_LINK;
 	if (nsconf_route_add(n, &r, &hop, 1))
 		log_warn("Too many routes for the namespace");
 }
@@ -50,18 +46,18 @@ static void routes_own(const struct conf *c, struct nsconf *n)
 	const struct guestconf *g = &c->guest;
 	struct addr any4 = addr_any4, any6 = addr_any6;
 
-	if (c->v4 && !c->ns.copy_routes4 && is_set(&g->gw4)) {
-		for (unsigned i = 0; i < g->n_route4; i++)
-			route_add(n, &g->route4[i].dst, g->route4[i].plen, &g->route4[i].gw);
+	if (c->v4 && !c->ns.copy_routes4 && addr_is_set(&g->gw4)) {
+		/* A gateway outside of the namespace's network. */
+		if (!addr_same_net(&g->gw4, &g->addr4, g->plen4))
+			route_add(n, &g->gw4, HOST_PLEN4, &any4);
 		route_add(n, &any4, 0, &g->gw4);
 	}
 	if (c->v6 && !c->ns.copy_routes6)
-		route_add(n, &any6, 0, is_set(&g->gw6) ? &g->gw6 : &g->our_ll6);
+		route_add(n, &any6, 0, addr_is_set(&g->gw6) ? &g->gw6 : &g->our_ll6);
 }
 
 void pasta_net(const struct conf *c, const char *ifname, struct nsconf *ret_net)
 {
-	static const uint8_t no_mac[MAC_LEN];
 	struct nsconf *n = ret_net;
 	struct nscopy k = {
 		.v4 = { .ifindex = c->v4 ? c->template4_ifindex : 0, .addrs = c->ns.copy_addrs4, .routes = c->ns.copy_routes4 },
@@ -74,7 +70,7 @@ void pasta_net(const struct conf *c, const char *ifname, struct nsconf *ret_net)
 	n->link_only = !c->ns.config_net;
 	n->mtu = c->mtu;
 	memcpy(n->name, ifname, MIN(strlen(ifname), sizeof(n->name) - 1));
-	n->has_mac = memcmp(c->guest_mac, no_mac, MAC_LEN) != 0;
+	n->has_mac = !mac_is_zero(c->guest_mac);
 	memcpy(n->mac, c->guest_mac, MAC_LEN);
 	if (n->only_lo || n->link_only)
 		return;
