@@ -12,7 +12,6 @@ from lab.pasta import listening, wait_closed, wait_listening
 from lab.topology import GW4, GW6, HOST4, HOST6, REMOTE4, REMOTE6
 from lab.wait import until
 
-NONE = ["-t", "none", "-u", "none", "-T", "none", "-U", "none"]
 MAPPED4, MAPPED6 = "192.0.2.77", "2001:db8::77"
 TARGET4 = "192.0.2.2"
 LO4, LO6 = "127.0.0.1", "::1"
