@@ -35,6 +35,11 @@ bool addr_is_broadcast(const struct addr *a)
 	return addr_eq(a, &ADDR4_INIT(255, 255, 255, 255));
 }
 
+bool addr_is_unicast(const struct addr *a)
+{
+	return !addr_is_any(a) && !addr_is_loopback(a) && !addr_is_multicast(a) && !addr_is_broadcast(a);
+}
+
 bool addr_same_net(const struct addr *a, const struct addr *b, unsigned plen)
 {
 	const uint8_t *pa = addr_bytes(a), *pb = addr_bytes(b);

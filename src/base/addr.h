@@ -58,6 +58,12 @@ static inline bool addr_eq(const struct addr *a, const struct addr *b)
 	return a->q[0] == b->q[0] && a->q[1] == b->q[1];
 }
 
+/* Where an address may be left out, all-zero is unset. 0.0.0.0 is not. */
+static inline bool addr_is_set(const struct addr *a)
+{
+	return a->q[0] || a->q[1];
+}
+
 static inline bool addr_is4(const struct addr *a)
 {
 	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
@@ -84,6 +90,7 @@ bool addr_is_loopback(const struct addr *a); /* 127.0.0.0/8 or ::1 */
 bool addr_is_multicast(const struct addr *a); /* 224.0.0.0/4 or ff00::/8 */
 bool addr_is_linklocal(const struct addr *a); /* 169.254.0.0/16 or fe80::/10 */
 bool addr_is_broadcast(const struct addr *a); /* 255.255.255.255 */
+bool addr_is_unicast(const struct addr *a); /* of a host on a network: none of the above but link-local */
 
 /* True if a and b share their first plen bits (0..32 for IPv4, 0..128 for IPv6) and family. */
 bool addr_same_net(const struct addr *a, const struct addr *b, unsigned plen);
@@ -103,6 +110,13 @@ const char *ep_fmt(const struct ep *e, char *buf);
 static inline bool ep_eq(const struct ep *a, const struct ep *b)
 {
 	return a->port == b->port && addr_eq(&a->addr, &b->addr);
+}
+
+static inline bool mac_is_zero(const uint8_t mac[MAC_LEN])
+{
+	static const uint8_t zero[MAC_LEN];
+
+	return !memcmp(mac, zero, MAC_LEN);
 }
 
 /* Six hexadecimal pairs with colons. -EINVAL for anything else, and for a multicast or all-zero address. */

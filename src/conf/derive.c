@@ -42,18 +42,6 @@ static PRINTF(2, 3) int fail(char *err, const char *fmt, ...)
 	return -EINVAL;
 }
 
-static bool is_set(const struct addr *a)
-{
-	return !addr_eq(a, &unset);
-}
-
-static bool is_zero_mac(const uint8_t mac[MAC_LEN])
-{
-	static const uint8_t zero[MAC_LEN];
-
-	return !memcmp(mac, zero, MAC_LEN);
-}
-
 static uint32_t addr4_num(const struct addr *a)
 {
 	struct rd r = rd_init(addr_bytes(a), 4);
@@ -159,13 +147,13 @@ static void derive_ns_interface(const struct work *w)
 	snprintf(n->ifname, sizeof(n->ifname), "%s", name);
 	if (!n->config_net)
 		return;
-	n->copy_addrs4 = is_set(&h->v4.addr) && c->v4 && !c->fixed4 && !o->no_copy_addrs;
+	n->copy_addrs4 = addr_is_set(&h->v4.addr) && c->v4 && !c->fixed4 && !o->no_copy_addrs;
 	n->copy_addrs6 = c->template6_ifindex && !c->fixed6 && !o->no_copy_addrs;
 	/* Routes that lead through a gateway which the address that was asked for can't reach would help nobody. */
-	n->copy_routes4 = c->template4_ifindex && !is_set(&o->gateway.v4) && !o->no_copy_routes &&
-			  (!c->fixed4 || addr_eq(&g->gw4, &h->v4.gw)) && (c->fixed4 || is_set(&h->v4.addr));
-	n->copy_routes6 = c->template6_ifindex && !is_set(&o->gateway.v6) && !o->no_copy_routes &&
-			  (!c->fixed6 || !is_set(&g->gw6) || addr_same_net(&g->gw6, &g->addr6, 64));
+	n->copy_routes4 = c->template4_ifindex && !addr_is_set(&o->gateway.v4) && !o->no_copy_routes &&
+			  (!c->fixed4 || addr_eq(&g->gw4, &h->v4.gw)) && (c->fixed4 || addr_is_set(&h->v4.addr));
+	n->copy_routes6 = c->template6_ifindex && !addr_is_set(&o->gateway.v6) && !o->no_copy_routes &&
+			  (!c->fixed6 || !addr_is_set(&g->gw6) || addr_same_net(&g->gw6, &g->addr6, 64));
 }
 
 static void derive_mtu(const struct work *w)
@@ -194,7 +182,7 @@ static void derive_services(const struct work *w)
 	c->udp = !o->no_udp;
 	c->icmp = !o->no_icmp;
 
-	memcpy(g->our_mac, is_zero_mac(o->our_mac) ? our_mac_default : o->our_mac, MAC_LEN);
+	memcpy(g->our_mac, mac_is_zero(o->our_mac) ? our_mac_default : o->our_mac, MAC_LEN);
 	memcpy(g->hostname, o->hostname, sizeof(g->hostname));
 	memcpy(g->fqdn, o->fqdn, sizeof(g->fqdn));
 	if (o->splice_only) {
@@ -229,12 +217,12 @@ static void derive_routes4(const struct work *w)
 
 	if (!addr_same_net(&g->gw4, &g->addr4, g->plen4))
 		route4_add(g, &(struct guestconf_route){ .dst = g->gw4, .plen = 32, .gw = addr_any4 });
-	if (is_set(&w->o->address.v4) || is_set(&w->o->gateway.v4))
+	if (addr_is_set(&w->o->address.v4) || addr_is_set(&w->o->gateway.v4))
 		return;
 	for (unsigned i = 0; i < h->n_routes; i++) {
 		struct guestconf_route r = h->route[i];
 
-		if (!is_set(&r.gw))
+		if (!addr_is_set(&r.gw))
 			r.gw = addr_any4;
 		else if (!addr_same_net(&r.gw, &g->addr4, g->plen4))
 			continue;
@@ -248,13 +236,13 @@ static void derive_v4(const struct work *w)
 	const struct opts *o = w->o;
 	struct conf *c = w->c;
 	struct guestconf *g = &c->guest;
-	bool given = is_set(&o->address.v4);
+	bool given = addr_is_set(&o->address.v4);
 	unsigned plen;
 
 	if (given) {
 		g->addr4 = o->address.v4;
 		plen = o->plen4 ? o->plen4 : val_class_plen(&g->addr4);
-	} else if (is_set(&h->addr)) {
+	} else if (addr_is_set(&h->addr)) {
 		g->addr4 = h->addr;
 		plen = h->plen;
 	} else {
@@ -264,9 +252,9 @@ static void derive_v4(const struct work *w)
 	g->plen4 = (uint8_t)(o->netmask ? o->netmask : plen);
 
 	/* A gateway that the guest can't reach with the address that was asked for would help nobody. */
-	if (is_set(&o->gateway.v4))
+	if (addr_is_set(&o->gateway.v4))
 		g->gw4 = o->gateway.v4;
-	else if (is_set(&h->gw) && !addr_eq(&h->gw, &g->addr4) && (!given || addr_same_net(&h->gw, &g->addr4, g->plen4)))
+	else if (addr_is_set(&h->gw) && !addr_eq(&h->gw, &g->addr4) && (!given || addr_same_net(&h->gw, &g->addr4, g->plen4)))
 		g->gw4 = h->gw;
 	else if (addr_eq(&g->addr4, &LOCAL4_ADDR))
 		g->gw4 = LOCAL4_GW;
@@ -289,16 +277,16 @@ static void derive_v6(const struct work *w)
 	struct guestconf *g = &c->guest;
 	struct addr gw;
 
-	if (is_set(&o->address.v6) && o->plen6 && o->plen6 != 64)
+	if (addr_is_set(&o->address.v6) && o->plen6 && o->plen6 != 64)
 		log_warn("IPv6 prefix length /%u has no effect: the guest's prefix is a /64 (--address)", o->plen6);
-	g->addr6 = is_set(&o->address.v6) ? o->address.v6 : h->addr;
-	if (!is_set(&g->addr6))
+	g->addr6 = addr_is_set(&o->address.v6) ? o->address.v6 : h->addr;
+	if (!addr_is_set(&g->addr6))
 		g->dhcp6 = false;
 
-	gw = is_set(&o->gateway.v6) ? o->gateway.v6 : h->gw;
-	if (!is_set(&gw) && !h->ifindex)
+	gw = addr_is_set(&o->gateway.v6) ? o->gateway.v6 : h->gw;
+	if (!addr_is_set(&gw) && !h->ifindex)
 		gw = LOCAL6_GW;
-	if (is_set(&gw) && addr_is_linklocal(&gw)) {
+	if (addr_is_set(&gw) && addr_is_linklocal(&gw)) {
 		g->our_ll6 = gw;
 	} else {
 		g->our_ll6 = ll6_from_mac(g->our_mac);
@@ -306,10 +294,10 @@ static void derive_v6(const struct work *w)
 			g->gw6 = gw;
 	}
 
-	c->fixed6 = is_set(&o->address.v6);
+	c->fixed6 = addr_is_set(&o->address.v6);
 	memcpy(c->template6, h->ifname, sizeof(c->template6));
 	c->template6_ifindex = h->ifindex;
-	gw = is_set(&g->gw6) ? g->gw6 : g->our_ll6;
+	gw = addr_is_set(&g->gw6) ? g->gw6 : g->our_ll6;
 	c->nat.v6 = (struct nat_family){ .our = gw, .map_loopback = gw, .host = h->addr, .guest = g->addr6 };
 	c->nat.our_ll6 = g->our_ll6;
 }
@@ -335,21 +323,21 @@ static void derive_maps(const struct work *w, bool v4)
 	const struct addr *a = pair_get(&o->map_loopback, v4);
 	char buf[ADDR_STRLEN];
 
-	if (is_set(a))
+	if (addr_is_set(a))
 		f->map_loopback = *a;
 	else if (o->map_loopback.none || o->no_map_gw)
 		f->map_loopback = unset;
 	f->map_guest = *pair_get(&o->map_guest, v4);
 
 	a = pair_get(&o->dns_forward, v4);
-	if (!is_set(a))
+	if (!addr_is_set(a))
 		return;
 	f->dns_host = *pair_get(&o->dns_host, v4);
-	if (!is_set(&f->dns_host))
+	if (!addr_is_set(&f->dns_host))
 		f->dns_host = *first_of(w->h->resolv.dns, w->h->resolv.n_dns, v4);
-	if (!is_set(&f->dns_host))
+	if (!addr_is_set(&f->dns_host))
 		f->dns_host = *first_of(o->dns, o->n_dns, v4);
-	if (is_set(&f->dns_host))
+	if (addr_is_set(&f->dns_host))
 		f->dns_forward = *a;
 	else
 		log_warn("No %s name server to forward queries for %s to (--dns-forward)", v4 ? "IPv4" : "IPv6", addr_fmt(a, buf));
@@ -368,9 +356,9 @@ static struct addr resolver_shown(const struct work *w, const struct addr *a)
 
 	if (!addr_eq(a, &via) && !addr_is_loopback(a) && !addr_eq(a, guest) && !addr_eq(a, &f->map_guest))
 		return *a;
-	if (is_set(pair_get(&w->o->dns_forward, v4)))
+	if (addr_is_set(pair_get(&w->o->dns_forward, v4)))
 		return f->dns_forward;
-	if (is_set(&via) && !is_set(&f->dns_forward)) {
+	if (addr_is_set(&via) && !addr_is_set(&f->dns_forward)) {
 		f->dns_forward = via;
 		f->dns_host = *a;
 	}
@@ -407,13 +395,13 @@ static void derive_dns_host(const struct work *w)
 		if (!enabled(c, &r->dns[i]))
 			continue;
 		a = resolver_shown(w, &r->dns[i]);
-		if (is_set(&a))
+		if (addr_is_set(&a))
 			dns_add(g, &a);
 	}
 	/* Somebody who has queries forwarded wants the guest to send them there, if there is nothing else to ask. */
-	if (!g->n_dns4 && is_set(&c->nat.v4.dns_forward))
+	if (!g->n_dns4 && addr_is_set(&c->nat.v4.dns_forward))
 		dns_add(g, &c->nat.v4.dns_forward);
-	if (!g->n_dns6 && is_set(&c->nat.v6.dns_forward))
+	if (!g->n_dns6 && addr_is_set(&c->nat.v6.dns_forward))
 		dns_add(g, &c->nat.v6.dns_forward);
 	if (!g->n_dns4 && !g->n_dns6 && g->dns)
 		log_warn("Couldn't get any nameserver address");
@@ -471,7 +459,7 @@ static int check_clash(const struct work *w, bool v4)
 		const struct addr *a = pair_get(used[pairs[i][0]].pair, v4);
 		const struct addr *b = pair_get(used[pairs[i][1]].pair, v4);
 
-		if (is_set(a) && addr_eq(a, b))
+		if (addr_is_set(a) && addr_eq(a, b))
 			return fail(w->err, "Address %s can't be that of --%s and of --%s", addr_fmt(a, buf),
 				    used[pairs[i][0]].name, used[pairs[i][1]].name);
 	}
@@ -486,7 +474,7 @@ static int check(const struct work *w)
 
 	if (o->splice_only)
 		return 0;
-	if (!is_zero_mac(o->ns_mac) && !memcmp(o->ns_mac, is_zero_mac(o->our_mac) ? our_mac_default : o->our_mac, MAC_LEN))
+	if (!mac_is_zero(o->ns_mac) && !memcmp(o->ns_mac, mac_is_zero(o->our_mac) ? our_mac_default : o->our_mac, MAC_LEN))
 		return fail(w->err, "The MAC address of --ns-mac-addr can't be that of --mac-addr");
 	if (o->ifname[0] && !(h->v4.ifindex && !o->v6_only) && !(h->v6.ifindex && !o->v4_only))
 		return fail(w->err, "External interface not usable: %s (--interface)", o->ifname);
@@ -502,7 +490,7 @@ static int check_gateways(const struct work *w)
 
 	if (w->c->v4 && addr_eq(&g->gw4, &g->addr4))
 		return fail(w->err, "Invalid gateway: %s is the guest's own address (--gateway)", addr_fmt(&g->gw4, buf));
-	if (w->c->v6 && is_set(&g->addr6) && addr_eq(&w->o->gateway.v6, &g->addr6))
+	if (w->c->v6 && addr_is_set(&g->addr6) && addr_eq(&w->o->gateway.v6, &g->addr6))
 		return fail(w->err, "Invalid gateway: %s is the guest's own address (--gateway)", addr_fmt(&g->addr6, buf));
 	return 0;
 }

@@ -18,11 +18,6 @@ struct pick_link {
 	struct nl_link link;
 };
 
-static bool is_set(const struct addr *a)
-{
-	return !addr_eq(a, &addr_any6);
-}
-
 static void pick_link(void *ctx, const struct nl_entry *e)
 {
 	struct pick_link *p = ctx;
@@ -82,7 +77,7 @@ static void family_fill(int family, const struct pick *p, struct host_family *f)
 	f->addr = a.addr;
 	f->plen = a.plen;
 	/* An IPv4 route may lead through an IPv6 router (RFC 5549), which is no gateway that DHCP could tell. */
-	if (is_set(&f->gw) && addr_is4(&f->gw) != (family == AF_INET))
+	if (addr_is_set(&f->gw) && addr_is4(&f->gw) != (family == AF_INET))
 		f->gw = addr_any6;
 	if (family != AF_INET)
 		return;
@@ -112,7 +107,7 @@ static void discover_family(int family, const char *ifname, const struct nexthop
 	/* An interface that was asked for needs an address at least. */
 	p.ifindex = p.only_if;
 	family_fill(family, &p, f);
-	if (!is_set(&f->addr))
+	if (!addr_is_set(&f->addr))
 		*f = (struct host_family){ 0 };
 }
 

@@ -7,11 +7,6 @@
 
 #define IF_LOOPBACK 1 /* index of lo in every network namespace */
 
-static bool is_set(const struct addr *a)
-{
-	return !addr_eq(a, &addr_any6);
-}
-
 void pick_nexthop(void *ctx, const struct nl_entry *e)
 {
 	struct nexthops *t = ctx;
@@ -117,7 +112,7 @@ static unsigned addr_rank(const struct nl_addr *a, const struct pick_addr *p)
 		rank |= 1 << 6;
 	if (a->flags & IFA_F_DEPRECATED)
 		rank |= 1 << 5;
-	if (!is_set(&p->prefsrc) || !addr_eq(&a->addr, &p->prefsrc))
+	if (!addr_is_set(&p->prefsrc) || !addr_eq(&a->addr, &p->prefsrc))
 		rank |= 1 << 4;
 	if (a->scope != RT_SCOPE_UNIVERSE || addr_is_linklocal(&a->addr))
 		rank |= 1 << 3;
@@ -140,13 +135,13 @@ void pick_addr(void *ctx, const struct nl_entry *e)
 	if (e->kind != NL_ADDR || addr_is_loopback(&a->addr) || addr_is_any(&a->addr))
 		return;
 	/* The preferred source of a route may be an address of another interface, even of lo. */
-	pref = is_set(&p->prefsrc) && addr_eq(&a->addr, &p->prefsrc);
+	pref = addr_is_set(&p->prefsrc) && addr_eq(&a->addr, &p->prefsrc);
 	if (a->ifindex != p->ifindex && !pref)
 		return;
 	if (!addr_is4(&a->addr) && addr_is_linklocal(&a->addr))
 		return;
 	rank = addr_rank(a, p);
-	if (is_set(&p->addr) && rank >= p->rank)
+	if (addr_is_set(&p->addr) && rank >= p->rank)
 		return;
 	p->addr = a->addr;
 	p->plen = a->plen;

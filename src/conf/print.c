@@ -6,16 +6,11 @@
 
 #define RULE_STRLEN 256
 
-static bool is_set(const struct addr *a)
-{
-	return !addr_eq(a, &addr_any6);
-}
-
 static void print_addr(const char *what, const struct addr *a)
 {
 	char buf[ADDR_STRLEN];
 
-	if (is_set(a))
+	if (addr_is_set(a))
 		log_info("    %s: %s", what, addr_fmt(a, buf));
 }
 
@@ -35,9 +30,9 @@ static void print_outbound(const struct outbound *o)
 		log_info("Outbound interface: %s (IPv4)", o->if4);
 	if (o->if6[0])
 		log_info("Outbound interface: %s (IPv6)", o->if6);
-	if (is_set(&o->addr4))
+	if (addr_is_set(&o->addr4))
 		log_info("Outbound address: %s", addr_fmt(&o->addr4, buf));
-	if (is_set(&o->addr6))
+	if (addr_is_set(&o->addr6))
 		log_info("Outbound address: %s", addr_fmt(&o->addr6, buf));
 }
 
@@ -45,11 +40,11 @@ static void print_nat(const struct nat_family *f, const char *loopback)
 {
 	char a[ADDR_STRLEN], b[ADDR_STRLEN];
 
-	if (is_set(&f->map_loopback))
+	if (addr_is_set(&f->map_loopback))
 		log_info("NAT to host %s: %s", loopback, addr_fmt(&f->map_loopback, a));
-	if (is_set(&f->map_guest) && is_set(&f->host))
+	if (addr_is_set(&f->map_guest) && addr_is_set(&f->host))
 		log_info("NAT to host %s: %s", addr_fmt(&f->host, b), addr_fmt(&f->map_guest, a));
-	if (is_set(&f->dns_forward) && is_set(&f->dns_host))
+	if (addr_is_set(&f->dns_forward) && addr_is_set(&f->dns_host))
 		log_info("DNS forward to host %s: %s", addr_fmt(&f->dns_host, b), addr_fmt(&f->dns_forward, a));
 }
 
@@ -68,7 +63,7 @@ static void print_ndp(const struct guestconf *g)
 {
 	log_info("%s%s%s:", g->ndp ? "NDP" : "", g->ndp && g->dhcp6 ? "/" : "", g->dhcp6 ? "DHCPv6" : "");
 	print_addr("assign", &g->addr6);
-	print_addr("router", is_set(&g->gw6) ? &g->gw6 : &g->our_ll6);
+	print_addr("router", addr_is_set(&g->gw6) ? &g->gw6 : &g->our_ll6);
 	print_addr("our link-local", &g->our_ll6);
 }
 
@@ -105,7 +100,7 @@ static void print_mac(const struct conf *c)
 
 	log_info("MAC:");
 	log_info("    host: %s", mac_fmt(c->guest.our_mac, mac));
-	if (c->mode == CONF_PASTA && memcmp(c->guest_mac, (uint8_t[MAC_LEN]){ 0 }, MAC_LEN))
+	if (c->mode == CONF_PASTA && !mac_is_zero(c->guest_mac))
 		log_info("    namespace: %s", mac_fmt(c->guest_mac, mac));
 }
 

@@ -19,11 +19,6 @@ static int head_parse(struct pkt *p, const struct frame *f)
 	return p->src_mac[0] & 1 ? -1 : 0; /* IEEE 802.3: a source is never a group */
 }
 
-static bool addr_is_unicast(const struct addr *a)
-{
-	return !addr_is_any(a) && !addr_is_multicast(a) && !addr_is_broadcast(a) && !addr_is_loopback(a);
-}
-
 static bool same_flow(const struct pkt *a, const struct pkt *b)
 {
 	return a->proto == b->proto && a->sport == b->sport && a->dport == b->dport && addr_eq(&a->src, &b->src) &&

@@ -3,9 +3,7 @@
 
 static bool mac_is_own(const struct guest *g, const uint8_t mac[MAC_LEN])
 {
-	static const uint8_t zero[MAC_LEN];
-
-	return !(mac[0] & 1) && memcmp(mac, zero, MAC_LEN) && memcmp(mac, g->our_mac, MAC_LEN);
+	return !(mac[0] & 1) && !mac_is_zero(mac) && memcmp(mac, g->our_mac, MAC_LEN);
 }
 
 /* 0.0.0.0/8 is "this network" and 240.0.0.0/4 reserved (RFC 1122 3.2.1.3): no host can have such an address. */

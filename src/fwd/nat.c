@@ -7,14 +7,9 @@
 #define PORT_DNS 53
 #define PORT_DNS_TLS 853 /* RFC 7858; over QUIC, RFC 9250 */
 
-static bool nat_is_set(const struct addr *a)
-{
-	return !addr_eq(a, &addr_any6);
-}
-
 static bool nat_match(const struct addr *entry, const struct addr *a)
 {
-	return nat_is_set(entry) && addr_eq(entry, a);
+	return addr_is_set(entry) && addr_eq(entry, a);
 }
 
 static const struct nat_family *nat_family(const struct nat *n, const struct addr *a)
@@ -52,14 +47,14 @@ int nat_to_host(const struct nat *n, uint8_t proto, const struct ep *dst, struct
 	struct ep to = *dst;
 
 	/* The port of the resolver may be a mapped address too: the resolver is the more specific entry, if there is one. */
-	if (nat_is_dns(f, proto, dst) && nat_is_set(&f->dns_host))
+	if (nat_is_dns(f, proto, dst) && addr_is_set(&f->dns_host))
 		to.addr = f->dns_host;
 	else if (nat_is_dns(f, proto, dst) && !nat_match(&f->map_loopback, &dst->addr) && !nat_match(&f->map_guest, &dst->addr))
 		return -EHOSTUNREACH;
 	else
 		to.addr = nat_addr_to_host(n, f, &dst->addr);
 
-	if (!nat_is_set(&to.addr))
+	if (!addr_is_set(&to.addr))
 		return -EHOSTUNREACH;
 	*ret_dst = to;
 	return 0;
@@ -67,7 +62,7 @@ int nat_to_host(const struct nat *n, uint8_t proto, const struct ep *dst, struct
 
 static bool nat_fits(const struct nat_family *f, const struct addr *a, const struct addr *guest)
 {
-	return nat_is_set(a) && !addr_eq(a, guest) && !addr_eq(a, &f->guest);
+	return addr_is_set(a) && !addr_eq(a, guest) && !addr_eq(a, &f->guest);
 }
 
 int nat_to_guest(const struct nat *n, const struct addr *guest, const struct ep *peer, struct ep *ret_peer)
@@ -83,7 +78,7 @@ int nat_to_guest(const struct nat *n, const struct addr *guest, const struct ep 
 
 	if (addr_is_loopback(&peer->addr))
 		wish = &f->map_loopback;
-	else if (nat_match(&f->host, &peer->addr) && nat_is_set(&f->map_guest))
+	else if (nat_match(&f->host, &peer->addr) && addr_is_set(&f->map_guest))
 		wish = &f->map_guest;
 
 	/* A link-local guest address talks to a link-local one of ours where it can (RFC 6724 5, rule 2). */

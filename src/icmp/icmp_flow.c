@@ -105,11 +105,6 @@ static int open_ping(struct icmp *m, struct icmp_flow *f)
 	return rc;
 }
 
-static bool can_be_source(const struct addr *a)
-{
-	return !addr_is_any(a) && !addr_is_loopback(a) && !addr_is_multicast(a) && !addr_is_broadcast(a);
-}
-
 bool icmp_is_ours(const struct icmp *m, const struct addr *a)
 {
 	const struct nat *n = m->d.nat;
@@ -126,7 +121,7 @@ struct icmp_flow *icmp_flow_from_guest(struct icmp *m, const struct pkt *p, uint
 
 	if (f)
 		return f;
-	if (!can_be_source(&p->src) || addr_is_any(&p->dst) || addr_is_loopback(&p->dst))
+	if (!addr_is_unicast(&p->src) || addr_is_any(&p->dst) || addr_is_loopback(&p->dst))
 		return NULL;
 	if (nat_to_host(m->d.nat, p->proto, &dst, &to)) {
 		icmp_err_refuse(m, p, EHOSTUNREACH);

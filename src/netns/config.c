@@ -166,11 +166,6 @@ static void linklocal_set(struct apply *a)
 
 /* --- routes --- */
 
-static bool is_set(const struct addr *a)
-{
-	return !addr_eq(a, &addr_any6);
-}
-
 static bool has_addr(const struct nsconf *c, const struct addr *a)
 {
 	for (unsigned i = 0; i < c->n_addrs; i++) {
@@ -183,12 +178,13 @@ static bool has_addr(const struct nsconf *c, const struct addr *a)
 /* The kernel has made this one together with an address. */
 static bool is_prefix_of_addr(const struct nsconf *c, const struct nsconf_route *r)
 {
-	if (r->n_hops != 1 || is_set(&c->hop[r->hop].gw) || r->type != RTN_UNICAST)
+	if (r->n_hops != 1 || addr_is_set(&c->hop[r->hop].gw) || r->type != RTN_UNICAST)
 		return false;
 	for (unsigned i = 0; i < c->n_addrs; i++) {
 		const struct nsconf_addr *ad = &c->addr[i];
 
-		if (is_set(&ad->addr) && !ad->no_prefix_route && ad->plen == r->plen && addr_same_net(&ad->addr, &r->dst, r->plen))
+		if (addr_is_set(&ad->addr) && !ad->no_prefix_route && ad->plen == r->plen &&
+		    addr_same_net(&ad->addr, &r->dst, r->plen))
 			return true;
 	}
 	return false;

@@ -8,11 +8,6 @@
 #include "base/log.h"
 #include "netns/config.h"
 
-static bool is_set(const struct addr *a)
-{
-	return !addr_eq(a, &addr_any6);
-}
-
 int nsconf_route_add(struct nsconf *c, const struct nsconf_route *r, const struct nsconf_hop *hops, unsigned n)
 {
 	struct nsconf_route *to = &c->route[c->n_routes];
@@ -54,7 +49,7 @@ bool nsconf_valid(const struct nsconf *c)
 		if (!plen_valid(&r->dst, r->plen) || r->n_hops > NSCONF_ROUTE_HOPS || r->hop > c->n_hops ||
 		    r->n_hops > c->n_hops - r->hop)
 			return false;
-		if (is_set(&r->prefsrc) && addr_is4(&r->prefsrc) != addr_is4(&r->dst))
+		if (addr_is_set(&r->prefsrc) && addr_is4(&r->prefsrc) != addr_is4(&r->dst))
 			return false;
 	}
 	return true;
@@ -76,7 +71,7 @@ const char *nsconf_route_fmt(const struct nsconf *c, const struct nsconf_route *
 		at = snprintf(buf, NSCONF_ROUTE_STRLEN, "%s%s/%u", kind, addr_fmt(&r->dst, dst), r->plen);
 	else
 		at = snprintf(buf, NSCONF_ROUTE_STRLEN, "%s%s default", kind, addr_is4(&r->dst) ? "IPv4" : "IPv6");
-	if (r->n_hops && is_set(&c->hop[r->hop].gw))
+	if (r->n_hops && addr_is_set(&c->hop[r->hop].gw))
 		at += snprintf(buf + at, (size_t)(NSCONF_ROUTE_STRLEN - at), " via %s", addr_fmt(&c->hop[r->hop].gw, gw));
 	if (r->n_hops > 1)
 		snprintf(buf + at, (size_t)(NSCONF_ROUTE_STRLEN - at), " and %u more", r->n_hops - 1u);

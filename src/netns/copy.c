@@ -11,11 +11,6 @@
 
 #define DUMP_TRIES 5
 
-static bool is_set(const struct addr *a)
-{
-	return !addr_eq(a, &addr_any6);
-}
-
 static struct nscopy_family *family_of(struct nscopy *k, bool v6)
 {
 	return v6 ? &k->v6 : &k->v4;
@@ -131,7 +126,7 @@ static unsigned hops_take(const struct hops *h, unsigned ifindex, struct nsconf_
 
 			if (from->oif != ifindex || !(from->flags & RTNH_F_DEAD) != !dead)
 				continue;
-			ret_hop[n++] = (struct nsconf_hop){ .gw = is_set(&from->via) ? from->via : from->gw,
+			ret_hop[n++] = (struct nsconf_hop){ .gw = addr_is_set(&from->via) ? from->via : from->gw,
 							    .weight = from->weight ? from->weight : 1,
 							    .onlink = !!(from->flags & RTNH_F_ONLINK) };
 		}
@@ -247,7 +242,7 @@ void nscopy_entry(void *ctx, const struct nl_entry *e)
 /* An address of another interface, as hosts have on lo, that is the source towards everywhere. */
 static void prefsrc_add(struct nscopy *k, const struct addr *src)
 {
-	if (!is_set(src) || addr_known(k->conf, src))
+	if (!addr_is_set(src) || addr_known(k->conf, src))
 		return;
 	for (unsigned i = 0; i < k->n_elsewhere; i++) {
 		if (addr_eq(&k->elsewhere[i].addr, src))

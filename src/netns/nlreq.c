@@ -203,14 +203,9 @@ int nlreq_addr(struct nlreq *q, int ifindex, const struct nsconf_addr *a)
 
 /* --- routes --- */
 
-static bool is_set(const struct addr *a)
-{
-	return !addr_eq(a, &addr_any6);
-}
-
 static uint8_t hop_flags(const struct nlreq_route *r, const struct nsconf_hop *h)
 {
-	return is_set(&h->gw) && (r->onlink || h->onlink) ? RTNH_F_ONLINK : 0;
+	return addr_is_set(&h->gw) && (r->onlink || h->onlink) ? RTNH_F_ONLINK : 0;
 }
 
 static void put_gateway(union msg *m, const struct nsconf_route *r, const struct nsconf_hop *h)
@@ -221,7 +216,7 @@ static void put_gateway(union msg *m, const struct nsconf_route *r, const struct
 	} via = { 0 };
 	size_t len;
 
-	if (!is_set(&h->gw))
+	if (!addr_is_set(&h->gw))
 		return;
 	if (addr_is4(&h->gw) == addr_is4(&r->dst)) {
 		put_addr(m, RTA_GATEWAY, &h->gw);
@@ -293,7 +288,7 @@ int nlreq_route(struct nlreq *q, const struct nlreq_route *r)
 		put_addr(&m, RTA_DST, &c->dst);
 	if (c->metric)
 		mnl_attr_put_u32(&m.h, RTA_PRIORITY, c->metric);
-	if (is_set(&c->prefsrc))
+	if (addr_is_set(&c->prefsrc))
 		put_addr(&m, RTA_PREFSRC, &c->prefsrc);
 	if (c->pref && !addr_is4(&c->dst))
 		mnl_attr_put_u8(&m.h, RTA_PREF, c->pref);

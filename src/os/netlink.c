@@ -68,7 +68,6 @@ static bool attr_addr(const struct attrs *t, unsigned type, int family, struct a
 
 static bool parse_link(const struct ifinfomsg *m, const struct attrs *t, struct nl_entry *e)
 {
-	static const uint8_t zero[MAC_LEN];
 	const struct nlattr *name = t->a[IFLA_IFNAME];
 	struct nl_link *l = &e->link;
 	size_t len;
@@ -82,7 +81,7 @@ static bool parse_link(const struct ifinfomsg *m, const struct attrs *t, struct 
 	l->index = (unsigned)m->ifi_index;
 	l->flags = m->ifi_flags;
 	l->mtu = attr_u32(t, IFLA_MTU);
-	l->has_mac = m->ifi_type == ARPHRD_ETHER && attr_get(t, IFLA_ADDRESS, l->mac, MAC_LEN) && memcmp(l->mac, zero, MAC_LEN);
+	l->has_mac = m->ifi_type == ARPHRD_ETHER && attr_get(t, IFLA_ADDRESS, l->mac, MAC_LEN) && !mac_is_zero(l->mac);
 	return true;
 }
 

@@ -5,13 +5,6 @@
 #include "service/reply.h"
 #include "wire/eth.h"
 
-static bool mac_is_zero(const uint8_t mac[MAC_LEN])
-{
-	static const uint8_t zero[MAC_LEN];
-
-	return !memcmp(mac, zero, MAC_LEN);
-}
-
 static bool arp_wants_reply(const struct guestconf *c, const struct arp *a)
 {
 	bool from_any = addr_is_any(&a->spa);

@@ -253,11 +253,6 @@ static int open_out(struct udp *u, struct udp_flow *f)
 	return rc;
 }
 
-static bool can_be_source(const struct addr *a)
-{
-	return !addr_is_any(a) && !addr_is_loopback(a) && !addr_is_multicast(a) && !addr_is_broadcast(a);
-}
-
 struct udp_flow *udp_flow_from_guest(struct udp *u, const struct pkt *p)
 {
 	struct flow_key key = flow_key_init(PROTO_UDP, &p->src, p->sport, &p->dst, p->dport);
@@ -265,7 +260,7 @@ struct udp_flow *udp_flow_from_guest(struct udp *u, const struct pkt *p)
 	struct udp_flow *f;
 	int rc;
 
-	if (!p->dport || !can_be_source(&p->src) || addr_is_any(&p->dst) || addr_is_loopback(&p->dst))
+	if (!p->dport || !addr_is_unicast(&p->src) || addr_is_any(&p->dst) || addr_is_loopback(&p->dst))
 		return NULL;
 	if (nat_to_host(u->d.nat, PROTO_UDP, &dst, &to)) {
 		udp_err_refuse(u, p, ECONNREFUSED);

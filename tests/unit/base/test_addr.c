@@ -172,6 +172,19 @@ static void test_class(void **state)
 		assert_int_equal(addr_is_multicast(&a), !!(is & MULTI));
 		assert_int_equal(addr_is_linklocal(&a), !!(is & LINK));
 		assert_int_equal(addr_is_broadcast(&a), !!(is & BROAD));
+		assert_int_equal(addr_is_unicast(&a), !(is & ~LINK));
+		assert_int_equal(addr_is_set(&a), strcmp(cases[i].s, "::") != 0);
+	}
+}
+
+static void test_mac_is_zero(void **state)
+{
+	for (unsigned i = 0; i <= MAC_LEN; i++) {
+		uint8_t mac[MAC_LEN] = { 0 };
+
+		if (i < MAC_LEN)
+			mac[i] = 1;
+		assert_int_equal(mac_is_zero(mac), i == MAC_LEN);
 	}
 }
 
@@ -275,9 +288,9 @@ static void test_mask(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_parse_fmt), cmocka_unit_test(test_parse_bad), cmocka_unit_test(test_parse_n),
-		cmocka_unit_test(test_class),     cmocka_unit_test(test_same_net),  cmocka_unit_test(test_ep),
-		cmocka_unit_test(test_mac),       cmocka_unit_test(test_mask),
+		cmocka_unit_test(test_parse_fmt), cmocka_unit_test(test_parse_bad),   cmocka_unit_test(test_parse_n),
+		cmocka_unit_test(test_class),     cmocka_unit_test(test_mac_is_zero), cmocka_unit_test(test_same_net),
+		cmocka_unit_test(test_ep),        cmocka_unit_test(test_mac),         cmocka_unit_test(test_mask),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
