@@ -278,7 +278,6 @@ static uint32_t flows_max(const struct engine *e)
 
 	for (uint32_t i = 0; i < e->listeners.n; i++)
 		others += e->listeners.l[i].fd >= 0; /* those of automatic ports are closed most of the time */
-
 	limit = rlimit_nofile_want(ENGINE_FLOWS_MAX + others);
 
 	return limit < others + FLOWS_MIN ? FLOWS_MIN : (uint32_t)MIN(limit - others, (uint64_t)ENGINE_FLOWS_MAX);

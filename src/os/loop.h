@@ -13,7 +13,7 @@
 #include "base/defs.h"
 #include "base/timer.h"
 
-#define LOOP_OWNERS 16
+#define LOOP_OWNERS 32
 #define LOOP_EVENTS 64 /* taken from the kernel at once */
 
 struct ref {
