@@ -116,12 +116,14 @@ static void on_signal(void *ctx, struct ref ref, uint32_t events)
 {
 	struct engine *e = ctx;
 	struct signalfd_siginfo info;
+	int sig;
 
 	if (read(e->signal_fd, &info, sizeof(info)) != sizeof(info))
 		return;
-	if (e->pasta && pasta_signal(e->pasta, (int)info.ssi_signo, info.ssi_code == SI_KERNEL))
+	sig = (int)info.ssi_signo;
+	if (e->pasta && pasta_signal(e->pasta, sig, info.ssi_code == SI_KERNEL))
 		return;
-	log_debug("Signal %u, exiting", info.ssi_signo);
+	log_debug("Signal %i, exiting", sig);
 	loop_stop(&e->loop, EXIT_SUCCESS);
 }
 

@@ -316,13 +316,17 @@ def test_guest_reboots(vm, net, running):
 
 
 def test_program_restarts_with_another_mtu(vm, running, net, tmp_path):
-    """The new instance takes the stale socket over, the guest gets a new interface; small segments in both directions."""
+    """The new instance takes the stale socket over, the guest gets a new interface; datagrams of every size, small segments in both directions."""
     old = running["passt"]
     old.close()
     running["passt"] = Passt(net.host, os.path.dirname(old.socket_path), *OPTIONS, "-m", "1500")
     vm.replug(old.socket_path)
     configure(vm)
     assert "mtu 1500" in vm.sh("ip link show dev eth0")
+    for remote, head in (REMOTE4, 28), (REMOTE6, 48):
+        server = servers.udp_echo(net.remote.udp(remote))
+        vm.sh(f"nettool udp-sizes {remote} {server.port} 0 {1500 - head}", 300)
+        server.close()
     before = retransmissions(vm)
     data = os.urandom(16 * MIB)
     server = servers.http(net.remote.listen(REMOTE4), data)
