@@ -140,7 +140,7 @@ static int signals_open(struct engine *e)
 		sigaddset(&set, SIGINT);
 		sigaddset(&set, SIGHUP);
 	}
-	if (sigprocmask(SIG_BLOCK, &set, NULL) || signal(SIGPIPE, SIG_IGN) == SIG_ERR)
+	if (sigprocmask(SIG_BLOCK, &set, NULL))
 		return -errno;
 	e->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	return e->signal_fd < 0 ? -errno : 0;

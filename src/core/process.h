@@ -12,7 +12,7 @@ struct process {
 	struct daemon daemon;
 };
 
-/* Descriptors 0 to 2 exist from here on. First of all. */
+/* Descriptors 0 to 2 exist from here on, and SIGPIPE is ignored. First of all. */
 void process_stdio(void);
 
 /*

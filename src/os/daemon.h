@@ -13,7 +13,10 @@ struct daemon {
 	bool pid_new; /* the pid file did not exist before */
 };
 
-/* Opens /dev/null at those of the descriptors 0 to 2 that are closed. First of all, before anything else is opened. */
+/*
+ * Opens /dev/null at those of the descriptors 0 to 2 that are closed, and ignores SIGPIPE: that nobody reads our messages any more must
+ * not end us. First of all, before anything else is opened or printed.
+ */
 void daemon_stdio_open(void);
 
 /*

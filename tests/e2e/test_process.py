@@ -282,11 +282,18 @@ def test_closed_standard_streams(net, tmp_path):
     assert proc.wait(20) == 0
 
 
-def test_reader_of_messages_that_goes_away(net, tmp_path):
+@pytest.mark.parametrize("before", [False, True])
+def test_reader_of_messages_that_goes_away(net, tmp_path, before):
+    """Before the first message, or when it is at work."""
     path = tmp_path / "s"
-    proc = net.host.popen(binary(), "-f", "-d", "-s", path, stderr=subprocess.PIPE)
-    until(path.exists, "socket")
-    proc.stderr.close()
+    read_end, write_end = os.pipe()
+    if before:
+        os.close(read_end)
+    proc = net.host.popen(binary(), "-f", "-d", "-s", path, stderr=write_end)
+    os.close(write_end)
+    until(lambda: path.exists() or proc.poll() is not None, "socket")
+    if not before:
+        os.close(read_end)
     for _ in range(3):
         g = Guest(str(path))
         g.announce()

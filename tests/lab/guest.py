@@ -16,7 +16,7 @@ from scapy.layers.l2 import ARP, Ether
 from scapy.packet import Raw
 
 from .topology import GW4, GW6, HOST4, HOST6
-from .wait import LIMIT, Timeout
+from .wait import LIMIT, Timeout, until
 
 conf.ipv6_enabled = True
 
@@ -34,10 +34,18 @@ class Guest:
         self.sock = where
         if isinstance(where, str):
             self.sock = socket.socket(socket.AF_UNIX)
-            self.sock.connect(where)
+            until(lambda: self._connected(where), f"connection to {where}")
         self._buf = b""
         self._queue = []
         self.closed = False
+
+    def _connected(self, path):
+        """A socket exists for a moment before it listens."""
+        try:
+            self.sock.connect(path)
+            return True
+        except ConnectionRefusedError:
+            return False
 
     # Frames
 

@@ -69,15 +69,20 @@ def test_dhcp_with_dhclient(booted):
     assert got["new_interface_mtu"] == "65520"
 
 
+def settled(booted):
+    booted.until("! ip -6 addr show dev eth0 | grep -q tentative", "end of duplicate address detection")
+
+
 def test_router_advertisement_and_slaac(booted):
     booted.until("ip -6 addr show dev eth0 | grep -q 'inet6 2001:db8::5054:ff:fe12:3456/64'", "SLAAC address")
     booted.until("/usr/bin/ip -6 route | grep -q '^default via fe80::.* dev eth0 proto ra'", "default route")
+    settled(booted)
     out = booted.sh("rdisc6 -1 eth0")
     assert "2001:db8::/64" in out
 
 
 def test_dhcpv6_with_dhclient(booted):
-    booted.until("! ip -6 addr show dev eth0 | grep -q tentative", "end of duplicate address detection")
+    settled(booted)
     booted.sh(dhclient(6))
     assert lease(booted, "/tmp/dhclient6")["new_ip6_address"] == HOST6
     configure(booted)
