@@ -24,7 +24,7 @@ struct sockdiag_ports {
 struct sockdiag_scan {
 	int err[SOCKDIAG_PROTOS]; /* -errno: nothing is known of this protocol; -ENOENT: the kernel can't tell */
 	bool torn; /* the list was long and changed while it was read: a port that is missing may be there all the same */
-	uint64_t cost_ns; /* time that the scan took */
+	uint64_t cost_ns; /* processor time that the scan took */
 	struct sockdiag_ports ports[SOCKDIAG_PROTOS];
 };
 
