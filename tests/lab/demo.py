@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: MIT
 """The steps of ./demo, which installs, builds and then calls this."""
 import contextlib
+import json
 import os
 import re
 import select
 import shutil
+import subprocess
 import sys
 import tempfile
 import termios
@@ -13,12 +15,15 @@ import tty
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from lab import servers, topology, vm, vmconf  # noqa: E402
+from lab import pasta, servers, topology, vm, vmconf, wait  # noqa: E402
 from lab.program import Passt  # noqa: E402
 from lab.topology import HOST4, HOST6, REMOTE4, REMOTE6  # noqa: E402
 
 NAME = "www.example.org"
+NSSWITCH = "/etc/nsswitch.conf"
 PAYLOAD = 32 << 20
+PORT = 8000
+ORDINARY = ["unshare", "-U", "--map-user=1000", "--map-group=1000", "--"]  # nobody that the host's namespaces know
 COLOUR = sys.stdout.isatty() and "NO_COLOR" not in os.environ
 
 
@@ -43,16 +48,17 @@ def step(title, action):
     print(f"  {paint('✓', 32)} {title:22} {result:46} {time.monotonic() - start:5.1f} s", flush=True)
 
 
-class Demo:
-    def __init__(self, stack, work):
-        self.stack = stack
-        self.work = work
-        self.net = self.passt = self.vm = None
+class World:
+    """A host with an interface to the outside, and the outside: web server and resolver."""
 
-    def world(self):
-        """A host with an interface to the outside, and the outside: web server and resolver."""
-        self.net = topology.Topology(self.work, resolv=f"nameserver {REMOTE4}\n")
-        self.stack.callback(self.net.close)
+    def __init__(self):
+        self.net = None
+
+    def make(self, stack, work):
+        self.net = topology.Topology(work, resolv=f"nameserver {REMOTE4}\n")
+        stack.callback(self.net.close)
+        if os.path.exists(NSSWITCH):
+            self.net.host.bind_file(NSSWITCH, "hosts: files dns\n", f"{work}/nsswitch.conf")
         names = {NAME: [REMOTE4, REMOTE6]}
         body = os.urandom(PAYLOAD)
         for ns_socket, start, arg in (
@@ -60,16 +66,26 @@ class Demo:
             (self.net.remote.listen(REMOTE4, 80), servers.http, body),
             (self.net.remote.listen(REMOTE6, 80), servers.http, body),
         ):
-            self.stack.callback(start(ns_socket, arg).close)
+            stack.callback(start(ns_socket, arg).close)
         return f"host {HOST4}, outside {REMOTE4}"
 
+
+class Guest:
+    """A virtual machine on passt."""
+
+    def __init__(self, net, stack, work):
+        self.net = net
+        self.stack = stack
+        self.work = work
+        self.program = self.vm = None
+
     def start(self):
-        self.passt = Passt(self.net.host, self.work, "-t", "8080:80")
-        self.stack.callback(self.passt.stop)
+        self.program = Passt(self.net.host, self.work, "-t", "8080:80")
+        self.stack.callback(self.program.stop)
         return "outside port 8080 goes to the guest's port 80"
 
     def boot(self):
-        self.vm = vm.Vm(vm.stream(self.passt.socket_path))
+        self.vm = vm.Vm(vm.stream(self.program.socket_path))
         self.stack.callback(self.vm.close)
         kernel = self.vm.sh("uname -r").strip()
         return f"Linux {kernel}, {'KVM' if vm.have_kvm() else 'emulated'}"
@@ -84,16 +100,7 @@ class Demo:
         return re.search(r"inet6 (2001:\S+)", self.vm.sh("ip -6 addr show dev eth0")).group(1)
 
     def ping(self, dst):
-        out = self.vm.sh(f"/usr/bin/ping -n -c 3 -i 0.2 -W 10 {dst}")
-        if "3 received" not in out:
-            raise Failure(out)
-        return f"{dst}, {re.search(r'= [0-9.]+/([0-9.]+)/', out).group(1)} ms"
-
-    def resolve(self):
-        out = self.vm.sh(f"nslookup {NAME}")
-        if REMOTE4 not in out or REMOTE6 not in out:
-            raise Failure(out)
-        return f"{NAME} is {REMOTE4}"
+        return ping_time(dst, self.vm.sh(f"/usr/bin/ping -n -c 3 -i 0.2 -W 10 {dst}"))
 
     def download(self, option):
         start = time.monotonic()
@@ -111,17 +118,141 @@ class Demo:
         return f"'{page}', {HOST4}:8080"
 
     def run(self):
-        step("Outside world", self.world)
         step("passt", self.start)
         step("Guest boots", self.boot)
         step("DHCP lease", self.lease)
         step("IPv6 address", self.address6)
         step("Ping outside", lambda: self.ping(REMOTE4))
         step("Ping over IPv6", lambda: self.ping(REMOTE6))
-        step("Name resolution", self.resolve)
+        step("Name resolution", lambda: resolved(self.vm.sh(f"nslookup {NAME}")))
         step("Download", lambda: self.download("-4"))
         step("Download over IPv6", lambda: self.download("-6"))
         step("Service in the guest", self.serve)
+
+
+class Sandbox:
+    """Commands with a network of their own through pasta, which somebody starts who may do nothing on the host."""
+
+    def __init__(self, net, stack, work):
+        self.net = net
+        self.stack = stack
+        self.work = work
+        self.program = None
+
+    def start(self, *options):
+        """A command that stays, and lets us look at its network from within."""
+        self.program = pasta.Pasta(self.net.host, self.work, "--config-net", *options, prefix=ORDINARY)
+        self.stack.callback(self.program.stop)
+
+    def first(self):
+        """The quick start as it stands in README."""
+        argv = ORDINARY + [pasta.program(self.work), "--config-net", "--", "curl", "-sS", "-o", "/dev/null", "-w", "%{size_download} %{remote_ip}"]
+        size, address = self.net.host.run(*argv, f"http://{NAME}/").stdout.split()
+        if int(size) != PAYLOAD:
+            raise Failure(f"{size} bytes from {address}")
+        return f"{PAYLOAD >> 20} MiB from {address}, start to end"
+
+    def nobody(self):
+        """Who starts pasta has no rights on the host."""
+        done = self.net.host.run(*ORDINARY, "ip", "link", "add", "try0", "type", "dummy", check=False)
+        if not done.returncode:
+            raise Failure("may change the host's network")
+        return f"new interface: {done.stderr.strip().rpartition(': ')[2].lower()}"
+
+    def another(self):
+        self.start()
+        return f"process {self.program.ns.pid}, interface {', '.join(self.interfaces())}"
+
+    def interfaces(self):
+        return [line.split(":")[1].strip() for line in self.program.ns.ip("-o", "link").splitlines() if " lo:" not in line]
+
+    def addresses(self):
+        found = self.program.ns.addresses("eth0")
+        if not {f"{HOST4}/24", f"{HOST6}/64"} <= set(found):
+            raise Failure(f"addresses are {found}")
+        return ", ".join(found)
+
+    def routes(self):
+        ways = [re.search(r"^default via (\S+)", self.program.ns.ip(family, "route"), re.M) for family in ("-4", "-6")]
+        if not all(ways):
+            raise Failure("no default route")
+        return "default via " + ", ".join(way.group(1) for way in ways)
+
+    def serve(self):
+        """From listen() in there to the first connection from outside."""
+        web = self.program.ns.listen("0.0.0.0", PORT)
+        start = time.monotonic()
+        wait.until(self.reachable, f"port {PORT} is open to the outside", every=0.001)
+        took = time.monotonic() - start
+        server = servers.http(web, b"Hello from the sandbox")
+        try:
+            page = self.net.remote.run("curl", "-sS", f"http://{HOST4}:{PORT}/").stdout
+        finally:
+            server.close()
+        if page != "Hello from the sandbox":
+            raise Failure(page)
+        return f"'{page}', open after {took * 1000:.0f} ms"
+
+    def reachable(self):
+        try:
+            self.net.remote.connect(HOST4, PORT).close()
+        except ConnectionRefusedError:
+            return False
+        return True
+
+    def closed(self):
+        pasta.wait_closed(self.net.host, PORT)
+        return f"{HOST4}:{PORT} is closed again"
+
+    def speed(self, *options):
+        self.start(*options)
+        rates = self.transfer(), self.transfer("-R")
+        self.program.close()
+        return f"up {rates[0]:.1f}, down {rates[1]:.1f} Gbit/s"
+
+    def transfer(self, *options):
+        """Gbit/s as received."""
+        server = self.net.remote.popen("iperf3", "-s", "-1", "-B", REMOTE4, stdout=subprocess.DEVNULL)
+        try:
+            pasta.wait_listening(self.net.remote, 5201)
+            said = self.program.ns.run("iperf3", "-J", "-t", "2", "-c", REMOTE4, *options, check=False).stdout
+            got = json.loads(said)
+            if "error" in got:
+                raise Failure(got["error"])
+            return got["end"]["sum_received"]["bits_per_second"] / 1e9
+        finally:
+            server.kill()
+            server.wait()
+
+    def end(self):
+        self.program.close()
+        return "with its command, status 0"
+
+    def run(self):
+        step("An ordinary user", self.nobody)
+        step("Sandboxed download", self.first)
+        step("Sandbox that stays", self.another)
+        step("Its addresses", self.addresses)
+        step("Its routes", self.routes)
+        step("Ping outside", lambda: ping_time(REMOTE4, self.program.ns.run("ping", "-n", "-c", 3, "-i", 0.2, REMOTE4).stdout))
+        step("Name resolution", lambda: resolved(self.program.ns.run("busybox", "nslookup", NAME, check=False).stdout))
+        step("Service in the sandbox", self.serve)
+        step("Its end", self.closed)
+        step("pasta ends", self.end)
+        step("Speed at MTU 65520", self.speed)
+        step("Speed at MTU 1500", lambda: self.speed("--mtu", "1500"))
+
+
+def ping_time(dst, out):
+    if "3 received" not in out:
+        raise Failure(out)
+    return f"{dst}, {re.search(r'= [0-9.]+/([0-9.]+)/', out).group(1)} ms"
+
+
+def resolved(out):
+    if REMOTE4 not in out or REMOTE6 not in out:
+        raise Failure(out)
+    return f"{NAME} is {REMOTE4}"
 
 
 def shell(guest):
@@ -151,23 +282,39 @@ def shell(guest):
         print()
 
 
-def main():
-    start = time.monotonic()
+def show(part, title, option, world):
+    """All steps of a part; raises Failure with what its program said."""
+    print(f"\n{paint(title, 1)}")
     with contextlib.ExitStack() as stack:
         work = stack.enter_context(tempfile.TemporaryDirectory(prefix="demo-"))
-        demo = Demo(stack, work)
+        shown = part(world.net, stack, work)
         try:
-            demo.run()
-            print(f"\n  All well, in {time.monotonic() - start:.0f} s.")
-            if "--shell" in sys.argv[1:]:
-                shell(demo.vm)
+            shown.run()
+        except Failure as e:
+            said = f"\n\nThe program said:\n{shown.program.output()}" if shown.program else ""
+            raise Failure(f"{e}{said}") from e
+        if option == "--shell":
+            shell(shown.vm)
+
+
+def main():
+    start = time.monotonic()
+    option = sys.argv[1] if len(sys.argv) > 1 else ""
+    with contextlib.ExitStack() as stack:
+        work = stack.enter_context(tempfile.TemporaryDirectory(prefix="demo-"))
+        try:
+            world = World()
+            step("Outside world", lambda: world.make(stack, work))
+            if option != "--pasta":
+                show(Guest, "A virtual machine on passt", option, world)
+            if option not in ("--vm", "--shell"):
+                show(Sandbox, "A command in a network of its own, by pasta", option, world)
         except Failure as e:
             print(f"\n{e}", file=sys.stderr)
-            if demo.passt:
-                print(f"\npasst said:\n{demo.passt.output()}", file=sys.stderr)
             return 1
         except KeyboardInterrupt:
             return 130
+    print(f"\n  All well, in {time.monotonic() - start:.0f} s.")
     return 0
 
 
