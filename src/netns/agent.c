@@ -23,7 +23,7 @@ static void fds_close(const int *fds, unsigned n)
 		close(fds[--n]);
 }
 
-/* One reply, and its descriptors. -EAGAIN, -EPIPE at the end, -EPROTO if it makes no sense. */
+/* One reply, and its descriptors; if there is no room for them, r->err tells. -EAGAIN, -EPIPE at the end, -EPROTO if it makes no sense. */
 static int reply_recv(struct agent *a, struct agent_reply *r, int fds[FDPASS_MAX])
 {
 	unsigned n = 0;
@@ -33,11 +33,16 @@ static int reply_recv(struct agent *a, struct agent_reply *r, int fds[FDPASS_MAX
 		return len == -EAGAIN ? -EAGAIN : len == -ECONNRESET ? -EPIPE : -EPROTO;
 	if (!len)
 		return -EPIPE;
-	if ((size_t)len >= sizeof(r->head) && (size_t)len == agent_reply_size(r->head.type) && r->n_fds == n && r->err <= 0 &&
-	    (!r->err || !n))
-		return 0;
-	fds_close(fds, n);
-	return -EPROTO;
+	if ((size_t)len < sizeof(r->head) || (size_t)len != agent_reply_size(r->head.type) || r->err > 0 || (r->err && r->n_fds) ||
+	    (n && n != r->n_fds)) {
+		fds_close(fds, n);
+		return -EPROTO;
+	}
+	/* It did its part, but we have no more room for descriptors. */
+	if (n != r->n_fds)
+		r->err = -EMFILE;
+	r->n_fds = n;
+	return 0;
 }
 
 static void reply_give(struct agent *a, const struct agent_reply *r, const int *fds)

@@ -15,8 +15,8 @@
 #include "os/tun.h"
 
 /*
- * A reply to agent_send(). fds are the callee's to close or keep. r->err as of the system call: -EADDRINUSE, -EACCES, ...; unlike for
- * the calls below, nothing is logged.
+ * A reply to agent_send(). fds are the callee's to close or keep. r->err as of the system call: -EADDRINUSE, -EACCES, ..., or -EMFILE if
+ * the descriptors came but we may have no more; unlike for the calls below, nothing is logged.
  */
 typedef void agent_reply_fn(void *ctx, const struct agent_reply *r, const int *fds, unsigned n);
 

@@ -77,11 +77,11 @@ ssize_t fdpass_recv(int sock, void *buf, size_t cap, int flags, int ret_fds[FDPA
 	if (len < 0)
 		return -errno;
 	n = fds_take(&msg, ret_fds);
-	if (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) {
-		while (n)
-			close(ret_fds[--n]);
+	/* Some alone would be of no use: which ones they are, only their number tells. */
+	while (n && msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC))
+		close(ret_fds[--n]);
+	if (msg.msg_flags & MSG_TRUNC)
 		return -EMSGSIZE;
-	}
 	*ret_n = n;
 	return len;
 }

@@ -13,6 +13,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -292,6 +293,37 @@ static void test_flood(void **state)
 	}
 }
 
+/* Descriptors that we have no room for are lost, and said to be; the agent is not, and all is well when there is room again. */
+static void test_no_room(void **state)
+{
+	struct agent_req q = { .head.type = AGENT_SOCKETS, .sockets = { .family = AF_INET, .type = SOCK_DGRAM, .n = 8 } };
+	struct pollfd p = { .fd = a.fd, .events = POLLIN };
+	struct rlimit old, few;
+	int fds[FDPASS_MAX];
+	uint32_t cookie;
+
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+	few = old;
+	few.rlim_cur = (rlim_t)dup(0); /* the next one that is free */
+	close((int)few.rlim_cur);
+	for (unsigned room = 0; room < 8; room += 4) {
+		got.n = 0;
+		few.rlim_cur += room;
+		assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+		assert_int_equal(agent_send(&a, &q, &cookie), 0);
+		assert_int_equal(poll(&p, 1, -1), 1);
+		assert_int_equal(agent_on_event(&a), 0);
+		assert_int_equal(got.n, 1);
+		assert_int_equal(got.cookie[0], cookie);
+		assert_int_equal(got.err[0], -EMFILE);
+		assert_int_equal(got.n_fds[0], 0);
+		assert_int_equal(sockets(AF_INET, SOCK_STREAM, 8, fds), -EMFILE);
+		assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+		assert_int_equal(sockets(AF_INET, SOCK_STREAM, 8, fds), 0);
+		fds_close(fds, 8);
+	}
+}
+
 static void expect_end(void)
 {
 	struct pollfd p = { .fd = a.fd, .events = POLLIN };
@@ -520,10 +552,10 @@ int main(int argc, char **argv)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(test_connect),    T(test_listen),    T(test_listen_device), T(test_batch),       T(test_diag),
-		T(test_async),      T(test_flood),     T(test_garbage),       T(test_sizes),       T(test_descriptors),
-		T(test_privileges), T(test_signals),   T(test_killed),        T(test_parent_dies), T(test_cannot_enter),
-		T(test_tap),        T(test_seal_user),
+		T(test_connect),      T(test_listen),     T(test_listen_device), T(test_batch),   T(test_diag),
+		T(test_async),        T(test_flood),      T(test_no_room),       T(test_garbage), T(test_sizes),
+		T(test_descriptors),  T(test_privileges), T(test_signals),       T(test_killed),  T(test_parent_dies),
+		T(test_cannot_enter), T(test_tap),        T(test_seal_user),
 	};
 #undef T
 
