@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "tcp/pipe_pool.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -22,38 +23,54 @@ static void pool_close(struct pipe_pool *pp, struct pipe *p)
 	pipe_close(p);
 }
 
-void pipe_pool_fini(struct pipe_pool *pp)
+void pipe_pool_trim(struct pipe_pool *pp, unsigned keep)
 {
-	while (pp->n_idle)
+	while (pp->n_idle > keep)
 		pool_close(pp, &pp->idle[--pp->n_idle]);
 }
 
-static bool pool_open(struct pipe_pool *pp, struct pipe *ret_pipe)
+void pipe_pool_fini(struct pipe_pool *pp)
 {
-	int err;
+	pipe_pool_trim(pp, 0);
+}
 
-	if (pp->open == pp->max)
-		return false;
-	err = pipe_open(ret_pipe);
-	if (err) {
-		log_limited(LOG_LVL_WARN, "No pipe for a connection on loopback, copying instead: %s", strerror(-err));
-		return false;
+static int pool_open(struct pipe_pool *pp, struct pipe *ret_pipe)
+{
+	struct pipe p;
+	int err = pipe_open(&p);
+
+	if (err)
+		return err;
+	/* Where even that is refused, what it has may still be enough. */
+	if (pp->big < pp->big_max)
+		(void)!pipe_resize(&p, PIPE_POOL_BIG);
+	if (p.size < PIPE_POOL_SMALL) {
+		pipe_close(&p);
+		return -ENOBUFS;
 	}
 	pp->open++;
-	if (pp->big < pp->big_max && !pp->no_big)
-		pp->no_big = pipe_resize(ret_pipe, PIPE_POOL_BIG);
-	pp->big += is_big(ret_pipe);
-	return true;
+	pp->big += is_big(&p);
+	*ret_pipe = p;
+	return 0;
 }
 
 bool pipe_pool_get(struct pipe_pool *pp, struct pipe *ret_pipe)
 {
+	int err;
+
 	if (pp->n_idle) {
 		*ret_pipe = pp->idle[--pp->n_idle];
 		return true;
 	}
-	if (pool_open(pp, ret_pipe))
-		return true;
+	if (pp->pause) {
+		pp->pause--;
+	} else if (pp->open < pp->max) {
+		err = pool_open(pp, ret_pipe);
+		if (!err)
+			return true;
+		log_limited(LOG_LVL_WARN, "No pipe for a connection on loopback, copying instead: %s", strerror(-err));
+		pp->pause = PIPE_POOL_PAUSE;
+	}
 	pp->short_of++;
 	return false;
 }

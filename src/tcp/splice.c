@@ -19,6 +19,7 @@
 #define TURN_ACTS 64 /* and so many system calls */
 #define MOVE_MAX (1u << 20) /* asked for at once */
 #define COPY_BUF (64u << 10)
+#define PIPES_SPARE 4 /* kept while there is no connection */
 #define NO_SLOT UINT32_MAX
 
 enum state {
@@ -115,6 +116,8 @@ static void conn_end(struct splice *s, struct conn *k, bool reset)
 	else
 		s->stats.closed++;
 	slot_give(s, k);
+	if (!s->stats.now)
+		pipe_pool_trim(&s->pipes, PIPES_SPARE);
 }
 
 static bool pipe_hold(struct splice *s, struct conn *k, unsigned i)
