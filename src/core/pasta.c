@@ -49,6 +49,8 @@ static int tap_open(struct pasta *p)
 		return -ENOMEM;
 	if (!p->conf->ns.splice_only)
 		err = agent_open_tap(&p->agent, p->conf->ns.ifname, true, &p->tun);
+	if (!err && p->tun.fd >= 0 && !p->tun.offloads)
+		log_warn("The kernel has no offloads for tap devices, or refuses them: traffic will be slower");
 	if (!err) {
 		pasta_net(p->conf, p->conf->ns.ifname, n);
 		err = agent_config(&p->agent, n);

@@ -320,13 +320,23 @@ static struct out_port *out_find(struct pasta_fwd *f, unsigned rule, uint16_t po
 	return NULL;
 }
 
+/* A program of the namespace that sends from the port it listens on may have been faster: then a flow has the port. */
+static int auto_open_in(struct pasta_fwd *f, unsigned rule, uint16_t port)
+{
+	int err = listener_open(f->d.in, rule, port);
+
+	if (err != -EADDRINUSE || f->d.in->table->rule[rule].proto != PROTO_UDP || !f->d.udp || !udp_port_release(f->d.udp, port))
+		return err;
+	return listener_open(f->d.in, rule, port);
+}
+
 static int auto_open(void *ctx, enum auto_dir dir, unsigned rule, uint16_t port)
 {
 	struct pasta_fwd *f = ctx;
 	struct out_port *o;
 
 	if (dir == AUTO_IN)
-		return listener_open(f->d.in, rule, port);
+		return auto_open_in(f, rule, port);
 	o = out_find(f, rule, port);
 	if (!o)
 		return -EINVAL;
@@ -348,6 +358,9 @@ static void auto_close(void *ctx, enum auto_dir dir, unsigned rule, uint16_t por
 			udp_splice_remove(f->udp_splice, (uint16_t)(f->udp_in[i] - 1));
 			f->udp_in[i] = 0;
 		}
+		/* A port that is closed is free for others. */
+		if (f->d.udp && f->d.in->table->rule[rule].proto == PROTO_UDP)
+			(void)udp_port_release(f->d.udp, port);
 		listener_close(f->d.in, rule, port);
 		return;
 	}

@@ -116,9 +116,22 @@ static void listener_pktinfo(const struct listener *l)
 		log_limited(LOG_LVL_WARN, "UDP: port %u: replies may leave from another address: %s", l->port, strerror(-rc));
 }
 
-void udp_set_listeners(struct udp *u, struct listeners *ls)
+static bool has_no_socket(const struct udp_flow *f, uint16_t unused)
 {
-	/* Those without a socket of their own end with the listener. */
+	return f->sock.fd < 0;
+}
+
+/* A flow that the guest began has the guest's port, if it got it. */
+static bool is_on_port(const struct udp_flow *f, uint16_t port)
+{
+	return (f->host_first ? f->local.port : f->flow.key.gport) == port;
+}
+
+/* Closes the flows that match says true of; how many. */
+static unsigned flows_close(struct udp *u, bool (*match)(const struct udp_flow *f, uint16_t port), uint16_t port)
+{
+	unsigned n = 0;
+
 	for (unsigned i = 0; i < UDP_IDLES; i++) {
 		struct list *next;
 
@@ -126,10 +139,24 @@ void udp_set_listeners(struct udp *u, struct listeners *ls)
 			struct udp_flow *f = container_of(p, struct udp_flow, idle);
 
 			next = p->next;
-			if (f->sock.fd < 0)
-				udp_flow_close(u, f);
+			if (!match(f, port))
+				continue;
+			udp_flow_close(u, f);
+			n++;
 		}
 	}
+	return n;
+}
+
+unsigned udp_port_release(struct udp *u, uint16_t port)
+{
+	return flows_close(u, is_on_port, port);
+}
+
+void udp_set_listeners(struct udp *u, struct listeners *ls)
+{
+	/* Those without a socket of their own end with the listener. */
+	(void)flows_close(u, has_no_socket, 0);
 	memset(u->by_port, 0, PORTS * sizeof(*u->by_port));
 	free(u->ls_blocked);
 	u->ls_blocked = NULL;

@@ -41,6 +41,12 @@ void udp_from_guest(struct udp *u, const struct pkt *p, const struct frame *f, u
 unsigned udp_listen_owner(const struct udp *u);
 void udp_set_listeners(struct udp *u, struct listeners *ls);
 
+/*
+ * Ends the flows with sockets on this port of the host, whoever began them, so that it is free; how many there were. For listeners that
+ * come and go: before one of them closes, and if another finds its port in use. Whoever goes on talking gets another flow.
+ */
+unsigned udp_port_release(struct udp *u, uint16_t port);
+
 /* A datagram of a listener, before it becomes one of the guest's. */
 struct udp_arrival {
 	uint32_t listener; /* index */

@@ -365,6 +365,39 @@ static void guest_first_from_a_forwarded_port(void **state)
 	assert_int_equal(fake_sent(1)->from.port, 8000);
 }
 
+/* All that is on one port of the host ends, whoever began it, and nothing else. */
+static void port_released(void **state)
+{
+	struct world *w = *state;
+	const struct net_family *a = &net_families[0];
+	struct ep guest = net_ep(&a->guest, 8000), other = net_ep(&a->guest, 8001), inner = net_ep(&a->guest, 80);
+	struct ep peer = net_ep(&a->peer, 6000), peer2 = net_ep(&a->peer2, 6001), host = net_ep(&a->guest, 8000);
+	int lfd = world_listen(w, &addr_any4, 8000, 80);
+
+	world_listen_start(w);
+	world_send(w, &guest, &peer2, "hi", 2, NULL);
+	world_send(w, &other, &peer2, "hi", 2, NULL);
+	assert_int_equal(arrive(&peer, &host, "hi"), lfd);
+	world_settle(w);
+	assert_int_equal(flow_count(w->net.flows), 3);
+	assert_int_equal(fake_open_count(), 4);
+
+	assert_int_equal(udp_port_release(w->udp, 8000), 2);
+	assert_int_equal(flow_count(w->net.flows), 1);
+	assert_int_equal(fake_open_count(), 2);
+	assert_int_equal(udp_port_release(w->udp, 8000), 0);
+	assert_int_equal(udp_port_release(w->udp, 80), 0);
+
+	/* Both go on with new ones. */
+	fake_link_clear(&w->net.fl);
+	assert_int_equal(arrive(&peer, &host, "on"), lfd);
+	world_settle(w);
+	world_expect(w, 0, &peer, &inner, "on", 2);
+	world_send(w, &guest, &peer2, "hi", 2, NULL);
+	assert_int_equal(fake_sent(2)->from.port, 8000);
+	assert_int_equal(flow_count(w->net.flows), 3);
+}
+
 static void large_datagram(void **state)
 {
 	struct world *w = *state;
@@ -425,6 +458,7 @@ int main(void)
 		T(slipped_in),
 		T(slipped_in_full_table),
 		T(guest_first_from_a_forwarded_port),
+		T(port_released),
 		T(large_datagram),
 		T(nowhere),
 	};

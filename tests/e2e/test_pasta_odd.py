@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: MIT
+"""
+What goes wrong around pasta, and must not go wrong in it: ports that are taken, an interface that changes under it, kernels that refuse.
+"""
+import pytest
+from lab import pasta as lab_pasta
+from lab.pasta import wait_closed, wait_listening
+from lab.program import busy
+from lab.topology import HOST4, REMOTE4
+
+NONE = ["-t", "none", "-u", "none", "-T", "none", "-U", "none"]
+AUTO_UDP = ["--config-net", "-t", "none", "-u", "auto", "-T", "none", "-U", "none"]
+
+
+def question(client, to, server):
+    """A datagram there and back."""
+    client.sendto(b"question", to)
+    data, peer = server.recvfrom(100)
+    assert data == b"question"
+    server.sendto(b"answer", peer)
+    data, sender = client.recvfrom(100)
+    assert data == b"answer" and sender == to
+
+
+# Automatic ports of datagrams.
+
+
+def test_service_that_starts_again(net, pasta):
+    """What a peer has sent does not hold the port when the service has gone; and it is there again when the service is."""
+    p = pasta(*AUTO_UDP)
+    with net.remote.udp("0.0.0.0") as client:
+        for _ in range(3):
+            with p.ns.udp("0.0.0.0", 7777) as server:
+                wait_listening(net.host, 7777, udp=True)
+                question(client, (HOST4, 7777), server)
+            wait_closed(net.host, 7777, udp=True)
+            assert not net.host.run("ss", "-Hnu", "state", "established", "sport = :7777").stdout
+            net.host.udp("0.0.0.0", 7777).close()
+
+
+def test_service_that_sends_first(net, pasta):
+    """It has the port on the host already, for one peer, when the port is to be opened for all."""
+    p = pasta(*AUTO_UDP)
+    with p.ns.udp("0.0.0.0", 7778) as server, net.remote.udp(REMOTE4) as early, net.remote.udp("0.0.0.0") as late:
+        for _ in range(3):
+            server.sendto(b"hello", early.getsockname())
+            data, peer = early.recvfrom(100)
+            assert data == b"hello"
+        wait_listening(net.host, 7778, udp=True)
+        question(late, (HOST4, 7778), server)
+        server.sendto(b"again", early.getsockname())
+        data, peer = early.recvfrom(100)
+        assert data == b"again" and peer == (HOST4, 7778)
+        question(early, (HOST4, 7778), server)
+
+
+# The interface.
+
+
+def take(s, size):
+    """So many bytes."""
+    got = 0
+    while got < size:
+        data = s.recv(size - got)
+        assert data, f"an end after {got} bytes"
+        got += len(data)
+
+
+def exchange(p, listener, size=300000):
+    """Some data each way through a new connection, which is given back."""
+    client = p.ns.connect(*listener.getsockname())
+    server, _ = listener.accept()
+    for a, b in (client, server), (server, client):
+        a.settimeout(20)
+        a.sendall(bytes(size))
+        take(b, size)
+    return client, server
+
+
+def test_kernel_without_offloads(net, tmp_path, tun):
+    """Frames are plain then, and that is said once."""
+    argv = ["strace", "-f", "-qq", "-o", tmp_path / "trace", "-e", "trace=ioctl", "-e", "inject=ioctl:error=EINVAL:when=1",
+            lab_pasta.program(tmp_path), "--config-net", *NONE, "--", "ip", "-d", "link", "show", "eth0"]
+    done = net.host.run(*argv)
+    with open(tmp_path / "trace", encoding="ascii") as f:
+        assert "TUNSETIFF" in f.read()
+    assert done.stderr.count("The kernel has no offloads for tap devices") == 1
+    assert "vnet_hdr off" in done.stdout
+
+
+def test_interface_down_and_up(net, pasta):
+    """While it is down, what is on its way waits, and nobody is busy with it; then it arrives."""
+    p = pasta("--config-net", *NONE)
+    with net.remote.listen(REMOTE4) as listener:
+        client, server = exchange(p, listener)
+        route = p.ns.ip("route", "show", "default").split()
+        p.ns.ip("link", "set", "eth0", "down")
+        server.sendall(bytes(1000000))
+        share, wakeups = busy(p)
+        assert share < 0.1 and wakeups < 50
+        p.ns.ip("link", "set", "eth0", "up")
+        p.ns.ip("route", "replace", "default", "dev", "eth0")
+        take(client, 1000000)
+        for s in *exchange(p, listener), client, server:
+            s.close()
+
+
+@pytest.mark.parametrize("change", [("mtu", "576"), ("mtu", "65520"), ("address", "02:11:22:33:44:55"), ("txqueuelen", "1"), ("promisc", "on")],
+                         ids=" ".join)
+def test_interface_changes(net, pasta, change):
+    """From inside, without us being asked: both ways go on, for connections from there and to there."""
+    p = pasta("--config-net", "-t", "9003", *NONE[2:])
+    with net.remote.listen(REMOTE4) as listener, p.ns.listen("0.0.0.0", 9003) as inside:
+        old = exchange(p, listener)
+        p.ns.ip("link", "set", "eth0", *change)
+        with net.remote.connect(HOST4, 9003) as client, inside.accept()[0] as server:
+            client.sendall(bytes(100000))
+            take(server, 100000)
+        old[1].sendall(bytes(100000))
+        take(old[0], 100000)
+        for s in *exchange(p, listener), *old:
+            s.close()
+
+
+def test_interface_removed(net, pasta):
+    """Without it there is nothing to do."""
+    p = pasta("--config-net", *NONE)
+    p.ns.ip("link", "delete", "eth0")
+    assert p.wait() == 0
+
+
+ODD_FRAMES = r"""
+import random, socket, struct
+r = random.Random(1)
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+s.bind(("eth0", 0))
+s.setsockopt(263, 15, 1)  # SOL_PACKET, PACKET_VNET_HDR
+mac, taken = s.getsockname()[4], 0
+for _ in range(20000):
+    proto, n = r.choice((1, 6, 6, 17, 17, 47, 58)), r.choice((0, 1, 7, 100, 1400, 9000, 40000))
+    if proto == 6:
+        l4 = struct.pack("!HHIIBBHHH", 1000, 9, 1, 1, r.choice((0x50, 0x60, 0xf0, 0x10)), r.choice((2, 4, 0x10, 0x18, 0xff)), 65535, 0, 5)
+    else:
+        l4 = struct.pack("!HHHH", 1000, r.choice((9, 53, 67, 547)), r.choice((8 + n, 0, 7, 8, 65535)), 0)
+    total = r.choice((20 + len(l4) + n,) * 3 + (0, 20, 65535))
+    ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, total & 0xffff, 1, 0, 64, proto, 0, bytes((192, 0, 2, 2)), bytes((198, 51, 100, 1)))
+    frame = bytes.fromhex("9a559a559a55") + mac + r.choice((b"", b"", b"\x81\0\0\5")) + b"\x08\0" + ip + l4 + bytes(n)
+    if r.random() < 0.1:
+        frame = frame[:r.randrange(14, len(frame))]
+    flags, gso = r.choice(((0, 0), (0, 0), (1, 0), (1, 1), (1, 4), (1, 5), (1, 0x81), (0, 3), (2, 0), (255, 7)))
+    start, offset = r.choice(((34, 16), (34, 6), (34, 6), (0, 0), (65535, 6), (34, 65535)))
+    try:
+        s.send(struct.pack("=BBHHHH", flags, gso, r.choice((0, 14, 42, 54, 65535)), r.choice((0, 1, 536, 1448, 65535)), start, offset) + frame)
+        taken += 1
+    except OSError:
+        pass
+print(taken)
+"""
+
+
+def test_odd_frames(net, pasta):
+    """Root in the namespace writes what it likes, offload headers included. The kernel refuses much of it; the rest must do no harm."""
+    p = pasta("--config-net", *NONE)
+    assert int(p.ns.run(lab_pasta.netns.PYTHON, "-c", ODD_FRAMES).stdout) > 1000
+    with net.remote.listen(REMOTE4) as listener:
+        for s in exchange(p, listener):
+            s.close()
