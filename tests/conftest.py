@@ -10,7 +10,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 # pylint: disable=wrong-import-position
 from lab import pasta as lab_pasta  # noqa: E402
 from lab.guest import Guest  # noqa: E402
-from lab.program import Passt  # noqa: E402
+from lab.program import Passt, assert_clean  # noqa: E402
 from lab.topology import Topology  # noqa: E402
 
 # A server's connection that nothing comes from is a failure, not a reason to wait for ever.
@@ -77,3 +77,36 @@ def tun():
     """For tests that start pasta in other ways."""
     if lab_pasta.no_tun():
         pytest.skip(lab_pasta.no_tun())
+
+
+@pytest.fixture
+def container(net, tun):
+    """A network namespace in a user namespace of its own."""
+    b = lab_pasta.box(net.host)
+    yield b
+    b.close()
+
+
+@pytest.fixture
+def plain(net, tun):
+    """A network namespace in the host's user namespace, as a manager has them that sits in one itself."""
+    b = lab_pasta.box(net.host, user=False)
+    yield b
+    b.close()
+
+
+@pytest.fixture
+def daemon(net, tmp_path):
+    """daemon(*options): pasta in the background."""
+    running = []
+
+    def begin(*args, **kw):
+        work = tmp_path / f"daemon{len(running)}"
+        work.mkdir()
+        running.append(lab_pasta.Daemon(net.host, str(work), *args, **kw))
+        return running[-1]
+
+    yield begin
+    for d in running:
+        d.close()
+        assert_clean(d.done.stderr)

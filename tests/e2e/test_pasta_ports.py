@@ -3,12 +3,10 @@
 Forwarded ports of pasta, static and automatic, in both directions; and the table of the manual page on what is reached from where.
 """
 import re
-import socket
 import time
 
 import pytest
-from lab.netns import family_of
-from lab.pasta import listening, wait_closed, wait_listening
+from lab.pasta import exchange_tcp, exchange_udp, listening, wait_closed, wait_listening
 from lab.topology import GW4, GW6, HOST4, HOST6, REMOTE4, REMOTE6
 from lab.wait import until
 
@@ -20,35 +18,6 @@ LO4, LO6 = "127.0.0.1", "::1"
 def only(**options):
     """Options with no ports but these: only(t="80")."""
     return [w for o in "tuTU" for w in (f"-{o}", options.get(o, "none"))]
-
-
-def exchange_tcp(server_ns, at, port, client_ns, to, to_port, source=None):
-    """Connects and sends a word both ways: the addresses that the server sees, (peer, own)."""
-    with server_ns.listen(at, port) as server, client_ns.connect(to, to_port, source) as s:
-        conn, peer = server.accept()
-        with conn:
-            conn.settimeout(20)
-            s.sendall(b"question")
-            assert conn.recv(8) == b"question"
-            conn.sendall(b"answer")
-            assert s.recv(6) == b"answer"
-            return peer[0], conn.getsockname()[0]
-
-
-def exchange_udp(server_ns, at, port, client_ns, to, to_port, source=None):
-    with server_ns.udp(at, port) as server, client_ns.udp(source or ("::" if family_of(to) == socket.AF_INET6 else "0.0.0.0")) as s:
-        if family_of(at) == socket.AF_INET:
-            server.setsockopt(socket.IPPROTO_IP, 8, 1)  # IP_PKTINFO
-        else:
-            server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
-        s.sendto(b"question", (to, to_port))
-        data, anc, _, peer = server.recvmsg(100, 100)
-        assert data == b"question"
-        server.sendto(b"answer", peer)
-        data, sender = s.recvfrom(100)
-        assert data == b"answer" and sender[:2] == (to, to_port)
-        info = anc[0][2]
-        return peer[0], socket.inet_ntop(family_of(at), info[8:12] if family_of(at) == socket.AF_INET else info[:16])
 
 
 EXCHANGE = {"tcp": exchange_tcp, "udp": exchange_udp}

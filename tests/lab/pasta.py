@@ -11,6 +11,7 @@ import subprocess
 
 from . import netns
 from .program import Passt, assert_clean, binary
+from .topology import REMOTE4
 from .wait import LIMIT, until
 
 TUN = "/dev/net/tun"
@@ -108,6 +109,10 @@ class Process(Passt):
         """Waits for a text of it or its command."""
         until(lambda: text in self.output() or not self._ready(), f"pasta or its command says '{text}'")
 
+    def wait_pid_file(self, path):
+        """Until it has written the file, which it does when it is ready for everything."""
+        until(lambda: self._ready() and path.exists() and path.read_text(), "pasta is ready")
+
     def fds(self):
         """How many descriptors it has."""
         return len(os.listdir(f"/proc/{self.pid}/fd"))
@@ -200,3 +205,44 @@ def wait_closed(ns, port, udp=False):
 def listening(ns, port, udp=False, address=""):
     out = ns.run("ss", "-Hnlu" if udp else "-Hnlt", f"sport = :{port}").stdout
     return [line for line in out.splitlines() if address in line]
+
+
+def exchange_tcp(server_ns, at, port, client_ns, to, to_port=0, source=None):
+    """Connects and sends a word both ways: the addresses that the server sees, (peer, own). to_port 0: the server's."""
+    with server_ns.listen(at, port) as server, client_ns.connect(to, to_port or server.getsockname()[1], source) as s:
+        conn, peer = server.accept()
+        with conn:
+            conn.settimeout(20)
+            s.sendall(b"question")
+            assert conn.recv(8) == b"question"
+            conn.sendall(b"answer")
+            assert s.recv(6) == b"answer"
+            return peer[0], conn.getsockname()[0]
+
+
+def exchange_udp(server_ns, at, port, client_ns, to, to_port, source=None):
+    with server_ns.udp(at, port) as server, client_ns.udp(source or ("::" if netns.family_of(to) == socket.AF_INET6 else "0.0.0.0")) as s:
+        if netns.family_of(at) == socket.AF_INET:
+            server.setsockopt(socket.IPPROTO_IP, 8, 1)  # IP_PKTINFO
+        else:
+            server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+        s.sendto(b"question", (to, to_port))
+        data, anc, _, peer = server.recvmsg(100, 100)
+        assert data == b"question"
+        server.sendto(b"answer", peer)
+        data, sender = s.recvfrom(100)
+        assert data == b"answer" and sender[:2] == (to, to_port)
+        info = anc[0][2]
+        return peer[0], socket.inet_ntop(netns.family_of(at), info[8:12] if netns.family_of(at) == socket.AF_INET else info[:16])
+
+
+def connects(net, ns):
+    """A connection out of the namespace."""
+    exchange_tcp(net.remote, REMOTE4, 0, ns, REMOTE4)
+
+
+def mounted(host, ns, path):
+    """Shows the network namespace as a file of the host namespace."""
+    path.touch()
+    host.run("mount", "--bind", f"/proc/{ns.pid}/ns/net", path)
+    return path
