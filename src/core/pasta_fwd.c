@@ -431,6 +431,9 @@ static void on_reply(void *ctx, const struct agent_reply *r, const int *fds, uns
 	}
 	pool_reply(&f->pool, r, fds, n);
 	join_pending(f);
+	/* Of which kind a request that failed was is not known. */
+	udp_splice_retry(f->udp_splice, n ? 0 : AF_INET);
+	udp_splice_retry(f->udp_splice, n ? 0 : AF_INET6);
 }
 
 static int engines_new(struct pasta_fwd *f)

@@ -12,6 +12,7 @@
 #include "flow/flow.h"
 #include "os/sock.h"
 #include "udp/pktinfo.h"
+#include "udp/udp_hold.h"
 
 #define BATCH 64u
 #define SLOT 65536u /* more than any datagram has */
@@ -33,7 +34,7 @@ struct peer {
 	struct list idle; /* in udp_splice.idle[], ordered by last_ns */
 	uint64_t last_ns;
 	unsigned scope;
-	int fd;
+	int fd; /* -1: it waits for one */
 	bool answered;
 };
 
@@ -52,6 +53,7 @@ struct udp_splice {
 	struct flow_table *peers;
 	struct list idle[IDLES];
 	struct timer sweep;
+	struct udp_hold hold; /* of peers that have no socket yet */
 	struct udp_splice_stats stats;
 
 	/* Scratch: one batch. */
@@ -138,6 +140,7 @@ static void peer_bind(const struct peer *p, const struct ep *dst)
 		log_debug("UDP splice: source port %u not kept: %s", src.port, strerror(-err));
 }
 
+/* -EAGAIN with p->fd -1: later. */
 static int peer_open(struct udp_splice *u, struct peer *p)
 {
 	const struct udp_splice_port *port = peer_port(u, p);
@@ -166,13 +169,24 @@ static void make_room(struct udp_splice *u)
 	}
 }
 
+/* The socket of the peer, if it is to be had; false: the peer is closed. */
+static bool peer_ready(struct udp_splice *u, struct peer *p)
+{
+	int err = peer_open(u, p);
+
+	if (!err || (err == -EAGAIN && p->fd < 0))
+		return true;
+	log_limited(LOG_LVL_WARN, "UDP: no socket to pass a datagram on to port %u: %s", peer_port(u, p)->to, strerror(-err));
+	peer_close(u, p);
+	return false;
+}
+
 /* The peer that a datagram came from, new if need be. NULL: it can't be passed on. */
 static struct peer *peer_find(struct udp_splice *u, uint16_t id, const struct udp_splice_path *path)
 {
 	struct flow_key key = flow_key_init(PROTO_UDP, &path->peer.addr, path->peer.port, &path->local, id);
 	struct peer *p = (struct peer *)flow_find(u->peers, &key);
 	bool v4 = addr_is4(&path->peer.addr);
-	int err;
 
 	if (p) {
 		peer_touch(u, p);
@@ -188,12 +202,8 @@ static struct peer *peer_find(struct udp_splice *u, uint16_t id, const struct ud
 	list_init(&p->idle);
 	p->fd = -1;
 	p->scope = path->scope;
-	err = peer_open(u, p);
-	if (err) {
-		log_limited(LOG_LVL_WARN, "UDP: no socket to pass a datagram on to port %u: %s", u->port[id].p.to, strerror(-err));
-		peer_close(u, p);
+	if (!peer_ready(u, p))
 		return NULL;
-	}
 	peer_touch(u, p);
 	return p;
 }
@@ -231,6 +241,21 @@ static void send_run(struct udp_splice *u, int fd, unsigned first, unsigned end,
 		}
 	}
 	u->stats.lost += end - first;
+}
+
+/* The same, from a peer: they wait if it has no socket yet. */
+static void peer_send(struct udp_splice *u, struct peer *p, unsigned first, unsigned end)
+{
+	if (p->fd >= 0) {
+		send_run(u, p->fd, first, end, &u->stats.out);
+		return;
+	}
+	for (unsigned i = first; i < end; i++) {
+		if (udp_hold_put(&u->hold, p->flow.index, p->flow.gen, u->m[i].msg_hdr.msg_iov))
+			u->stats.held++;
+		else
+			u->stats.lost++;
+	}
 }
 
 static void msg_init(struct udp_splice *u, unsigned i)
@@ -294,7 +319,7 @@ static void port_read(struct udp_splice *u, uint16_t id)
 		bool ok = msg_path(u, i, &path);
 
 		if (run && !(ok && peer_is(run, id, &path))) {
-			send_run(u, run->fd, first, i, &u->stats.out);
+			peer_send(u, run, first, i);
 			run = NULL;
 		}
 		if (!run && ok) {
@@ -307,7 +332,7 @@ static void port_read(struct udp_splice *u, uint16_t id)
 			u->stats.lost++;
 	}
 	if (run)
-		send_run(u, run->fd, first, (unsigned)got, &u->stats.out);
+		peer_send(u, run, first, (unsigned)got);
 }
 
 static void peer_read(struct udp_splice *u, struct peer *p)
@@ -338,17 +363,55 @@ static void peer_read(struct udp_splice *u, struct peer *p)
 	send_run(u, port->fd, 0, (unsigned)got, &u->stats.back);
 }
 
+static void send_one(struct udp_splice *u, struct peer *p, const struct iovec *payload)
+{
+	u->iov[0] = *payload;
+	u->m[0] = (struct mmsghdr){ .msg_hdr = { .msg_iov = &u->iov[0], .msg_iovlen = 1 } };
+	peer_send(u, p, 0, 1);
+}
+
 void udp_splice_feed(struct udp_splice *u, uint16_t id, const struct udp_splice_path *path, const struct iovec *payload)
 {
 	struct peer *p = id < u->n_ports && u->port[id].used ? peer_find(u, id, path) : NULL;
 
-	if (!p) {
+	if (p)
+		send_one(u, p, payload);
+	else
 		u->stats.lost++;
-		return;
+}
+
+struct retry {
+	struct udp_splice *u;
+	int failed;
+};
+
+/* One that was held. Those of one peer don't overtake each other: either all of them are done with, or all wait on. */
+static bool held_take(void *ctx, const struct udp_held *d, const struct iovec *payload)
+{
+	const struct retry *r = ctx;
+	struct udp_splice *u = r->u;
+	struct peer *p = (struct peer *)flow_get(u->peers, d->index, d->gen);
+
+	if (p && p->fd < 0 && addr_family(&p->flow.key.guest) == r->failed) {
+		peer_close(u, p);
+		p = NULL;
 	}
-	u->iov[0] = *payload;
-	u->m[0] = (struct mmsghdr){ .msg_hdr = { .msg_iov = &u->iov[0], .msg_iovlen = 1 } };
-	send_run(u, p->fd, 0, 1, &u->stats.out);
+	if (p && p->fd < 0 && !peer_ready(u, p))
+		p = NULL;
+	if (p && p->fd < 0)
+		return false;
+	if (p)
+		send_one(u, p, payload);
+	else
+		u->stats.lost++;
+	return true;
+}
+
+void udp_splice_retry(struct udp_splice *u, int failed)
+{
+	struct retry r = { .u = u, .failed = failed };
+
+	udp_hold_each(&u->hold, held_take, &r);
 }
 
 static void on_event(void *ctx, struct ref ref, uint32_t events)
@@ -462,7 +525,7 @@ struct udp_splice *udp_splice_new(const struct udp_splice_conf *c)
 	u->peers = flow_table_new(c->max, (sizeof(struct peer) + 7) / 8 * 8, c->key);
 	u->port = area_map(UDP_SPLICE_PORTS * sizeof(*u->port));
 	u->area = area_map((size_t)BATCH * SLOT);
-	if (!u->peers || !u->port || !u->area) {
+	if (!u->peers || !u->port || !u->area || udp_hold_init(&u->hold)) {
 		udp_splice_free(u);
 		return NULL;
 	}
@@ -481,5 +544,6 @@ void udp_splice_free(struct udp_splice *u)
 		munmap(u->port, UDP_SPLICE_PORTS * sizeof(*u->port));
 	if (u->area)
 		munmap(u->area, (size_t)BATCH * SLOT);
+	udp_hold_fini(&u->hold);
 	free(u);
 }

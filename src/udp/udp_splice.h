@@ -23,7 +23,8 @@ struct udp_splice_conf {
 
 	/*
 	 * A new UDP socket of this family (AF_INET, AF_INET6; non-blocking) in the namespace to that the bound socket's datagrams go, which
-	 * is told by user. -errno: the datagram is lost, and the peer's next one asks again.
+	 * is told by user. -EAGAIN: there is one later, as udp_splice_retry() will tell, and the peer's datagrams wait for that as far as there
+	 * is room. Other -errno: the datagram is lost, and the peer's next one asks again.
 	 */
 	int (*sock)(void *ctx, void *user, int family, int *ret_fd);
 	void *ctx;
@@ -49,6 +50,7 @@ struct udp_splice_path {
 struct udp_splice_stats {
 	uint64_t out, back; /* datagrams moved, from peers and to them */
 	uint64_t lost; /* not moved */
+	uint64_t held; /* had to wait for a socket */
 	uint32_t now; /* peers */
 };
 
@@ -66,5 +68,8 @@ void udp_splice_remove(struct udp_splice *u, uint16_t id);
 
 /* A datagram that somebody else has read from the socket. */
 void udp_splice_feed(struct udp_splice *u, uint16_t id, const struct udp_splice_path *path, const struct iovec *payload);
+
+/* There may be sockets now. failed: AF_INET or AF_INET6 if there is none of that family, and who waits for one waits in vain; else 0. */
+void udp_splice_retry(struct udp_splice *u, int failed);
 
 const struct udp_splice_stats *udp_splice_stats(const struct udp_splice *u);

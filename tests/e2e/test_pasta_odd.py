@@ -22,6 +22,28 @@ def question(client, to, server):
     assert data == b"answer" and sender == to
 
 
+# Shortage.
+
+
+@pytest.mark.parametrize("direction", ["in", "out"])
+def test_many_clients_at_once(net, pasta, direction):
+    """More than there are sockets in stock: all are answered, without asking twice."""
+    p = pasta("--splice-only", "-t", "none", "-u", "8080", "-T", "none", "-U", "8081")
+    there, here, port = (p.ns, net.host, 8080) if direction == "in" else (net.host, p.ns, 8081)
+    with there.udp("127.0.0.1", port) as server:
+        server.settimeout(20)
+        clients = [here.udp("127.0.0.1") for _ in range(150)]
+        for i, c in enumerate(clients):
+            c.sendto(b"%d" % i, ("127.0.0.1", port))
+        for _ in clients:
+            data, peer = server.recvfrom(100)
+            server.sendto(data + data, peer)
+        for i, c in enumerate(clients):
+            c.settimeout(20)
+            assert c.recv(100) == 2 * b"%d" % i
+            c.close()
+
+
 # Automatic ports of datagrams.
 
 

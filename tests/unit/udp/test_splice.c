@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "os/sock.h"
+#include "udp/udp_hold.h"
 #include "udp/udp_splice.h"
 
 #define ROUNDS 5000 /* of waiting for something that has to come; only a failing test gets there */
@@ -467,6 +468,99 @@ static void test_no_socket(void **state)
 	close(fd);
 }
 
+/* Datagrams of many peers wait for sockets, and none is lost or overtakes another. */
+static void test_socket_later(void **state)
+{
+	enum { PEERS = 20, EACH = 3 };
+	struct fix *x = *state;
+	int fd[PEERS];
+
+	x->sock_err = -EAGAIN;
+	for (unsigned i = 0; i < PEERS; i++)
+		fd[i] = udp_sock(&addr_loopback4, 0, NULL);
+	for (uint8_t k = 0; k < EACH; k++) {
+		for (unsigned i = 0; i < PEERS; i++)
+			send_to(x, fd[i], &x->bound_ep, k ? 100 : 0, k);
+	}
+	expect_nothing(x, x->service);
+	udp_splice_retry(x->u, 0);
+	udp_splice_retry(x->u, AF_INET6);
+	expect_nothing(x, x->service);
+	assert_int_equal(udp_splice_stats(x->u)->now, PEERS);
+	assert_int_equal(udp_splice_stats(x->u)->held, PEERS * EACH);
+
+	x->sock_err = 0;
+	udp_splice_retry(x->u, 0);
+	for (uint8_t k = 0; k < EACH; k++) {
+		for (unsigned i = 0; i < PEERS; i++)
+			(void)expect(x, x->service, k ? 100 : 0, k);
+	}
+	assert_int_equal(udp_splice_stats(x->u)->lost, 0);
+	for (unsigned i = 0; i < PEERS; i++) {
+		struct ep from;
+
+		send_to(x, fd[i], &x->bound_ep, 5, 9);
+		from = expect(x, x->service, 5, 9);
+		send_to(x, x->service, &from, 6, 8);
+		(void)expect(x, fd[i], 6, 8);
+		close(fd[i]);
+	}
+}
+
+/* They wait in vain: lost, and the next one asks again. So does one whose peer is gone. */
+static void test_socket_never(void **state)
+{
+	struct fix *x = *state;
+	int fd = udp_sock(&addr_loopback4, 0, NULL);
+
+	x->sock_err = -EAGAIN;
+	send_to(x, fd, &x->bound_ep, 3, 1);
+	settle(x);
+	udp_splice_retry(x->u, AF_INET);
+	assert_int_equal(udp_splice_stats(x->u)->now, 0);
+	assert_int_equal(udp_splice_stats(x->u)->lost, 1);
+	send_to(x, fd, &x->bound_ep, 3, 2);
+	settle(x);
+	x->sock_err = -EMFILE;
+	udp_splice_retry(x->u, 0);
+	assert_int_equal(udp_splice_stats(x->u)->now, 0);
+	assert_int_equal(udp_splice_stats(x->u)->lost, 2);
+	x->sock_err = -EAGAIN;
+	send_to(x, fd, &x->bound_ep, 3, 3);
+	settle(x);
+	udp_splice_remove(x->u, x->id);
+	x->sock_err = 0;
+	udp_splice_retry(x->u, 0);
+	assert_int_equal(udp_splice_stats(x->u)->lost, 3);
+	expect_nothing(x, x->service);
+	close(fd);
+}
+
+/* What there is no room for is lost, and it alone. */
+static void test_socket_too_late(void **state)
+{
+	struct fix *x = *state;
+	int fd = udp_sock(&addr_loopback4, 0, NULL);
+	const struct udp_splice_stats *s = udp_splice_stats(x->u);
+
+	x->sock_err = -EAGAIN;
+	for (uint8_t i = 0; i < 12; i++) {
+		send_to(x, fd, &x->bound_ep, 65000, i);
+		settle(x);
+	}
+	send_to(x, fd, &x->bound_ep, 1, 77);
+	settle(x);
+	assert_int_equal(s->held, UDP_HOLD_BYTES / 65000 + 1);
+	assert_int_equal(s->held + s->lost, 13);
+	x->sock_err = 0;
+	udp_splice_retry(x->u, 0);
+	/* The service's own buffer may be smaller. */
+	assert_int_equal(s->out, s->held);
+	(void)expect(x, x->service, 65000, 0);
+	(void)expect(x, x->service, 65000, 1);
+	close(fd);
+}
+
 /* Somebody else reads the bound socket; answers leave from it all the same. */
 static void test_feed(void **state)
 {
@@ -532,6 +626,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_idle, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_table_full, setup_few, teardown),
 		cmocka_unit_test_setup_teardown(test_no_socket, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_socket_later, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_socket_never, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_socket_too_late, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_feed, setup_bare, teardown),
 		cmocka_unit_test_setup_teardown(test_remove, setup, teardown),
 	};
