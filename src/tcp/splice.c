@@ -21,11 +21,12 @@
 #define COPY_BUF (64u << 10)
 #define PIPES_SPARE 4 /* kept while there is no connection */
 #define NO_SLOT UINT32_MAX
+#define EVENTS (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET) /* of both sockets, always */
 
 enum state {
 	STATE_FREE,
-	STATE_CONNECTING, /* fd[1] is connecting; nobody watches fd[0] */
-	STATE_JOINED, /* both are watched */
+	STATE_CONNECTING, /* fd[1] is connecting; of fd[0] only a reset concerns us */
+	STATE_JOINED,
 };
 
 struct conn {
@@ -56,14 +57,6 @@ struct splice {
 static struct ref ref_of(const struct splice *s, const struct conn *k, unsigned side)
 {
 	return ref_init(s->owner, (uint32_t)(k - s->conn) * 2 + side, k->gen);
-}
-
-/* What a socket is watched for, while it is; it never changes. */
-static uint32_t events_of(enum state st, unsigned side)
-{
-	if (st == STATE_FREE || (st == STATE_CONNECTING && side == 0))
-		return 0;
-	return EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET;
 }
 
 static struct conn *slot_take(struct splice *s)
@@ -106,8 +99,7 @@ static void sock_end(int fd, bool reset)
 static void conn_end(struct splice *s, struct conn *k, bool reset)
 {
 	for (unsigned i = 0; i < 2; i++) {
-		if (events_of(k->state, i))
-			loop_del(s->loop, k->fd[i]);
+		loop_del(s->loop, k->fd[i]);
 		sock_end(k->fd[i], reset);
 		pipe_pool_put(&s->pipes, &k->pipe[i], !k->dir[i].piped);
 	}
@@ -299,17 +291,25 @@ static void on_connected(struct splice *s, struct conn *k)
 {
 	int err = sock_error(k->fd[1]);
 
-	if (!err)
-		err = -loop_add(s->loop, k->fd[0], ref_of(s, k, 0), events_of(STATE_JOINED, 0));
 	if (err) {
 		log_debug("Splice: connection not passed on: %s", strerror(err));
 		conn_fail(s, k);
 		return;
 	}
+	/* Events of before have been let pass. */
 	k->state = STATE_JOINED;
 	for (unsigned i = 0; i < 2; i++)
 		k->dir[i].in_ready = k->dir[i].out_ready = true;
 	conn_pump(s, k);
+}
+
+/* Whoever resets the connection before there is another end must not be seen there. One who has said all may wait for an answer. */
+static void on_event_connecting(struct splice *s, struct conn *k, unsigned side, uint32_t events)
+{
+	if (side == 0 && events & (EPOLLERR | EPOLLHUP))
+		conn_fail(s, k);
+	else if (side == 1 && events & (EPOLLOUT | EPOLLERR | EPOLLHUP))
+		on_connected(s, k);
 }
 
 static void on_event(void *ctx, struct ref ref, uint32_t events)
@@ -324,8 +324,7 @@ static void on_event(void *ctx, struct ref ref, uint32_t events)
 	if (k->gen != ref.gen || k->state == STATE_FREE)
 		return;
 	if (k->state == STATE_CONNECTING) {
-		if (events & (EPOLLOUT | EPOLLERR | EPOLLHUP))
-			on_connected(s, k);
+		on_event_connecting(s, k, side, events);
 		return;
 	}
 	if (events & EPOLLERR)
@@ -363,7 +362,9 @@ int splice_open(struct splice *s, int from, int to, const struct ep *dst)
 	sock_prepare(to);
 	err = sock_connect(to, addr_family(&dst->addr), dst, 0);
 	if (!err || err == -EINPROGRESS)
-		err = loop_add(s->loop, to, ref_of(s, k, 1), events_of(STATE_CONNECTING, 1));
+		err = loop_add(s->loop, to, ref_of(s, k, 1), EVENTS);
+	if (!err)
+		err = loop_add(s->loop, from, ref_of(s, k, 0), EVENTS);
 	if (err)
 		conn_fail(s, k);
 	return err;

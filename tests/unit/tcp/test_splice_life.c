@@ -36,6 +36,44 @@ static void test_refused(void **state)
 	sw_peer_close(&p);
 }
 
+/* Nobody answers yet: who goes away meanwhile by a reset is forgotten at once; who has said all he wants to say waits on. */
+static void test_reset_while_connecting(void **state)
+{
+	struct sw *x = *state;
+	struct sw_peer waiting[3], p = { .salt = 1 }, patient = { .salt = 2 };
+	struct ep full;
+	int fd = sw_listener(x, &full), queued = 0;
+	unsigned fds;
+
+	/* A queue that is full. */
+	assert_int_equal(listen(fd, 0), 0);
+	for (; queued < 3; queued++) {
+		assert_int_equal(sock_open(x->family, SOCK_STREAM, 0, &waiting[queued].fd), 0);
+		assert_int_equal(sock_connect(waiting[queued].fd, x->family, &full, 0), -EINPROGRESS);
+	}
+	fds = sw_fds_open();
+	patient.fd = sw_open_near(x, &full, 0);
+	assert_int_equal(shutdown(patient.fd, SHUT_WR), 0);
+	p.fd = sw_open_near(x, &full, 0);
+	sw_peer_send(&p, 100);
+	sw_settle(x);
+	assert_int_equal(splice_stats(x->s)->now, 2);
+	linger_close(&p);
+	for (unsigned i = 0; splice_stats(x->s)->now > 1; i++) {
+		assert_true(i < SW_ROUNDS);
+		sw_turn(x, NSEC_PER_MSEC);
+	}
+	sw_settle(x);
+	assert_int_equal(splice_stats(x->s)->now, 1);
+	assert_int_equal(splice_stats(x->s)->refused, 1);
+	assert_int_equal(sw_fds_open(), fds + 3);
+	linger_close(&patient);
+	sw_until_none(x);
+	while (queued)
+		close(waiting[--queued].fd);
+	close(fd);
+}
+
 static void test_table_full(void **state)
 {
 	struct sw *x = *state;
@@ -214,6 +252,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_refused, sw_setup, sw_teardown),
 		cmocka_unit_test_setup_teardown(test_refused, sw_setup6, sw_teardown),
+		cmocka_unit_test_setup_teardown(test_reset_while_connecting, sw_setup, sw_teardown),
 		cmocka_unit_test_setup_teardown(test_table_full, sw_setup_two, sw_teardown),
 		cmocka_unit_test_setup_teardown(test_many, sw_setup, sw_teardown),
 		cmocka_unit_test_setup_teardown(test_engine_free, sw_setup, sw_teardown),
