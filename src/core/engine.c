@@ -361,10 +361,20 @@ static int loop_open(struct engine *e)
 	return loop_add(&e->loop, e->signal_fd, ref_init(e->signal_owner, 0, 0), EPOLLIN);
 }
 
+/* What a command may want at once is there when it starts. */
+static int ports_settle(struct engine *e)
+{
+	int err = 0;
+
+	while (!err && !e->loop.stop && e->fwd && !pasta_fwd_settled(e->fwd))
+		err = loop_turn(&e->loop);
+	return err;
+}
+
 int engine_start(struct engine *e)
 {
 	static int (*const step[])(struct engine *) = {
-		loop_open, tables_open, link_open, translators_open, listeners_open_events, link_start,
+		loop_open, tables_open, link_open, translators_open, listeners_open_events, link_start, ports_settle,
 	};
 	int err = 0;
 

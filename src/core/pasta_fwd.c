@@ -136,13 +136,19 @@ static void on_in(void *ctx, struct ref ref, uint32_t events)
 	}
 }
 
-/* A connection to the namespace's loopback goes to that of the host. */
+/*
+ * A connection to the namespace's loopback goes to that of the host, and to the same of its addresses: a local resolver may have another
+ * one than 127.0.0.1.
+ */
 static void accepted_out(struct pasta_fwd *f, const struct out_port *o, int fd, const struct ep *peer)
 {
 	bool v4 = addr_is4(&peer->addr);
 	struct ep dst = { .addr = v4 ? addr_loopback4 : addr_loopback6, .port = o->to };
 	int to, err = sock_open(v4 ? AF_INET : AF_INET6, SOCK_STREAM, IPPROTO_TCP, &to);
+	struct ep local;
 
+	if (!sock_local(fd, &local) && addr_is_loopback(&local.addr))
+		dst.addr = local.addr;
 	if (err)
 		sock_close(fd);
 	else
@@ -227,7 +233,7 @@ static int out_open(struct pasta_fwd *f, struct out_port *o)
 	};
 	struct agent_reply reply;
 	int fds[FDPASS_MAX], err = agent_call(f->d.agent, &req, &reply, fds);
-	struct udp_splice_port p = { .watch = true, .to = o->to, .to4 = addr_loopback4, .to6 = addr_loopback6 };
+	struct udp_splice_port p = { .watch = true, .to = o->to, .to4 = addr_loopback4, .to6 = addr_loopback6, .same_lo = true };
 
 	if (err)
 		return err;
@@ -482,6 +488,11 @@ int pasta_fwd_new(const struct pasta_fwd_deps *d, struct pasta_fwd **ret_f)
 	pool_fill(&f->pool);
 	*ret_f = f;
 	return 0;
+}
+
+bool pasta_fwd_settled(const struct pasta_fwd *f)
+{
+	return !f->auto_run || auto_run_looked(f->auto_run);
 }
 
 void pasta_fwd_free(struct pasta_fwd *f)

@@ -25,4 +25,8 @@ struct pasta_fwd_deps {
 
 /* Opens the listeners in the namespace, starts those of the host. Errors are logged. */
 MUST_USE int pasta_fwd_new(const struct pasta_fwd_deps *d, struct pasta_fwd **ret_f);
+
+/* Automatic ports of services that are there from the beginning are open, as far as they can be: takes a few turns of the loop. */
+bool pasta_fwd_settled(const struct pasta_fwd *f);
+
 void pasta_fwd_free(struct pasta_fwd *f);

@@ -34,6 +34,7 @@ struct auto_run {
 	unsigned n;
 	uint64_t changed_ns;
 	bool again; /* look once more as soon as this one is over */
+	bool looked;
 	bool closed; /* ports were closed since ours was made */
 	bool told[SOCKDIAG_PROTOS]; /* that the kernel can't tell */
 	struct portmap fixed[AUTO_DIRS][SOCKDIAG_PROTOS], ours[AUTO_DIRS][SOCKDIAG_PROTOS]; /* ports that we listen on; ours: all */
@@ -174,8 +175,10 @@ static void look_start(struct auto_run *a)
 			log_limited(LOG_LVL_WARN, "Automatic ports: %s", strerror(-err));
 		}
 	}
-	if (!pending)
-		timer_set(&a->c.loop->timers, &a->timer, a->c.loop->now_ns + AUTO_IDLE_NS);
+	if (pending)
+		return;
+	a->looked = true;
+	timer_set(&a->c.loop->timers, &a->timer, a->c.loop->now_ns + AUTO_IDLE_NS);
 }
 
 static void timer_fire(struct timer *t, uint64_t now_ns)
@@ -195,6 +198,7 @@ static void look_over(struct auto_run *a)
 		lane_run(a, &a->lane[i]);
 	if (a->closed)
 		ours_update(a);
+	a->looked = true;
 	timer_set(&a->c.loop->timers, &a->timer, now + (a->again ? 0 : auto_interval(now, a->changed_ns, cost)));
 	a->again = false;
 }
@@ -291,6 +295,11 @@ int auto_run_new(const struct auto_conf *c, struct auto_run **ret_a)
 		timer_set(&c->loop->timers, &a->timer, c->loop->now_ns);
 	*ret_a = a;
 	return 0;
+}
+
+bool auto_run_looked(const struct auto_run *a)
+{
+	return a->looked || !a->n;
 }
 
 void auto_run_free(struct auto_run *a)

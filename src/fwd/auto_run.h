@@ -39,6 +39,9 @@ struct auto_run;
 /* Looks for the first time at once, when the loop runs. -ENOMEM, or -errno of epoll_ctl(2); the sockets are closed on failure as well. */
 MUST_USE int auto_run_new(const struct auto_conf *c, struct auto_run **ret_a);
 
+/* Whether there was a first look, with what followed from it, or an attempt that failed. */
+bool auto_run_looked(const struct auto_run *a);
+
 /* Closes no ports. */
 void auto_run_free(struct auto_run *a);
 

@@ -148,6 +148,8 @@ static int peer_open(struct udp_splice *u, struct peer *p)
 	struct ep dst = { .addr = v4 ? port->to4 : port->to6, .port = port->to };
 	int family = addr_family(&dst.addr), err;
 
+	if (port->same_lo && addr_is_loopback(&p->flow.key.remote))
+		dst.addr = p->flow.key.remote;
 	err = u->c.sock(u->c.ctx, port->user, family, &p->fd);
 	if (err)
 		return err;

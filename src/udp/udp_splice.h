@@ -37,6 +37,7 @@ struct udp_splice_port {
 	bool watch; /* all datagrams of this socket are ours: we read it. Else they come by udp_splice_feed() */
 	uint16_t to; /* port of the destination */
 	struct addr to4, to6; /* its address, for peers of either family; any address: datagrams of this family are dropped */
+	bool same_lo; /* what was sent to a loopback address goes to this very one, of many in IPv4, instead of to4 or to6 */
 	void *user; /* for the sock function */
 };
 

@@ -6,7 +6,7 @@ import re
 import time
 
 import pytest
-from lab.pasta import exchange_tcp, exchange_udp, listening, wait_closed, wait_listening
+from lab.pasta import exchange_tcp, exchange_udp, listening, program, wait_closed, wait_listening
 from lab.topology import GW4, GW6, HOST4, HOST6, REMOTE4, REMOTE6
 from lab.wait import until
 
@@ -204,6 +204,21 @@ def test_auto_opens_and_closes(net, pasta, direction, udp, at):
             assert s.recv(4) == b"word"
             conn.close()
     hold.close()
+
+
+@pytest.mark.parametrize("exchange", EXCHANGE)
+def test_every_loopback_address_is_its_own(net, pasta, exchange):
+    """As a resolver on the host has one that is not the usual one."""
+    p = pasta("--config-net", *only(T="5300", U="5300"))
+    for lo in "127.0.0.53", LO4, LO6:
+        EXCHANGE[exchange](net.host, lo, 5300, p.ns, lo, 5300)
+
+
+def test_auto_is_open_when_the_command_starts(net, tmp_path, tun):
+    """What listens before is there at once, at the first attempt."""
+    with net.host.listen("127.0.0.9", 5301), net.host.listen(LO6, 5302):
+        for _ in range(5):
+            net.host.run(program(tmp_path), "--config-net", "--", "bash", "-c", "exec 3<>/dev/tcp/127.0.0.9/5301 4<>/dev/tcp/::1/5302")
 
 
 def test_auto_is_quick(net, pasta):

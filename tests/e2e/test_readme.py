@@ -16,14 +16,15 @@ PAGE = b"An example\n"
 NSSWITCH = "/etc/nsswitch.conf"
 
 
-@pytest.fixture(scope="module")
-def net(tmp_path_factory):
-    """With the web server that the examples ask, and its name."""
+@pytest.fixture(scope="module", params=[REMOTE4, "127.0.0.53"])
+def net(tmp_path_factory, request):
+    """With the web server that the examples ask, and its name: from a resolver elsewhere, or on the host itself."""
     work = str(tmp_path_factory.mktemp("net"))
-    t = Topology(work, resolv=f"nameserver {REMOTE4}\n")
+    t = Topology(work, resolv=f"nameserver {request.param}\n")
     if os.path.exists(NSSWITCH):
         t.host.bind_file(NSSWITCH, "hosts: files dns\n", f"{work}/nsswitch.conf")
-    running = [servers.dns_udp(t.remote.udp(REMOTE4, 53), {"example.org": [REMOTE4, REMOTE6]})]
+    resolver = (t.remote if request.param == REMOTE4 else t.host).udp(request.param, 53)
+    running = [servers.dns_udp(resolver, {"example.org": [REMOTE4, REMOTE6]})]
     running += [servers.http(t.remote.listen(a, 80), PAGE) for a in (REMOTE4, REMOTE6)]
     yield t
     for s in running:

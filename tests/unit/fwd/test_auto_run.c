@@ -250,7 +250,9 @@ static void test_follow(void **state)
 {
 	standard_rules();
 	start();
+	assert_false(auto_run_looked(w.a));
 	look();
+	assert_true(auto_run_looked(w.a));
 	assert_int_equal(w.opens, 0);
 	service(AUTO_NS, TCP, 8080, true);
 	service(AUTO_HOST, TCP, 9090, true);
@@ -420,6 +422,18 @@ static void test_unknown(void **state)
 	assert_false(open_at(AUTO_HOST, TCP, 80));
 }
 
+/* Nobody is to wait for a first look that can't be had. */
+static void test_no_look(void **state)
+{
+	standard_rules();
+	start();
+	w.start_err = -ENOBUFS;
+	look();
+	assert_true(auto_run_looked(w.a));
+	w.start_err = 0;
+	look();
+}
+
 static void test_pace(void **state)
 {
 	uint64_t ns = 0;
@@ -518,6 +532,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_torn, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_unknown, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_no_look, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_pace, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_now_while_looking, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_both_sides, setup, teardown),
