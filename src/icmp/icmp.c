@@ -151,6 +151,7 @@ static bool send_failed(struct icmp *m, struct icmp_flow *f, const struct pkt *p
 	/* An error that was pending is that of an earlier request, and has been told by now. */
 	if (icmp_err_drain(m, f))
 		return true;
+	peer_failed(&f->sock, err);
 	if (err != EMSGSIZE) {
 		icmp_err_refuse(m, p, err);
 		return false;
@@ -180,6 +181,9 @@ static void request_send(struct icmp *m, struct icmp_flow *f, const struct pkt *
 	rc = sock_sendmmsg(f->sock.fd, &mm, 1, 0);
 	if (rc < 0 && send_failed(m, f, p, -rc))
 		rc = sock_sendmmsg(f->sock.fd, &mm, 1, 0);
+	/* The guest's next request finds another way, if there is one. */
+	if (f->sock.stale)
+		icmp_flow_close(m, f);
 }
 
 /* We are the destination ourselves. */

@@ -35,6 +35,9 @@ static bool send_failed(struct udp *u, struct udp_flow *f, unsigned i, int err)
 	/* An error that was pending is that of an earlier datagram, and has been told by now. */
 	if (n || err == ECONNREFUSED)
 		return true;
+	/* Another socket would not be what a peer knows who began. */
+	if (!f->host_first)
+		peer_failed(&f->sock, err);
 	if (err == EMSGSIZE) {
 		mtu = f->sock.fd >= 0 ? peer_path_mtu(&f->sock) : 0;
 		if (mtu)
@@ -127,4 +130,7 @@ void udp_host_send(struct udp *u, struct udp_flow *f, const struct pkt *p, const
 		} while (left);
 	}
 	batch_send(u, f, k);
+	/* The guest's next datagram finds another way, if there is one. */
+	if (f->sock.stale)
+		udp_flow_close(u, f);
 }

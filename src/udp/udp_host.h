@@ -4,5 +4,5 @@
 
 #include "udp/udp_flow.h"
 
-/* As udp_from_guest(), for the flow that was found. */
+/* As udp_from_guest(), for the flow that was found; it may be closed after that. */
 void udp_host_send(struct udp *u, struct udp_flow *f, const struct pkt *p, const struct frame *frame, unsigned n);

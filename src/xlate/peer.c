@@ -27,6 +27,14 @@ int peer_connect(struct peer_sock *s, const struct outbound *o)
 	return rc;
 }
 
+void peer_failed(struct peer_sock *s, int err)
+{
+	static const int errs[] = { ENETUNREACH, EHOSTUNREACH, EADDRNOTAVAIL, EINVAL, ENODEV, EDESTADDRREQ, ENOTCONN };
+
+	for (size_t i = 0; s->connected && i < ARRAY_SIZE(errs); i++)
+		s->stale = s->stale || err == errs[i];
+}
+
 void peer_opts_set(struct peer_sock *s, const struct pkt *p)
 {
 	bool v4 = addr_is4(&s->to.addr), multicast = addr_is_multicast(&s->to.addr);

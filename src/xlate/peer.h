@@ -9,6 +9,7 @@ struct peer_sock {
 	int fd;
 	struct ep to; /* in the host's view */
 	bool connected;
+	bool stale; /* a new socket may do better: peer_failed() */
 	uint8_t ttl, tos; /* what the socket has */
 };
 
@@ -17,6 +18,12 @@ struct peer_sock {
  * peer to connect to. It can be written to, at least. -errno.
  */
 MUST_USE int peer_connect(struct peer_sock *s, const struct outbound *o);
+
+/*
+ * Sending failed with err (positive), and no error of an earlier datagram was pending. A socket that is connected has chosen its source
+ * address for good; when the host loses that, or somebody cuts the connection (sock_diag(7)), it is stale.
+ */
+void peer_failed(struct peer_sock *s, int err);
 
 /* Hop limit and type of service of p are those of the socket already. */
 static inline bool peer_opts_same(const struct peer_sock *s, const struct pkt *p)

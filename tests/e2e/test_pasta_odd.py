@@ -6,7 +6,8 @@ import pytest
 from lab import pasta as lab_pasta
 from lab.pasta import wait_closed, wait_listening
 from lab.program import busy
-from lab.topology import HOST4, REMOTE4
+from lab.topology import GW4, HOST4, REMOTE4, Topology
+from lab.wait import until
 
 NONE = ["-t", "none", "-u", "none", "-T", "none", "-U", "none"]
 AUTO_UDP = ["--config-net", "-t", "none", "-u", "auto", "-T", "none", "-U", "none"]
@@ -74,6 +75,42 @@ def test_service_that_sends_first(net, pasta):
         data, peer = early.recvfrom(100)
         assert data == b"again" and peer == (HOST4, 7778)
         question(early, (HOST4, 7778), server)
+
+
+def test_host_changes_its_address(tmp_path, tun):
+    """A program that goes on with its peer is heard again, from the new address."""
+    t = Topology(str(tmp_path))
+    try:
+        p = lab_pasta.Pasta(t.host, str(tmp_path), "--config-net", *NONE)
+        try:
+            with p.ns.udp("0.0.0.0", 5555) as inside, t.remote.udp(REMOTE4) as outside:
+                talk_across_change(t.host, inside, outside)
+        finally:
+            p.close()
+    finally:
+        t.close()
+
+
+def talk_across_change(host, inside, outside):
+    inside.sendto(b"before", outside.getsockname())
+    assert outside.recvfrom(100) == (b"before", (HOST4, 5555))
+    host.ip("address", "flush", "dev", "eth0")
+    host.ip("address", "add", "192.0.2.99/24", "dev", "eth0")
+    host.ip("route", "add", "default", "via", GW4)
+    outside.settimeout(0.1)
+    peer = until(lambda: heard(inside, outside), "a datagram from the new address")
+    assert peer == ("192.0.2.99", 5555)
+    outside.sendto(b"answer", peer)
+    assert inside.recv(100) == b"answer"
+
+
+def heard(inside, outside):
+    """Says something, and who was heard saying that."""
+    inside.sendto(b"after", outside.getsockname())
+    try:
+        return outside.recvfrom(100)[1]
+    except TimeoutError:
+        return None
 
 
 # The interface.

@@ -158,6 +158,8 @@ static void send_errors(void **state)
 		world_ping(w, &a->guest, &a->peer, 7, 2, NULL);
 		expect_error(w, 1, a, &a->our, 7, 2);
 		assert_int_equal(w->seen.code, a->v4 ? 1 : 3);
+		/* The next one is to have a socket of another source address, if need be. */
+		assert_int_equal(fake_open_count(), k);
 
 		/* One that was pending: told, and the request sent. */
 		world_ping(w, &a->guest, &a->peer, 7, 3, NULL);

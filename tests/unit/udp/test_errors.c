@@ -216,6 +216,33 @@ static void send_errors(void **state)
 	}
 }
 
+/* The host's address has gone, or somebody has cut the connection: one datagram is lost, the next finds a socket that works. */
+static void stale_socket(void **state)
+{
+	static const int errs[] = { ENETUNREACH, EHOSTUNREACH, EADDRNOTAVAIL, EINVAL, ENODEV, EDESTADDRREQ, ENOTCONN };
+	struct world *w = *state;
+
+	for (unsigned k = 0; k < 2 * ARRAY_SIZE(errs); k++) {
+		const struct net_family *a = &net_families[k % 2];
+		struct ep src = net_ep(&a->guest, 5000), dst = net_ep(&a->peer, 6000);
+
+		open_flow(w, a);
+		fake_sent_clear();
+		fake_fail(FAKE_SENDMMSG, -1, errs[k / 2], 0, 1);
+		world_send(w, &src, &dst, "lost", 4, NULL);
+		assert_int_equal(fake_os.n_sent, 0);
+		assert_int_equal(flow_count(w->net.flows), 0);
+		assert_int_equal(fake_open_count(), 0);
+		world_send(w, &src, &dst, "next", 4, NULL);
+		assert_int_equal(fake_os.n_sent, 1);
+		assert_int_equal(fake_sent(0)->from.port, 5000);
+		assert_int_equal(flow_count(w->net.flows), 1);
+		assert_int_equal(fake_open_count(), 1);
+		fake_loop_advance(&w->net.loop, 200 * NSEC_PER_SEC);
+		fake_link_clear(&w->net.fl);
+	}
+}
+
 /* An error that was pending is told, and the datagram that found it is sent all the same. */
 static void pending_error_at_send(void **state)
 {
@@ -367,6 +394,7 @@ int main(void)
 		T(pending_error_without_entry),
 		T(long_quote),
 		T(send_errors),
+		T(stale_socket),
 		T(pending_error_at_send),
 		T(too_big_at_send),
 		T(full_socket),

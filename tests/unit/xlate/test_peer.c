@@ -54,6 +54,23 @@ static void test_connect(void **state)
 	fake_os_fini();
 }
 
+static void test_failed(void **state)
+{
+	static const int passing[] = { ENOBUFS, EAGAIN, EMSGSIZE, EPERM, EACCES, ECONNREFUSED };
+	struct peer_sock s = { .connected = true };
+
+	for (size_t i = 0; i < ARRAY_SIZE(passing); i++)
+		peer_failed(&s, passing[i]);
+	assert_false(s.stale);
+	peer_failed(&s, ENETUNREACH);
+	peer_failed(&s, EAGAIN);
+	assert_true(s.stale);
+	/* One that is not connected chooses its address anew each time. */
+	s = (struct peer_sock){ .connected = false };
+	peer_failed(&s, ENETUNREACH);
+	assert_false(s.stale);
+}
+
 static void test_opts(void **state)
 {
 	const struct {
@@ -112,6 +129,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_connect),
+		cmocka_unit_test(test_failed),
 		cmocka_unit_test(test_opts),
 		cmocka_unit_test(test_mtu),
 	};
