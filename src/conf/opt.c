@@ -268,7 +268,7 @@ static const struct opt options[] = {
 	{ "ipv4-only", '4', IN_BOTH, FLAG(v4_only), .help = "No IPv6" },
 	{ "ipv6-only", '6', IN_BOTH, FLAG(v6_only), .help = "No IPv4" },
 	{ "mtu", 'm', IN_BOTH, "MTU", "MTU", .fn = opt_mtu,
-	  .help = "MTU of the guest's interface, default 65520; 0: tell the guest nothing" },
+	  .help = "MTU of the guest's interface, default 65520; 0: leave it as it is" },
 	{ "address", 'a', IN_BOTH, "ADDR[/LENGTH]", "address", .fn = opt_address,
 	  .help = "Guest's IPv4 or IPv6 address, default: that of the host's interface" },
 	{ "netmask", 'n', IN_BOTH, "MASK", "netmask", .fn = opt_netmask,
@@ -536,6 +536,11 @@ void opts_help(enum conf_mode mode, FILE *f)
 			n += fprintf(f, " %s", d->arg);
 		fprintf(f, "%*s%s\n", n < HELP_COLUMN ? HELP_COLUMN - n : 1, "", d->help);
 	}
+	fprintf(f,
+		"\nSPEC: none or [[ADDR][%%NAME]/]ITEM[,ITEM]..., default %s; ITEM: all, %sPORT[-PORT][:PORT[-PORT]], ~PORT[-PORT]; see %s(1)\n",
+		mode == CONF_PASTA ? "auto" : "none", mode == CONF_PASTA ? "auto, " : "", mode_name(mode));
+	if (mode == CONF_PASTA)
+		fputs("The guest is whatever runs in the namespace.\n", f);
 }
 
 void opts_version(enum conf_mode mode, FILE *f)

@@ -4,11 +4,12 @@ What README and the manual page show is run here as it stands there, by an ordin
 """
 import os
 import re
+import subprocess
 
 import pytest
 from lab import servers
 from lab.pasta import program
-from lab.program import ROOT
+from lab.program import ROOT, binary
 from lab.topology import REMOTE4, REMOTE6, Topology
 
 USER = ["unshare", "-U", "--map-user=1000", "--map-group=1000", "--pid", "--fork", "--mount-proc", "--"]
@@ -26,28 +27,62 @@ def net(tmp_path_factory, request):
     resolver = (t.remote if request.param == REMOTE4 else t.host).udp(request.param, 53)
     running = [servers.dns_udp(resolver, {"example.org": [REMOTE4, REMOTE6]})]
     running += [servers.http(t.remote.listen(a, 80), PAGE) for a in (REMOTE4, REMOTE6)]
+    t.local = request.param != REMOTE4
     yield t
     for s in running:
         s.close()
     t.close()
 
 
+def read(path):
+    with open(os.path.join(ROOT, path), encoding="utf-8") as f:
+        return f.read()
+
+
 def blocks():
     """The code blocks of README that fetch a page."""
-    with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as f:
-        found = re.findall(r"^```\w*\n(.*?)^```$", f.read(), re.M | re.S)
-    return [b for b in found if "curl" in b]
+    return [b for b in re.findall(r"^```\w*\n(.*?)^```$", read("README.md"), re.M | re.S) if "curl" in b]
+
+
+def examples():
+    """The lines of the manual page that start a command and need no rights."""
+    section = read("doc/pasta.1.scd").split("# EXAMPLES")[1].split("# EXIT")[0]
+    return [line for line in re.findall(r"^\t(pasta .*)$", section, re.M) if "curl" in line or "nslookup" in line]
+
+
+def run(net, work, script):
+    path = os.path.dirname(program(work)) + ":" + os.environ["PATH"]
+    return net.host.run(*USER, "env", f"PATH={path}", "bash", "-e", "-c", f"cd {work}\n{script}", check=False)
 
 
 @pytest.mark.parametrize("block", blocks(), ids=lambda b: b.split()[0])
 def test_readme(net, tmp_path, tun, block):
     """Each fetches the page once, says nothing else, and leaves no pasta behind."""
-    path = os.path.dirname(program(tmp_path)) + ":" + os.environ["PATH"]
-    script = f"cd {tmp_path}\n{block}\nwait\nwhile pgrep -x pasta >/dev/null; do sleep 0.1; done"
-    done = net.host.run(*USER, "env", f"PATH={path}", "bash", "-e", "-c", script, check=False)
+    done = run(net, tmp_path, f"{block}\nwait\nwhile pgrep -x pasta >/dev/null; do sleep 0.1; done")
     assert done.stdout == PAGE.decode(), done.stderr
     assert [line for line in done.stderr.splitlines() if "Terminated" not in line] == []
 
 
-def test_readme_has_them():
-    assert len(blocks()) == 2
+@pytest.mark.parametrize("line", examples(), ids=lambda line: line[:50])
+def test_manual_page(net, tmp_path, tun, line):
+    done = run(net, tmp_path, line)
+    if net.local and "-U none" in line:
+        assert "Could not resolve" in done.stderr, "as the page says: a resolver of the host is out of reach"
+        return
+    assert done.stdout == PAGE.decode() if "curl" in line else REMOTE4 in done.stdout, done.stderr
+
+
+def test_they_are_there():
+    assert len(blocks()) == 2 and len(examples()) == 3
+
+
+@pytest.mark.parametrize("name", ["passt", "pasta"])
+def test_options_of_help_and_manual_page(tmp_path, name):
+    """Those are the same, with the same letters."""
+    os.symlink(binary(), tmp_path / name)
+    said = subprocess.run([tmp_path / name, "--help"], capture_output=True, text=True, check=True).stdout
+    helped = {(long, short or "") for short, long in re.findall(r"^  (?:-(.),|   ) --([a-z0-9-]+)", said, re.M)}
+    told = set()
+    for line in re.findall(r"^(\*-.*)$", read(f"doc/{name}.1.scd"), re.M):
+        told |= {(long, short or "") for short, long in re.findall(r"(?:\*-(.)\*, )?\*--([a-z0-9-]+)\*", line)}
+    assert helped and helped == told
