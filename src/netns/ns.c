@@ -99,9 +99,10 @@ static int file_open(const char *path, int type, int *ret_fd)
 	return 0;
 }
 
-static bool is_own_user(int fd)
+/* path: that of our own in /proc. */
+static bool is_own(const char *path, int fd)
 {
-	int own = open("/proc/self/ns/user", O_RDONLY | O_CLOEXEC);
+	int own = open(path, O_RDONLY | O_CLOEXEC);
 	bool same;
 
 	if (own < 0)
@@ -139,7 +140,7 @@ static int user_open(const struct ns_spec *s, struct ns *ns)
 	else if (ns->pid)
 		err = user_of_pid(ns);
 	/* Joining one's own is an error for the kernel. */
-	if (!err && ns->user_fd >= 0 && is_own_user(ns->user_fd))
+	if (!err && ns->user_fd >= 0 && is_own("/proc/self/ns/user", ns->user_fd))
 		fd_close(&ns->user_fd);
 	return err;
 }
@@ -178,6 +179,11 @@ static int net_open(const struct ns_spec *s, struct ns *ns)
 	if (!err && has_ended(ns->pid_fd)) {
 		log_err("Process %i has ended", (int)s->pid);
 		return -ESRCH;
+	}
+	/* Its traffic would come back to it, and what is set up would spoil the host's network. */
+	if (!err && is_own("/proc/self/ns/net", ns->net_fd)) {
+		log_err("Network namespace %s is the one that we are in ourselves", ns->name);
+		return -EINVAL;
 	}
 	return err;
 }

@@ -35,7 +35,8 @@ void ns_init(struct ns *ns);
 
 /*
  * Opens the namespaces. With a PID and nothing else, the user namespace is the one that the network namespace belongs to; with netns alone
- * none is. One that is our own already is left out. -errno, and what couldn't be had is logged.
+ * none is. A user namespace that is our own already is left out, a network namespace that is our own is an error. -errno, and what
+ * couldn't be had is logged.
  */
 MUST_USE int ns_open(const struct ns_spec *s, struct ns *ret_ns);
 

@@ -57,6 +57,7 @@ BAD = [
     (["--netns", "x", "--", "true"], ["netns"]),
     (["--netns", "/no/such/file"], ["/no/such/file"]),
     (["--netns", "/dev/null"], ["/dev/null"]),
+    (["--netns", "/proc/self/ns/net"], ["/proc/self/ns/net", "in ourselves"]),
     (["--netns", "no-such-name"], ["no-such-name"]),
     (["999999999"], ["999999999"]),
     (["--userns", "/proc/self/ns/user", "--", "true"], ["userns"]),
