@@ -83,7 +83,11 @@ static void on_gone(void *ctx)
 	struct engine *e = ctx;
 
 	on_down(e);
-	loop_stop(&e->loop, EXIT_SUCCESS);
+	/* A command has an exit status to pass on, whatever it did to its network; and perhaps loopback is all it needs. */
+	if (e->pasta && e->conf->ns.spawn)
+		log_warn("The command goes on without a network interface");
+	else
+		loop_stop(&e->loop, EXIT_SUCCESS);
 }
 
 /* The capture's place in front of the back end's commit(). The link's context is the engine. */

@@ -181,11 +181,34 @@ def test_interface_changes(net, pasta, change):
             s.close()
 
 
-def test_interface_removed(net, pasta):
+def test_interface_removed_by_the_command(net, pasta, tmp_path):
+    """It still has its exit status, and the ports on loopback."""
+    p = pasta("--config-net", "--host-lo-to-ns-lo", "-t", "9004", *NONE[2:])
+    with p.ns.listen("127.0.0.1", 9004) as inside, net.remote.listen(REMOTE4) as outside, net.remote.udp(REMOTE4) as udp:
+        client, server = exchange(p, outside)
+        with p.ns.udp("0.0.0.0") as s:
+            s.sendto(b"word", udp.getsockname())
+            peer = udp.recvfrom(100)[1]
+        p.ns.ip("link", "delete", "eth0")
+        p.says("goes on without a network interface")
+        udp.sendto(b"answer", peer)
+        server.sendall(bytes(100000))
+        with net.host.connect("127.0.0.1", 9004) as c, inside.accept()[0] as s:
+            c.sendall(b"word")
+            take(s, 4)
+        share, wakeups = busy(p)
+        assert share < 0.1 and wakeups < 50
+        client.close()
+        server.close()
+    argv = [lab_pasta.program(tmp_path), "-q", "--config-net", *NONE, "--", "sh", "-c", "ip link delete eth0; exit 7"]
+    assert net.host.run(*argv, check=False).returncode == 7
+
+
+def test_interface_removed_in_a_namespace_of_others(net, container, daemon):
     """Without it there is nothing to do."""
-    p = pasta("--config-net", *NONE)
-    p.ns.ip("link", "delete", "eth0")
-    assert p.wait() == 0
+    d = daemon("--config-net", "-q", *NONE, container.pid)
+    container.ip("link", "delete", "eth0")
+    until(d.gone, "end with the interface")
 
 
 ODD_FRAMES = r"""
