@@ -43,16 +43,23 @@ static uint16_t *port_users(const struct udp *u, const struct udp_flow *f)
 	return &u->users[!addr_is4(&f->sock.to.addr)][f->flow.key.gport];
 }
 
-void udp_flow_close(struct udp *u, struct udp_flow *f)
+static void socket_drop(struct udp *u, struct udp_flow *f)
 {
-	list_del(&f->idle);
-	list_del(&f->wait);
 	if (f->sock.fd >= 0) {
 		loop_del(u->d.loop, f->sock.fd);
 		sock_close(f->sock.fd);
 	}
+	f->sock.fd = -1;
 	if (f->shares)
 		--*port_users(u, f);
+	f->shares = 0;
+}
+
+void udp_flow_close(struct udp *u, struct udp_flow *f)
+{
+	list_del(&f->idle);
+	list_del(&f->wait);
+	socket_drop(u, f);
 	u->n--;
 	flow_free(u->d.flows, &f->flow);
 }
@@ -218,7 +225,8 @@ static int bind_port(struct udp *u, struct udp_flow *f, const struct ep *want)
 	return 0;
 }
 
-static int bind_source(struct udp *u, struct udp_flow *f)
+/* keep: with the guest's port, if that can be. */
+static int bind_source(struct udp *u, struct udp_flow *f, bool keep)
 {
 	bool v4 = addr_is4(&f->sock.to.addr);
 	struct ep want = { .addr = v4 ? addr_any4 : addr_any6, .port = f->flow.key.gport };
@@ -227,13 +235,13 @@ static int bind_source(struct udp *u, struct udp_flow *f)
 
 	if (fixed)
 		want.addr = *addr;
-	if (!bind_port(u, f, &want))
+	if (keep && !bind_port(u, f, &want))
 		return 0;
 	want.port = 0;
 	return fixed ? sock_bind(f->sock.fd, addr_family(&want.addr), &want, u->d.out->scope6) : 0;
 }
 
-static int open_out(struct udp *u, struct udp_flow *f)
+static int socket_out(struct udp *u, struct udp_flow *f, bool keep)
 {
 	struct outbound o = *u->d.out;
 	int rc;
@@ -243,14 +251,29 @@ static int open_out(struct udp *u, struct udp_flow *f)
 	o.addr6 = addr_any6;
 	rc = out_socket(&o, SOCK_DGRAM, IPPROTO_UDP, &f->sock.to.addr, 0, &f->sock.fd);
 	if (!rc)
-		rc = bind_source(u, f);
+		rc = bind_source(u, f, keep);
 	if (!rc)
 		rc = set_recverr(f->sock.fd, addr_is4(&f->sock.to.addr));
-	if (!rc)
-		rc = peer_connect(&f->sock, u->d.out);
-	if (!rc)
-		rc = loop_add(u->d.loop, f->sock.fd, flow_ref(u, f), flow_mask(f));
-	return rc;
+	return rc ? rc : peer_connect(&f->sock, u->d.out);
+}
+
+/* The destination is an address of the host, and nobody has the port there: we would be talking to ourselves. */
+static bool is_self(const struct udp_flow *f)
+{
+	struct ep local;
+
+	return f->flow.key.gport == f->sock.to.port && !sock_local(f->sock.fd, &local) && ep_eq(&local, &f->sock.to);
+}
+
+static int open_out(struct udp *u, struct udp_flow *f)
+{
+	int rc = socket_out(u, f, true);
+
+	if (!rc && is_self(f)) {
+		socket_drop(u, f);
+		rc = socket_out(u, f, false);
+	}
+	return rc ? rc : loop_add(u->d.loop, f->sock.fd, flow_ref(u, f), flow_mask(f));
 }
 
 struct udp_flow *udp_flow_from_guest(struct udp *u, const struct pkt *p)

@@ -132,6 +132,9 @@ static void peer_bind(const struct peer *p, const struct ep *dst)
 	int family = addr_family(&dst->addr), err;
 	struct ep src = { .addr = family == AF_INET ? addr_any4 : addr_any6, .port = p->flow.key.gport };
 
+	/* The destination is over there as well: with its port we would be talking to ourselves, and keep the service from having it. */
+	if (src.port == dst->port)
+		return;
 	/* From one loopback address to itself: nobody else's datagrams come by before we are connected. */
 	if (addr_is_loopback(&dst->addr))
 		src.addr = dst->addr;

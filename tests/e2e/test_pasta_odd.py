@@ -45,6 +45,26 @@ def test_many_clients_at_once(net, pasta, direction):
             c.close()
 
 
+# Ports that are the same on both ends.
+
+
+@pytest.mark.parametrize("to", ["192.0.2.77", "192.0.2.78"], ids=["address", "loopback"])
+def test_from_and_to_one_port_of_the_host(net, pasta, to):
+    """Nobody is there: an error, not an echo, and whoever comes can have the port."""
+    p = pasta("--config-net", *NONE, "--map-guest-addr", "192.0.2.77", "--map-host-loopback", "192.0.2.78")
+    with p.ns.udp("0.0.0.0", 7000) as s:
+        s.connect((to, 7000))
+        s.send(b"hello")
+        with pytest.raises(ConnectionRefusedError):
+            s.recv(100)
+        with net.host.udp("0.0.0.0", 7000) as service:
+            s.send(b"question")
+            data, peer = service.recvfrom(100)
+            assert data == b"question"
+            service.sendto(b"answer", peer)
+            assert s.recv(100) == b"answer"
+
+
 # Automatic ports of datagrams.
 
 

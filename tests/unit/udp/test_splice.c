@@ -297,6 +297,24 @@ static void test_source_port(void **state)
 	close(fd);
 }
 
+/* A client with the port of a service that is not there: nobody answers, and the service can come. */
+static void test_source_port_of_the_service(void **state)
+{
+	const struct addr other = ADDR4_INIT(127, 0, 0, 2);
+	struct fix *x = *state;
+	int fd;
+
+	close(x->service);
+	fd = udp_sock(&other, x->service_ep.port, NULL);
+	send_to(x, fd, &x->bound_ep, 3, 1);
+	settle(x);
+	expect_nothing(x, fd);
+	x->service = udp_sock(&addr_loopback4, x->service_ep.port, NULL);
+	send_to(x, fd, &x->bound_ep, 3, 2);
+	(void)expect(x, x->service, 3, 2);
+	close(fd);
+}
+
 /* Whatever address of ours the client has written to, the answer comes from there. */
 static void test_source_address(void **state)
 {
@@ -618,6 +636,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_there_and_back, setup6, teardown),
 		cmocka_unit_test_setup_teardown(test_batches, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_source_port, setup_any, teardown),
+		cmocka_unit_test_setup_teardown(test_source_port_of_the_service, setup_any, teardown),
 		cmocka_unit_test_setup_teardown(test_source_address, setup_any, teardown),
 		cmocka_unit_test_setup_teardown(test_dual, setup_bare, teardown),
 		cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
