@@ -223,10 +223,11 @@ static bool peer_is(const struct peer *p, uint16_t id, const struct udp_splice_p
 	       addr_eq(&k->remote, &path->local);
 }
 
-/* Sends messages first to end - 1 of the batch. What was pending as an error of an earlier datagram is not this one's. */
-static void send_run(struct udp_splice *u, int fd, unsigned first, unsigned end, uint64_t *count)
+/* Sends messages first to end - 1 of the batch; an error is that of the last one that was lost by it. What was pending as an error of an earlier datagram is not this one's. */
+static int send_run(struct udp_splice *u, int fd, unsigned first, unsigned end, uint64_t *count)
 {
 	bool again = false;
+	int err = 0;
 
 	while (first < end) {
 		int r = sock_sendmmsg(fd, &u->m[first], end - first, 0);
@@ -243,16 +244,22 @@ static void send_run(struct udp_splice *u, int fd, unsigned first, unsigned end,
 			first++;
 			u->stats.lost++;
 			again = false;
+			err = r;
 		}
 	}
 	u->stats.lost += end - first;
+	return err;
 }
 
-/* The same, from a peer: they wait if it has no socket yet. */
+/* The same, from a peer: they wait if it has no socket yet. The peer may be closed after that. */
 static void peer_send(struct udp_splice *u, struct peer *p, unsigned first, unsigned end)
 {
 	if (p->fd >= 0) {
-		send_run(u, p->fd, first, end, &u->stats.out);
+		int err = send_run(u, p->fd, first, end, &u->stats.out);
+
+		/* Somebody has cut the connection (sock_diag(7)): the next datagram gets another. */
+		if (err == -EDESTADDRREQ || err == -ENOTCONN)
+			peer_close(u, p);
 		return;
 	}
 	for (unsigned i = first; i < end; i++) {
@@ -365,7 +372,7 @@ static void peer_read(struct udp_splice *u, struct peer *p)
 		if (!addr_is_any(&k->remote))
 			pktinfo_put(h, u->ctl[i].b, port->v6, &k->remote, p->scope);
 	}
-	send_run(u, port->fd, 0, (unsigned)got, &u->stats.back);
+	(void)send_run(u, port->fd, 0, (unsigned)got, &u->stats.back);
 }
 
 static void send_one(struct udp_splice *u, struct peer *p, const struct iovec *payload)

@@ -34,6 +34,7 @@ struct fix {
 	uint16_t id;
 	unsigned socks; /* asked for */
 	int sock_err; /* what that is to return */
+	int sock; /* the last one that was given */
 	void *user;
 	uint8_t buf[65536];
 };
@@ -48,7 +49,11 @@ static int give_sock(void *ctx, void *user, int family, int *ret_fd)
 
 	x->socks++;
 	x->user = user;
-	return x->sock_err ? x->sock_err : sock_open(family, SOCK_DGRAM, 0, ret_fd);
+	if (x->sock_err)
+		return x->sock_err;
+	assert_int_equal(sock_open(family, SOCK_DGRAM, 0, &x->sock), 0);
+	*ret_fd = x->sock;
+	return 0;
 }
 
 static void turn(struct fix *x, uint64_t wait_ns)
@@ -486,6 +491,25 @@ static void test_no_socket(void **state)
 	close(fd);
 }
 
+/* Somebody takes the connection of a peer's socket away. */
+static void test_cut_off(void **state)
+{
+	struct fix *x = *state;
+	struct sockaddr none = { .sa_family = AF_UNSPEC };
+	int fd = udp_sock(&addr_loopback4, 0, NULL);
+
+	send_to(x, fd, &x->bound_ep, 3, 1);
+	(void)expect(x, x->service, 3, 1);
+	assert_int_equal(connect(x->sock, &none, sizeof(none)), 0);
+	send_to(x, fd, &x->bound_ep, 3, 2);
+	settle(x);
+	assert_int_equal(udp_splice_stats(x->u)->lost, 1);
+	assert_int_equal(udp_splice_stats(x->u)->now, 0);
+	send_to(x, fd, &x->bound_ep, 3, 3);
+	(void)expect(x, x->service, 3, 3);
+	close(fd);
+}
+
 /* Datagrams of many peers wait for sockets, and none is lost or overtakes another. */
 static void test_socket_later(void **state)
 {
@@ -645,6 +669,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_idle, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_table_full, setup_few, teardown),
 		cmocka_unit_test_setup_teardown(test_no_socket, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_cut_off, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_socket_later, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_socket_never, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_socket_too_late, setup, teardown),
