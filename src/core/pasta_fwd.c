@@ -481,11 +481,13 @@ int pasta_fwd_new(const struct pasta_fwd_deps *d, struct pasta_fwd **ret_f)
 		udp_set_divert(d->udp, udp_divert, f);
 	if (!err)
 		err = auto_start(f);
+	/* A datagram that finds no socket is lost: the first one is to find one, too. */
+	if (!err)
+		err = pool_open(&f->pool);
 	if (err) {
 		pasta_fwd_free(f);
 		return err;
 	}
-	pool_fill(&f->pool);
 	*ret_f = f;
 	return 0;
 }

@@ -40,16 +40,39 @@ int pool_take(struct pool *p, enum pool_kind kind, int *ret_fd)
 	return 0;
 }
 
+static struct agent_req request(const struct pool *p, unsigned kind)
+{
+	struct agent_req q = { .head = { .type = AGENT_SOCKETS }, .sockets = what[kind] };
+
+	q.sockets.n = POOL_KEEP - p->n[kind];
+	return q;
+}
+
+int pool_open(struct pool *p)
+{
+	for (unsigned k = 0; k < POOL_KINDS; k++) {
+		struct agent_req q = request(p, k);
+		struct agent_reply r = { .err = 0 };
+		int fds[FDPASS_MAX];
+		int err = agent_call(p->agent, &q, &r, fds);
+
+		if (err != r.err)
+			return err;
+		pool_reply(p, &r, fds, r.n_fds);
+	}
+	return 0;
+}
+
 void pool_fill(struct pool *p)
 {
 	for (unsigned k = 0; k < POOL_KINDS; k++) {
-		struct agent_req r = { .head = { .type = AGENT_SOCKETS }, .sockets = what[k] };
+		struct agent_req q;
 		uint32_t cookie;
 
 		if (p->asked[k] || p->n[k] >= POOL_LOW)
 			continue;
-		r.sockets.n = POOL_KEEP - p->n[k];
-		p->asked[k] = !agent_send(p->agent, &r, &cookie);
+		q = request(p, k);
+		p->asked[k] = !agent_send(p->agent, &q, &cookie);
 	}
 }
 

@@ -22,6 +22,9 @@ void pool_fini(struct pool *p);
 /* A non-blocking, unconnected socket. -EAGAIN: none in stock; pool_reply() brings more. */
 MUST_USE int pool_take(struct pool *p, enum pool_kind kind, int *ret_fd);
 
+/* Fills it for the first time, and waits for that: at start only. -errno if the agent is of no use; sockets that it can't open are logged. */
+MUST_USE int pool_open(struct pool *p);
+
 /* Asks for what is missing. */
 void pool_fill(struct pool *p);
 
