@@ -30,7 +30,7 @@ static bool start(struct process *p, struct engine *e, struct pasta *ns, struct 
 	if (process_pid_open(p))
 		return false;
 	conf_print(c);
-	if (process_drop(p) || engine_start(e))
+	if (process_drop(p) || engine_start(e) || process_pid_write(p))
 		return false;
 	print_hint(e->socket_path);
 	return !process_ready(p) && (!ns || !pasta_go(ns));

@@ -102,15 +102,19 @@ int process_drop(struct process *p)
 	return err;
 }
 
-int process_ready(struct process *p)
+int process_pid_write(struct process *p)
 {
 	int err = daemon_pid_write(&p->daemon);
 
-	if (err) {
+	if (err)
 		log_err("Couldn't write PID file %s: %s", p->conf->pid_file, strerror(-err));
-		return err;
-	}
-	err = daemon_ready(&p->daemon);
+	return err;
+}
+
+int process_ready(struct process *p)
+{
+	int err = daemon_ready(&p->daemon);
+
 	if (err)
 		log_err("Couldn't become a daemon: %s", strerror(-err));
 	else if (!p->conf->foreground)

@@ -30,7 +30,10 @@ void process_user(const struct process *p, uid_t *ret_uid, gid_t *ret_gid);
 /* Everything that takes privileges is open: give them up. */
 MUST_USE int process_drop(struct process *p);
 
-/* Ready to serve: writes the pid file and tells whoever waits for it. */
+/* Ready to serve. Before anything that says so: who waits for a message may look for the pid file then. */
+MUST_USE int process_pid_write(struct process *p);
+
+/* After that: tells whoever waits for a daemon. */
 MUST_USE int process_ready(struct process *p);
 
 /* After a start that failed: removes the pid file, if it is of our making. */
