@@ -23,7 +23,7 @@ def test_process(net, container, daemon):
 
 def test_process_as_an_ordinary_user(net, tmp_path, tun):
     """Nothing but the namespace itself is at our disposal: it is a child of our own user namespace."""
-    script = "unshare -U -r -n sleep 1000 & while ! ip netns identify $! >/dev/null 2>&1; do :; done; sleep 0.3\n" \
+    script = "unshare -U -r -n sleep 1000 & until grep -qx sleep /proc/$!/comm; do sleep 0.01; done\n" \
              '"$1" -q --config-net --pid "$2" $! && nsenter -U -n --preserve-credentials -t $! ip -o address show dev eth0\n' \
              'kill $(cat "$2"); kill $!'
     user = ["unshare", "-U", "--map-user=1000", "--map-group=1000", "--"]
@@ -40,7 +40,7 @@ def test_path(net, plain, daemon, tmp_path):
     connects(net, plain)
     net.host.run("umount", path)
     path.unlink()
-    until(d.gone, "end with the path", limit=5)
+    until(d.gone, "end with the path")
 
 
 def test_path_of_a_process(net, plain, daemon):
@@ -49,7 +49,7 @@ def test_path_of_a_process(net, plain, daemon):
     d = daemon(*PODMAN, "--netns", f"/proc/{b.pid}/ns/net")
     connects(net, b)
     b.close()
-    until(d.gone, "end with the process", limit=5)
+    until(d.gone, "end with the process")
 
 
 def test_name(net, plain, daemon):
@@ -59,7 +59,7 @@ def test_name(net, plain, daemon):
         d = daemon(*PODMAN, "--netns", "box")
         connects(net, plain)
         net.host.run("ip", "netns", "delete", "box")
-        until(d.gone, "end with the name", limit=5)
+        until(d.gone, "end with the name")
     finally:
         net.host.run("umount", "-R", "/run", check=False)
 
@@ -78,12 +78,12 @@ def test_pid_file_in_place(net, plain, daemon, tmp_path):
 
 
 def test_end_of_the_process(net, daemon, tun):
-    """Within a second, and the ports are free again."""
+    """By itself, and the ports are free again."""
     b = box(net.host)
     d = daemon("--config-net", "-q", "-t", "8080", "-u", "8080", "-T", "none", "-U", "none", b.pid)
     assert listening(net.host, 8080) and listening(net.host, 8080, udp=True)
     b.close()
-    until(d.gone, "end with the process", limit=2)
+    until(d.gone, "end with the process")
     assert not listening(net.host, 8080) and not listening(net.host, 8080, udp=True)
 
 

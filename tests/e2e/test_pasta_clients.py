@@ -70,7 +70,7 @@ def test_podman(net, plain, daemon, netns_file):
     resolves(plain, "169.254.1.1")
     assert exchange_tcp(net.host, "0.0.0.0", 0, plain, "169.254.1.2") == (HOST4, HOST4)
     remove(net, netns_file)
-    until(d.gone, "end with the file", limit=5)
+    until(d.gone, "end with the file")
 
 
 def test_podman_with_ports(net, plain, daemon, netns_file):
@@ -81,7 +81,7 @@ def test_podman_with_ports(net, plain, daemon, netns_file):
     assert exchange_tcp(plain, "0.0.0.0", 92, net.remote, HOST4, 8092) == (GW4, HOST4)
     exchange_udp(plain, "::", 53, net.host, LO6, 5353)
     remove(net, netns_file)
-    until(d.gone, "end with the file", limit=5)
+    until(d.gone, "end with the file")
     assert not listening(net.host, 8080) and not listening(net.host, 8090) and not listening(net.host, 5353, udp=True)
 
 
@@ -144,7 +144,7 @@ def test_buildah(net, daemon, tun, options):
     assert f"{HOST4}/24" in b.addresses("eth0")
     resolves(b, "192.168.0.1" if "--dns-forward" in options else "169.254.1.1")
     b.close()
-    until(d.gone, "end with the process", limit=5)
+    until(d.gone, "end with the process")
 
 
 # RootlessKit.
@@ -175,7 +175,7 @@ def test_rootlesskit(net, container, daemon, tmp_path, attach, flags, driver):
         assert auto(net, container, LO4, LO4, "host")
     if attach == "files":
         remove(net, path)
-        until(d.gone, "end with the file", limit=5)
+        until(d.gone, "end with the file")
 
 
 def test_rootlesskit_loopback_of_the_host(net, container, daemon):
@@ -200,6 +200,7 @@ def test_namespaces_as_standard_descriptors(net, container, tmp_path):
     os.close(user_fd)
     until(lambda: "state UNKNOWN" in container.run("ip", "link", "show", "eth0", check=False).stdout, "interface is up")
     assert set(container.addresses("eth0")) == {"169.254.1.2/16", "64:ff9b:1:4b8e:472e:a5c8:a9fe:102/64"}
+    until(lambda: "default" in str(container.routes()), "route")
     connects(net, container)
     p.process.kill()
     said = p.process.stderr.read().decode()
@@ -226,6 +227,7 @@ def test_started_with_descriptors_on_null(net, container, tmp_path):
     assert container.addresses("vs") == ["10.255.255.2/24"]
     connects(net, container)
     assert p.stop() == 0
+
 
 JAIL = ["-f", "-q", "--no-dhcp", "--no-dhcpv6", "--no-ra"]
 

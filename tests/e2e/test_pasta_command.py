@@ -10,9 +10,9 @@ import subprocess
 import pytest
 from lab import netns
 from lab.pasta import Process, program
-from lab.program import assert_clean, binary
+from lab.program import assert_clean, binary, gone
 from lab.topology import HOST4, HOST6
-from lab.wait import until
+from lab.wait import LIMIT, until
 
 # Somebody without privileges in the host namespace; a user namespace is the only way to be anybody else there.
 USER = ["unshare", "-U", "--map-user=1000", "--map-group=1000", "--"]
@@ -128,16 +128,8 @@ def test_command_that_ignores_the_signal(net, tmp_path, tun):
         p.process.wait(0.3)
     p.process.kill()
     p.ended = True
-    assert p.process.wait(5) == -signal.SIGKILL
-    until(lambda: not any(alive(pid) for pid in family), "command and agent have ended")
-
-
-def alive(pid):
-    try:
-        with open(f"/proc/{pid}/stat", encoding="ascii") as f:
-            return f.read().rpartition(")")[2].split()[0] not in "ZX"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
+    assert p.process.wait(LIMIT) == -signal.SIGKILL
+    until(lambda: all(map(gone, family)), "command and agent have ended")
 
 
 # What the command finds.

@@ -66,8 +66,8 @@ def test_link_options(net, pasta):
 def test_our_mac(net, pasta):
     for options, mac in ([], "9a:55:9a:55:9a:55"), (["-M", "52:54:00:00:00:09"], "52:54:00:00:00:09"):
         p = pasta("--config-net", *NONE, *options)
-        p.ns.run("ping", "-n", "-c", "1", "-W", "5", GW4)
-        p.ns.run("ping", "-n", "-c", "1", "-W", "5", REMOTE6)
+        p.ns.run("ping", "-n", "-c", "1", "-W", "20", GW4)
+        p.ns.run("ping", "-n", "-c", "1", "-W", "20", REMOTE6)
         assert mac in p.ns.ip("neighbour", "show", GW4) and mac in p.ns.ip("neighbour", "show", GW6)
 
 
@@ -196,6 +196,7 @@ BOUND|RENEW|REBIND|REBOOT) ip link set "$interface" mtu "${new_interface_mtu:-15
 BOUND6|REBIND6) ip -6 address replace "$new_ip6_address/128" dev "$interface" nodad ;;
 PREINIT|PREINIT6) ip link set "$interface" up ;;
 esac
+echo "done=$reason" >>"$LOG"
 """
 
 
@@ -213,7 +214,7 @@ def dhclient(ns, work, version, dev="eth0"):
     client = ns.popen(*argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     reason = "BOUND6" if version == "-6" else "BOUND"
     try:
-        until(lambda: f"reason={reason} " in log.read_text() and ("default" in str(ns.routes()) or version == "-6"), "lease")
+        until(lambda: f"done={reason}\n" in log.read_text(), "lease")
     finally:
         client.terminate()
         client.wait()

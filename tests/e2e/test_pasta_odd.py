@@ -5,7 +5,7 @@ What goes wrong around pasta, and must not go wrong in it: ports that are taken,
 import pytest
 from lab import pasta as lab_pasta
 from lab.pasta import wait_closed, wait_listening
-from lab.program import busy
+from lab.program import assert_idle
 from lab.topology import GW4, HOST4, REMOTE4, Topology
 from lab.wait import until
 
@@ -175,8 +175,7 @@ def test_interface_down_and_up(net, pasta):
         route = p.ns.ip("route", "show", "default").split()
         p.ns.ip("link", "set", "eth0", "down")
         server.sendall(bytes(1000000))
-        share, wakeups = busy(p)
-        assert share < 0.1 and wakeups < 50
+        assert_idle(p, share=0.1, wakeups=50)
         p.ns.ip("link", "set", "eth0", "up")
         p.ns.ip("route", "replace", "default", "dev", "eth0")
         take(client, 1000000)
@@ -216,8 +215,7 @@ def test_interface_removed_by_the_command(net, pasta, tmp_path):
         with net.host.connect("127.0.0.1", 9004) as c, inside.accept()[0] as s:
             c.sendall(b"word")
             take(s, 4)
-        share, wakeups = busy(p)
-        assert share < 0.1 and wakeups < 50
+        assert_idle(p, share=0.1, wakeups=50)
         client.close()
         server.close()
     argv = [lab_pasta.program(tmp_path), "-q", "--config-net", *NONE, "--", "sh", "-c", "ip link delete eth0; exit 7"]

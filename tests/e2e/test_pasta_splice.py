@@ -147,9 +147,8 @@ def test_every_order_of_words_and_ends(ends):
 
 def settled(ends):
     """No descriptor is left of any connection that has ended."""
-    fds = ends.pasta.fds
     until(lambda: not established(ends), "connections have ended")
-    assert fds() < 200, "descriptors left"
+    until(lambda: ends.pasta.fds() < 200, "no descriptors are left")
 
 
 def established(ends):

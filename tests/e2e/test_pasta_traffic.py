@@ -11,6 +11,7 @@ import time
 
 import pytest
 from lab import servers
+from lab.program import assert_idle
 from lab.topology import HOST4, HOST6, REMOTE4, REMOTE6, UNREACHABLE4
 from lab.wait import until
 
@@ -38,24 +39,29 @@ def transfer(source, sink, blob):
 def test_both_directions_without_loss(net, pasta, mtu, family):
     """The namespace's kernel sends nothing twice, up or down, in connections that either side has opened."""
     p = pasta("--config-net", "-m", mtu, *NONE[2:], "-t", "9000")
+    p.ns.be_patient()
     blob = os.urandom(24 << 20)
     digest = hashlib.sha256(blob).hexdigest()
     with net.remote.listen(REMOTE[family]) as out, p.ns.listen(HOST[family], 9000) as inward:
+        start = time.monotonic()
         one = p.ns.connect(REMOTE[family], out.getsockname()[1]), out.accept()[0]
-        two = net.remote.connect(HOST[family], 9000), inward.accept()[0]
+        two = net.remote.connect(HOST[family], 9000, REMOTE[family]), inward.accept()[0]
+        slow = time.monotonic() - start >= 1
         for a, b in one, one[::-1], two, two[::-1]:
             b.settimeout(20)
             assert transfer(a, b, blob) == digest
         for s in one + two:
             s.close()
-    assert p.ns.counter("TcpRetransSegs") == 0
-    assert p.ns.counter("TcpExtTCPSynRetrans") == 0
+    syns = p.ns.counter("TcpExtTCPSynRetrans")
+    assert p.ns.counter("TcpRetransSegs") == syns
+    assert syns == 0 or slow, "a SYN was lost"
     assert p.ns.counter("TcpInErrs") == 0
 
 
 def test_many_streams_at_once(net, pasta):
     """iperf3 with several streams, both ways."""
     p = pasta("--config-net", *NONE)
+    p.ns.be_patient()
     server = net.remote.popen("iperf3", "-s", "-p", "5201", "-B", REMOTE4, stdout=-3)
     try:
         until(lambda: net.remote.run("ss", "-Hnlt", "sport = :5201").stdout, "server listens")
@@ -74,9 +80,11 @@ def test_udp_of_iperf3(net, pasta):
     server = net.remote.popen("iperf3", "-s", "-p", "5202", "-B", REMOTE6, stdout=-3)
     try:
         until(lambda: net.remote.run("ss", "-Hnlt", "sport = :5202").stdout, "server listens")
-        done = p.ns.run("iperf3", "-J", "-u", "-b", "20M", "-l", "1200", "-c", REMOTE6, "-p", "5202", "-t", "1")
-        total = json.loads(done.stdout)["end"]["sum"]
-        assert total["packets"] > 1000 and total["lost_packets"] <= total["packets"] / 20
+        for extra in [], ["-R"]:
+            # As many as a socket's buffer holds: whoever is late finds them all.
+            done = p.ns.run("iperf3", "-J", "-u", "-b", "20M", "-l", "1200", "-k", "80", "-c", REMOTE6, "-p", "5202", *extra)
+            total = json.loads(done.stdout)["end"]["sum"]
+            assert total["packets"] >= 80 and total["lost_packets"] == 0, total
     finally:
         server.terminate()
         server.wait()
@@ -162,7 +170,7 @@ def test_nothing_is_left_of_thousands_of_connections(net, pasta, kind, rounds):
     p = pasta("--config-net", "--host-lo-to-ns-lo", *NONE[2:], "-t", "9001")
     server, client, to = (p.ns, net.host, "127.0.0.1") if kind == "splice" else (net.remote, p.ns, REMOTE4)
     with server.listen("127.0.0.1" if kind == "splice" else REMOTE4, 9001, backlog=1024) as listener:
-        until(lambda: p.fds() > 128, "sockets in stock")
+        assert p.fds() > 128, "sockets in stock"
         most = p.fds() + 8
         flock(listener, client, to, 9001, 1000)
         settled(p, most)
@@ -178,7 +186,7 @@ def test_nothing_is_left_of_thousands_of_connections(net, pasta, kind, rounds):
 def test_resets_leave_nothing(net, pasta):
     p = pasta("--config-net", *NONE[2:], "-t", "9002")
     with net.remote.listen(REMOTE4, 9002) as listener:
-        before = None
+        before = p.fds()
         for _ in range(4):
             pairs = [(p.ns.connect(REMOTE4, 9002), listener.accept()[0]) for _ in range(100)]
             for i, (c, s) in enumerate(pairs):
@@ -186,9 +194,6 @@ def test_resets_leave_nothing(net, pasta):
                 one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, bytes((1, 0, 0, 0, 0, 0, 0, 0)))
                 one.close()
                 other.close()
-            if before is None:
-                time.sleep(0.5)
-                before = p.fds()
         settled(p, before + 5)
 
 
@@ -200,8 +205,5 @@ def test_idle(net, pasta):
     p = pasta("--config-net", *NONE)
     auto = pasta("--config-net")
     with net.remote.listen(REMOTE4) as server, p.ns.connect(REMOTE4, server.getsockname()[1]):
-        time.sleep(1.5)
-        before, before_auto, ticks = p.wakeups(), auto.wakeups(), auto.cpu_ticks()
-        time.sleep(5)
-        assert p.wakeups() - before <= 10
-        assert auto.wakeups() - before_auto <= 40 and auto.cpu_ticks() - ticks <= 5
+        assert_idle(p, share=0.01, wakeups=2, seconds=5)
+        assert_idle(auto, share=0.01, wakeups=8, seconds=5)

@@ -286,9 +286,9 @@ class Tcp:
         return got
 
     def expect_fin(self, ack=True, limit=LIMIT):
-        p = self.expect(lambda t: t.flags.F and (t.seq + len(t.payload)) % (1 << 32) >= self.ack or t.flags.R, "FIN", limit)
+        p = self.expect(lambda t: t.flags.R or t.flags.F and (end_of(t) - self.ack) % (1 << 32) < 1 << 31, "FIN", limit)
         assert not p[TCP].flags.R, "reset instead of FIN"
-        assert (p[TCP].seq + len(payload_of(p))) % (1 << 32) == self.ack, "FIN ahead of data"
+        assert end_of(p[TCP]) == self.ack, "FIN ahead of data"
         self.ack = (self.ack + 1) % (1 << 32)
         if ack:
             self.send("A")
@@ -296,6 +296,11 @@ class Tcp:
 
     def expect_rst(self, limit=LIMIT):
         return self.expect(lambda t: t.flags.R, "RST", limit)
+
+
+def end_of(t):
+    """The sequence number after the data of a TCP layer."""
+    return (t.seq + len(payload_of(t.underlayer.underlayer))) % (1 << 32)
 
 
 def payload_of_tcp(t):

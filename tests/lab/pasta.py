@@ -10,8 +10,8 @@ import socket
 import subprocess
 
 from . import netns
-from .program import Passt, assert_clean, binary
-from .topology import REMOTE4
+from .program import Passt, assert_clean, binary, gone
+from .topology import GW4, GW6, REMOTE4, REMOTE6
 from .wait import LIMIT, until
 
 TUN = "/dev/net/tun"
@@ -56,6 +56,15 @@ class Inside(netns.Ns):
             if words and words[0] == name:
                 return int(words[1])
         raise KeyError(name)
+
+    def be_patient(self):
+        """
+        The kernel waits for acknowledgements for as long as they may take on a busy machine, on the way to REMOTE4 and REMOTE6: what it sends
+        again then, we have lost.
+        """
+        self.write("/proc/sys/net/ipv4/tcp_early_retrans", "0")
+        for dst, gw in (REMOTE4, GW4), (REMOTE6, GW6):
+            self.ip("route", "add", dst, "via", gw, "dev", "eth0", "rto_min", "10s")
 
     def addresses(self, dev, scope="global"):
         """["192.0.2.2/24", ...] as the kernel lists them."""
@@ -176,11 +185,7 @@ class Daemon:
             return int(f.read())
 
     def gone(self):
-        try:
-            with open(f"/proc/{self.pid}/stat", encoding="ascii") as f:
-                return f.read().rpartition(")")[2].split()[0] == "Z"
-        except FileNotFoundError:
-            return True
+        return gone(self.pid)
 
     def close(self):
         try:

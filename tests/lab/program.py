@@ -108,9 +108,31 @@ def assert_clean(output):
         assert mark not in output, output
 
 
+def gone(pid):
+    """Whether a process has ended; nobody need have waited for it."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii") as f:
+            return f.read().rpartition(")")[2].split()[0] in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
 def busy(passt, seconds=1.0):
     """What the process used during an interval: (share of a CPU, wake-ups a second)."""
     ticks, wakeups, start = passt.cpu_ticks(), passt.wakeups(), time.monotonic()
     time.sleep(seconds)
     spent = time.monotonic() - start
     return (passt.cpu_ticks() - ticks) / os.sysconf("SC_CLK_TCK") / spent, (passt.wakeups() - wakeups) / spent
+
+
+def assert_idle(passt, share=0.2, wakeups=200.0, seconds=1.0):
+    """
+    It does not use more than that, once it has done what is still to be done. By default, what no program exceeds that doesn't spin: that
+    takes a whole CPU, or thousands of wake-ups a second, and has no end.
+    """
+    end = time.monotonic() + LIMIT
+    while True:
+        used = busy(passt, seconds)
+        if used[0] <= share and used[1] <= wakeups:
+            return
+        assert time.monotonic() < end, f"{used[0]:.1%} of a CPU and {used[1]:.1f} wake-ups a second doing nothing"

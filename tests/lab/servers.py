@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Servers as threads of the test, on sockets of any namespace."""
 import hashlib
+import select
 import socket
 import struct
 import threading
@@ -16,25 +17,24 @@ class Server:
         self._args = args
         self._target = target
         self._error = None
-        self._stop = False
-        sock.settimeout(0.2)
+        self._end, self._end_seen = socket.socketpair()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def _run(self):
-        while not self._stop:
-            try:
+        poll = select.poll()
+        for s in self.sock, self._end_seen:
+            poll.register(s, select.POLLIN)
+        try:
+            while self._end_seen.fileno() not in dict(poll.poll()):
                 self._target(self, *self._args)
-            except TimeoutError:
-                continue
-            except OSError as e:
-                if not self._stop:
-                    self._error = e
-                return
+        except OSError as e:
+            self._error = e
 
     def close(self):
-        self._stop = True
+        self._end.close()
         self._thread.join(30)
+        self._end_seen.close()
         self.sock.close()
         if self._error:
             raise self._error
