@@ -17,6 +17,8 @@ from .wait import LIMIT, Timeout, until
 
 # Emulation is slow, and slower when the machine has other things to do.
 BOOT_LIMIT = 180.0
+# Translated code makes writes to the pages that it came from slow: with much of it, as by default, the second boot takes minutes.
+EMULATE = "tcg,tb-size=32"
 MAC = "52:54:00:12:34:56"
 
 
@@ -66,7 +68,7 @@ class Vm:
         self.console = os.path.join(self._dir.name, "console")
         kernel, initramfs = image.get()
         kvm = have_kvm()
-        argv = ["setpriv", "--pdeathsig", "KILL", qemu(), "-accel", "kvm" if kvm else "tcg", "-cpu", "host" if kvm else "max", "-m", str(memory), "-smp", "2" if kvm else "1"]
+        argv = ["setpriv", "--pdeathsig", "KILL", qemu(), "-accel", "kvm" if kvm else EMULATE, "-cpu", "host" if kvm else "max", "-m", str(memory), "-smp", "2" if kvm else "1"]
         argv += ["-nodefaults", "-no-user-config", "-display", "none", "-kernel", kernel, "-initrd", initramfs]
         argv += ["-append", f"console=ttyS0 quiet panic=-1 nokaslr mitigations=off no_timer_check tsc=reliable {append}"]
         argv += ["-chardev", f"socket,id=con,path={self._dir.name}/con,server=on,wait=off,logfile={self.console}", "-serial", "chardev:con"]

@@ -48,7 +48,7 @@ def nothing_sent_again(vm):
     may take on a busy machine.
     """
     vm.sh("echo 0 >/proc/sys/net/ipv4/tcp_early_retrans")
-    for ip, dst in ("ip", REMOTE4), ("ip -6", REMOTE6):
+    for ip, dst in ("/usr/bin/ip -4", REMOTE4), ("/usr/bin/ip -6", REMOTE6):
         vm.sh(f"{ip} route replace {dst} via $({ip} route show default | sed 's/^default via \\([^ ]*\\).*/\\1/;q') dev eth0 rto_min 10s")
     before = retransmissions(vm)
     yield
