@@ -6,11 +6,13 @@ import hashlib
 import json
 import os
 import socket
+import subprocess
 import threading
 import time
 
 import pytest
 from lab import servers
+from lab.pasta import wait_listening
 from lab.program import assert_idle
 from lab.topology import HOST4, HOST6, REMOTE4, REMOTE6, UNREACHABLE4
 from lab.wait import until
@@ -58,36 +60,35 @@ def test_both_directions_without_loss(net, pasta, mtu, family):
     assert p.ns.counter("TcpInErrs") == 0
 
 
+def iperf3(net, ns, to, *options):
+    """The summary of one run. By a server of its own: one that still ends the run before turns us away."""
+    server = net.remote.popen("iperf3", "-s", "-1", "-B", to, stdout=subprocess.DEVNULL)
+    try:
+        wait_listening(net.remote, 5201)
+        told = json.loads(ns.run("iperf3", "-J", "-c", to, *options).stdout)
+        assert "error" not in told, told["error"]
+        return told["end"]
+    finally:
+        server.terminate()
+        server.wait()
+
+
 def test_many_streams_at_once(net, pasta):
     """iperf3 with several streams, both ways."""
     p = pasta("--config-net", *NONE)
     p.ns.be_patient()
-    server = net.remote.popen("iperf3", "-s", "-p", "5201", "-B", REMOTE4, stdout=-3)
-    try:
-        until(lambda: net.remote.run("ss", "-Hnlt", "sport = :5201").stdout, "server listens")
-        for extra in [], ["-R"], ["--bidir"]:
-            done = p.ns.run("iperf3", "-J", "-c", REMOTE4, "-p", "5201", "-P", "4", "-t", "1", *extra)
-            end = json.loads(done.stdout)["end"]
-            assert end["sum_received"]["bytes"] > 1 << 20
-            assert sum(s["sender"].get("retransmits", 0) for s in end["streams"] if s["sender"].get("sender")) == 0 or extra, end
-    finally:
-        server.terminate()
-        server.wait()
+    for extra in [], ["-R"], ["--bidir"]:
+        end = iperf3(net, p.ns, REMOTE4, "-P", "4", "-t", "1", *extra)
+        assert end["sum_received"]["bytes"] > 1 << 20
+        assert sum(s["sender"].get("retransmits", 0) for s in end["streams"] if s["sender"].get("sender")) == 0 or extra, end
 
 
 def test_udp_of_iperf3(net, pasta):
+    """As many datagrams as a socket's buffer holds: whoever is late finds them all."""
     p = pasta("--config-net", *NONE)
-    server = net.remote.popen("iperf3", "-s", "-p", "5202", "-B", REMOTE6, stdout=-3)
-    try:
-        until(lambda: net.remote.run("ss", "-Hnlt", "sport = :5202").stdout, "server listens")
-        for extra in [], ["-R"]:
-            # As many as a socket's buffer holds: whoever is late finds them all.
-            done = p.ns.run("iperf3", "-J", "-u", "-b", "20M", "-l", "1200", "-k", "80", "-c", REMOTE6, "-p", "5202", *extra)
-            total = json.loads(done.stdout)["end"]["sum"]
-            assert total["packets"] >= 80 and total["lost_packets"] == 0, total
-    finally:
-        server.terminate()
-        server.wait()
+    for extra in [], ["-R"]:
+        total = iperf3(net, p.ns, REMOTE6, "-u", "-b", "20M", "-l", "1200", "-k", "80", *extra)["sum"]
+        assert total["packets"] >= 80 and total["lost_packets"] == 0, total
 
 
 @pytest.mark.parametrize("family", REMOTE)
