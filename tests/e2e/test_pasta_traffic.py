@@ -206,5 +206,5 @@ def test_idle(net, pasta):
     p = pasta("--config-net", *NONE)
     auto = pasta("--config-net")
     with net.remote.listen(REMOTE4) as server, p.ns.connect(REMOTE4, server.getsockname()[1]):
-        assert_idle(p, share=0.01, wakeups=2, seconds=5)
-        assert_idle(auto, share=0.01, wakeups=8, seconds=5)
+        assert_idle(p, share=0.01, wakeups=2, seconds=3)
+        assert_idle(auto, share=0.01, wakeups=8, seconds=3)

@@ -29,7 +29,9 @@ class Topology:
         self.host = netns.Ns("host")
         self.remote = netns.Ns("remote", parent=self.host)
         host, remote = self.host, self.remote
-        host.run("ip", "link", "add", "eth0", "mtu", mtu, "type", "veth", "peer", "name", "eth0", "mtu", mtu, "netns", remote.pid)
+        # With the same index at both ends the kernel takes up to a second to notice that the link is up.
+        near, far = (["name", "eth0", "index", i, "mtu", mtu] for i in (10, 11))
+        host.ip("link", "add", *near, "type", "veth", "peer", *far, "netns", remote.pid)
         for ns, v4, v6 in (host, HOST4, HOST6), (remote, GW4, GW6):
             ns.write("/proc/sys/net/ipv6/conf/eth0/accept_dad", "0")
             if ping:
