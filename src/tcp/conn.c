@@ -133,6 +133,7 @@ void conn_free(struct tcp_conn *k)
 	list_del(&k->ack_node);
 	list_del(&k->wait_node);
 	spill_drop(t->pool, &k->spill, k->spill.len);
+	ooo_free(t->pool, &k->ooo);
 	sock_close(k->fd); /* takes it out of the epoll set as well: nobody else has a copy of it */
 	if (!--t->conns)
 		timer_cancel(&t->d.loop->timers, &t->sweep);
@@ -176,7 +177,10 @@ bool conn_end(struct tcp_conn *k)
 uint32_t conn_ack_seq(const struct tcp_conn *k)
 {
 	/* Neither what waits in the spill buffer, nor a FIN behind it, has been accepted by the host's kernel. */
-	return k->rcv.nxt - k->spill.len - (k->guest_fin && !k->host_shut);
+	uint32_t ack = k->rcv.nxt - k->spill.len - (k->guest_fin && !k->host_shut);
+
+	/* An acknowledgement that ends inside of what was SACKed would say that we have dropped the rest of it (RFC 2018 section 8). */
+	return k->held && seq_lt(ack, k->hold) ? k->rcv.adv_ack : ack;
 }
 
 void conn_ack_later(struct tcp_conn *k)

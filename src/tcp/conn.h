@@ -2,7 +2,8 @@
 /*
  * Inside of the TCP translator: the connection, its states, and what its parts call of each other.
  *
- *   guest.c  segments of the guest: in-order data to the socket or the spill buffer, acknowledgements, FIN, RST
+ *   guest.c  segments of the guest: in-order data to the socket or the spill buffer, what comes ahead of a hole to the side,
+ *            acknowledgements, FIN, RST
  *   host.c   events of the socket: connected, readable (peek into frames), writable (empty the spill buffer), errors
  *   seg.c    segments to the guest
  *   conn.c   life cycle, states, interest in events, timers
@@ -12,6 +13,7 @@
 
 #include "base/list.h"
 #include "base/timer.h"
+#include "tcp/ooo.h"
 #include "tcp/rcv.h"
 #include "tcp/snd.h"
 #include "tcp/spill.h"
@@ -55,24 +57,27 @@ struct tcp_conn {
 	bool out_armed : 1; /* EPOLLOUT will come, and will reopen the window or empty the spill buffer */
 	bool urgent : 1; /* urgent data was announced: a peek may end before it, with more behind */
 	bool peek_off : 1; /* the socket keeps a peek offset (SO_PEEK_OFF), which is nxt - una */
+	bool held : 1; /* what was SACKed up to hold went into the spill buffer: acknowledged as a whole or not at all; see conn_ack_seq() */
 	bool probing : 1; /* the guest's window is shut, nothing is in flight: probe timer instead of retransmission */
 	struct tcp_rcv rcv;
 	struct tcp_snd snd;
 	struct spill spill;
+	struct ooo *ooo; /* what came ahead of a hole; NULL: nothing */
+	uint32_t hold; /* with held */
 	uint32_t looked_room; /* window that was left when the send buffer was last looked at */
 	uint32_t discard; /* acknowledged bytes to take off the receive queue */
 	uint32_t heard_s; /* when the guest was last heard of, seconds */
 };
 
 struct tcp_stats {
-	uint64_t rexmit, rto, spilled, spill_full, idle_events;
+	uint64_t rexmit, rto, spilled, spill_full, ooo, idle_events;
 };
 
 struct tcp {
 	struct tcp_deps d;
 	unsigned owner, owner_listen;
 	struct listeners *ls;
-	struct spill_pool *pool;
+	struct chunk_pool *pool;
 	struct list acks;
 	struct list wait;
 	struct list again; /* in wait_node: more to read than one turn's share */

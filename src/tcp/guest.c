@@ -109,6 +109,39 @@ void guest_shutdown(struct tcp_conn *k)
 	conn_ack_later(k);
 }
 
+static void guest_fin(struct tcp_conn *k)
+{
+	k->rcv.nxt++;
+	k->guest_fin = true;
+	ooo_free(k->t->pool, &k->ooo);
+	guest_shutdown(k);
+}
+
+/* A hole was filled: what was kept behind it is next. Result: 0, or -errno of a dead socket. */
+static int guest_filled(struct tcp_conn *k)
+{
+	struct chunk_pool *pool = k->t->pool;
+	struct iovec iov[GUEST_IOV];
+	unsigned n;
+
+	while ((n = ooo_peek(pool, k->ooo, k->rcv.nxt, iov, GUEST_IOV))) {
+		size_t len = iov_len(iov, n);
+		uint32_t end = k->rcv.nxt + (uint32_t)len;
+		int err = guest_write(k, iov, n, len);
+
+		if (err)
+			return err;
+		if (k->rcv.nxt != end)
+			ooo_free(pool, &k->ooo); /* no memory: the guest sends it again */
+		k->held = k->spill.len;
+		k->hold = end;
+	}
+	ooo_drop(pool, &k->ooo, k->rcv.nxt);
+	if (ooo_fin(k->ooo, k->rcv.nxt))
+		guest_fin(k);
+	return 0;
+}
+
 /* Hands on what was gathered. */
 static void batch_flush(struct batch *b)
 {
@@ -126,12 +159,14 @@ static void batch_flush(struct batch *b)
 		guest_broken(b, err);
 		return;
 	}
-	if (b->fin && k->rcv.nxt == end) {
-		k->rcv.nxt++;
-		k->guest_fin = true;
-		guest_shutdown(k);
-	}
+	if (b->fin && k->rcv.nxt == end)
+		guest_fin(k);
 	b->fin = false;
+	err = k->ooo ? guest_filled(k) : 0;
+	if (err) {
+		guest_broken(b, err);
+		return;
+	}
 	/* What went into the spill buffer is not acknowledged yet; to say nothing new three times would tell the guest of a loss. */
 	if (conn_ack_seq(k) != k->rcv.adv_ack || k->rcv.nxt != end + k->guest_fin)
 		conn_ack_later(k);
@@ -215,6 +250,19 @@ static void batch_on_rst(struct batch *b, const struct segment *s)
 	}
 }
 
+/* A segment ahead of a hole, of which what lies inside the window is kept. */
+static void batch_keep(struct batch *b, const struct segment *s)
+{
+	struct tcp_conn *k = b->k;
+	struct ooo_seg o = { .iov = s->f->iov, .n = s->f->n, .off = s->off, .seq = s->h.seq, .len = s->len };
+	uint32_t inside = tcp_rcv_limit(&k->rcv) - s->h.seq;
+
+	o.fin = s->h.flags & TCP_FIN && inside >= o.len;
+	o.len = MIN(o.len, inside);
+	k->t->stats.ooo++;
+	ooo_put(k->t->pool, &k->ooo, k->rcv.nxt, &o);
+}
+
 static void batch_established(struct batch *b, const struct segment *s)
 {
 	struct tcp_rcv_cut cut;
@@ -240,9 +288,17 @@ static void batch_established(struct batch *b, const struct segment *s)
 	}
 	rcv.nxt = batch_next(b);
 	v = tcp_rcv_check(&rcv, s->h.seq, s->len, s->h.flags & TCP_FIN, &cut);
-	if (v == TCP_RCV_TAKE)
+	if (v == TCP_RCV_TAKE) {
 		batch_add(b, s, &cut);
-	else if (v != TCP_RCV_AHEAD || s->len || s->h.flags & TCP_FIN)
+		if (b->k && b->k->ooo)
+			batch_flush(b);
+		return;
+	}
+	if (v == TCP_RCV_AHEAD)
+		batch_keep(b, s);
+	if (v == TCP_RCV_OLD && s->len)
+		b->k->held = false; /* its timer fired. Let it see progress, or it gives up on a socket that stays full for long */
+	if (v != TCP_RCV_AHEAD || s->len || s->h.flags & TCP_FIN)
 		batch_ack_now(b);
 }
 
@@ -443,6 +499,7 @@ bool guest_spill_flush(struct tcp_conn *k)
 			return true;
 		}
 	}
+	k->held = false;
 	guest_shutdown(k);
 	return true;
 }

@@ -22,6 +22,8 @@ static void sweep_conn(void *ctx, struct flow *f)
 	if (f->key.proto != PROTO_TCP)
 		return;
 	k = container_of(f, struct tcp_conn, f);
+	if (now_s - k->heard_s >= TCP_SWEEP_S)
+		ooo_free(t->pool, &k->ooo); /* nobody fills the hole */
 	if (k->state != CONN_ESTABLISHED || now_s - k->heard_s < TCP_KEEP_IDLE_S)
 		return;
 	if (k->probes >= TCP_KEEP_PROBES) {
@@ -93,7 +95,7 @@ struct tcp *tcp_new(const struct tcp_deps *d)
 	list_init(&t->again);
 	timer_init(&t->again_timer, tcp_again);
 	timer_init(&t->sweep, tcp_sweep);
-	t->pool = spill_pool_new(SPILL_CHUNKS_MAX);
+	t->pool = chunk_pool_new(CHUNKS_MAX);
 	t->scratch = malloc(TCP_SCRATCH); /* its pages are touched only on kernels without SO_PEEK_OFF */
 	if (!t->pool || !t->scratch) {
 		tcp_free(t);
@@ -110,7 +112,7 @@ void tcp_free(struct tcp *t)
 		return;
 	timer_cancel(&t->d.loop->timers, &t->again_timer);
 	timer_cancel(&t->d.loop->timers, &t->sweep);
-	spill_pool_free(t->pool);
+	chunk_pool_free(t->pool);
 	free(t->scratch);
 	free(t);
 }

@@ -11,6 +11,7 @@ enum {
 	OPT_MSS = 2,
 	OPT_WSCALE = 3,
 	OPT_SACK_OK = 4,
+	OPT_SACK = 5,
 	OPT_TS = 8,
 };
 
@@ -18,6 +19,7 @@ enum {
 #define OPT_WSCALE_LEN 3
 #define OPT_SACK_OK_LEN 2
 #define OPT_TS_LEN 10
+#define OPT_SACK_LEN(n) (2 + 8 * (n))
 #define WSCALE_MAX 14
 
 /* An option of a known kind with a wrong length tells nothing: it is skipped like one of an unknown kind. */
@@ -42,6 +44,14 @@ static void opt_take(struct tcp_hdr *h, uint8_t kind, struct rd *body)
 		if (r.len == OPT_SACK_OK_LEN - 2)
 			h->sack_ok = true;
 		break;
+	case OPT_SACK:
+		if (r.len % 8 || r.len > TCP_SACK_MAX * 8)
+			break;
+		for (h->n_sack = 0; rd_left(&r); h->n_sack++) {
+			h->sack[h->n_sack].from = rd_be32(&r);
+			h->sack[h->n_sack].to = rd_be32(&r);
+		}
+		break;
 	case OPT_TS:
 		if (r.len == OPT_TS_LEN - 2) {
 			h->has_ts = true;
@@ -52,9 +62,17 @@ static void opt_take(struct tcp_hdr *h, uint8_t kind, struct rd *body)
 	}
 }
 
+#define OPTS_TS_ONLY 0x0101080au /* two bytes of padding, then a timestamp: on every segment, once negotiated */
+
 /* Where a length is impossible nothing behind it can be found, so the rest of the options is left unread. */
 static void opts_read(struct rd *r, struct tcp_hdr *h)
 {
+	if (r->len == 12 && be32_get(r->p) == OPTS_TS_ONLY) {
+		h->has_ts = true;
+		h->ts_val = be32_get(r->p + 4);
+		h->ts_ecr = be32_get(r->p + 8);
+		return;
+	}
 	while (rd_left(r)) {
 		uint8_t kind = rd_u8(r);
 		struct rd body;
@@ -113,6 +131,8 @@ size_t tcp_hdr_len(const struct tcp_hdr *h)
 		len += 4;
 	if (h->has_wscale)
 		len += 4;
+	if (h->n_sack)
+		len += 4 + 8u * h->n_sack;
 	return len;
 }
 
@@ -146,6 +166,18 @@ static void opts_put(uint8_t *b, const struct tcp_hdr *h)
 		b[at + 1] = OPT_WSCALE;
 		b[at + 2] = OPT_WSCALE_LEN;
 		b[at + 3] = h->wscale;
+		at += 4;
+	}
+	if (h->n_sack) {
+		b[at] = OPT_NOP;
+		b[at + 1] = OPT_NOP;
+		b[at + 2] = OPT_SACK;
+		b[at + 3] = (uint8_t)OPT_SACK_LEN(h->n_sack);
+		at += 4;
+	}
+	for (unsigned i = 0; i < h->n_sack; i++, at += 8) {
+		be32_set(&b[at], h->sack[i].from);
+		be32_set(&b[at + 4], h->sack[i].to);
 	}
 }
 

@@ -17,6 +17,12 @@
 #define TCP_ECE 0x40
 #define TCP_CWR 0x80
 
+#define TCP_SACK_MAX 4 /* blocks of one header; beside a timestamp 3 */
+
+struct tcp_sack {
+	uint32_t from, to; /* the first byte and the one behind the last */
+};
+
 struct tcp_hdr {
 	uint16_t sport, dport;
 	uint32_t seq, ack;
@@ -32,13 +38,15 @@ struct tcp_hdr {
 	bool sack_ok;
 	bool has_ts;
 	uint32_t ts_val, ts_ecr;
+	uint8_t n_sack;
+	struct tcp_sack sack[TCP_SACK_MAX];
 };
 
 /* Reads header and options from r, which must hold them whole. Unknown and malformed options are skipped (RFC 9293 3.1: MUST-6).
  * -EBADMSG if the data offset is below 5 or reaches past the reader. */
 MUST_USE int tcp_hdr_read(struct rd *r, struct tcp_hdr *ret_hdr);
 
-/* Bytes that tcp_hdr_put() will write, a multiple of four. */
+/* Bytes that tcp_hdr_put() will write, a multiple of four. At most TCP_HLEN_MAX: the caller does not ask for more. */
 size_t tcp_hdr_len(const struct tcp_hdr *h);
 
 /* Writes header and options with a zero checksum; the checksum field is 16 bytes into it. */

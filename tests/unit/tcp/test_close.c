@@ -289,10 +289,10 @@ static void test_guest_fin_ahead(void **state)
 	conn_expect(&w, TCP_ACK, w.ack, w.iss + 1);
 	assert_false(w.s->fin_out);
 	w.seq = w.iss + 1;
-	conn_send(&w, TCP_ACK, data, 100);
-	conn_expect(&w, TCP_ACK, w.ack, w.iss + 101);
+	conn_send(&w, TCP_ACK, data, 99);
+	conn_expect(&w, TCP_ACK, w.ack, w.iss + 100);
 	assert_false(w.s->fin_out);
-	conn_send(&w, TCP_FIN | TCP_ACK, data + 100, 200);
+	conn_send(&w, TCP_ACK, data + 99, 1);
 	conn_expect(&w, TCP_ACK, w.ack, w.iss + 302);
 	assert_true(w.s->fin_out);
 	assert_int_equal(host_check(w.s), 300);

@@ -19,7 +19,7 @@ static uint8_t at(unsigned id, size_t pos)
 	return (uint8_t)(pos * 31 + pos / 251 + id * 77);
 }
 
-static size_t put(struct spill_pool *p, struct spill *s, unsigned id, size_t pos, size_t len)
+static size_t put(struct chunk_pool *p, struct spill *s, unsigned id, size_t pos, size_t len)
 {
 	uint8_t *buf = malloc(len + 3);
 	struct iovec iov[3] = { { buf, 3 + len / 3 }, { buf + 3 + len / 3, 0 }, { buf + 3 + len / 3, len - len / 3 } };
@@ -33,7 +33,7 @@ static size_t put(struct spill_pool *p, struct spill *s, unsigned id, size_t pos
 }
 
 /* Takes up to len bytes and checks them. */
-static size_t take(struct spill_pool *p, struct spill *s, unsigned id, size_t pos, size_t len)
+static size_t take(struct chunk_pool *p, struct spill *s, unsigned id, size_t pos, size_t len)
 {
 	struct iovec iov[CHUNKS + 1];
 	unsigned n = spill_peek(p, s, iov, CHUNKS + 1);
@@ -54,7 +54,7 @@ static size_t take(struct spill_pool *p, struct spill *s, unsigned id, size_t po
 
 static void random_queues(void **state)
 {
-	struct spill_pool *p = spill_pool_new(CHUNKS);
+	struct chunk_pool *p = chunk_pool_new(CHUNKS);
 	struct spill s[3] = { 0 };
 	size_t in[3] = { 0 }, out[3] = { 0 };
 
@@ -68,7 +68,7 @@ static void random_queues(void **state)
 			size_t done = put(p, &s[id], id, in[id], len);
 
 			if (done < len)
-				assert_int_equal(spill_pool_used(p), CHUNKS);
+				assert_int_equal(chunk_pool_used(p), CHUNKS);
 			in[id] += done;
 		} else {
 			out[id] += take(p, &s[id], id, out[id], len);
@@ -81,28 +81,28 @@ static void random_queues(void **state)
 		assert_int_equal(s[id].head, 0);
 		assert_int_equal(s[id].tail, 0);
 	}
-	assert_int_equal(spill_pool_used(p), 0);
-	spill_pool_free(p);
+	assert_int_equal(chunk_pool_used(p), 0);
+	chunk_pool_free(p);
 }
 
 static void exact_chunks(void **state)
 {
-	struct spill_pool *p = spill_pool_new(CHUNKS);
+	struct chunk_pool *p = chunk_pool_new(CHUNKS);
 	struct spill s = { 0 };
 
-	assert_int_equal(put(p, &s, 0, 0, SPILL_CHUNK), SPILL_CHUNK);
-	assert_int_equal(spill_pool_used(p), 1);
-	assert_int_equal(put(p, &s, 0, SPILL_CHUNK, 1), 1);
-	assert_int_equal(spill_pool_used(p), 2);
-	assert_int_equal(take(p, &s, 0, 0, SPILL_CHUNK), SPILL_CHUNK);
-	assert_int_equal(spill_pool_used(p), 1);
-	assert_int_equal(take(p, &s, 0, SPILL_CHUNK, 1), 1);
-	assert_int_equal(spill_pool_used(p), 0);
-	assert_int_equal(put(p, &s, 0, 0, (CHUNKS + 1) * SPILL_CHUNK), CHUNKS * SPILL_CHUNK);
+	assert_int_equal(put(p, &s, 0, 0, CHUNK_SIZE), CHUNK_SIZE);
+	assert_int_equal(chunk_pool_used(p), 1);
+	assert_int_equal(put(p, &s, 0, CHUNK_SIZE, 1), 1);
+	assert_int_equal(chunk_pool_used(p), 2);
+	assert_int_equal(take(p, &s, 0, 0, CHUNK_SIZE), CHUNK_SIZE);
+	assert_int_equal(chunk_pool_used(p), 1);
+	assert_int_equal(take(p, &s, 0, CHUNK_SIZE, 1), 1);
+	assert_int_equal(chunk_pool_used(p), 0);
+	assert_int_equal(put(p, &s, 0, 0, (CHUNKS + 1) * CHUNK_SIZE), CHUNKS * CHUNK_SIZE);
 	assert_int_equal(put(p, &s, 0, 0, 1), 0);
 	spill_drop(p, &s, s.len);
-	assert_int_equal(spill_pool_used(p), 0);
-	spill_pool_free(p);
+	assert_int_equal(chunk_pool_used(p), 0);
+	chunk_pool_free(p);
 }
 
 int main(void)

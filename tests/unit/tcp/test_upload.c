@@ -423,6 +423,106 @@ static void test_full_window_and_duplicate(void **state)
 	world_fini(&w);
 }
 
+/* What came ahead of a hole is not sent again: one segment of the guest fills it. */
+static void test_hole(void **state)
+{
+	uint8_t data[5000];
+
+	pattern_fill(DIR_UP, 0, data, sizeof(data));
+	for (unsigned lost = 0; lost < 5; lost++) {
+		struct world w;
+		uint32_t first;
+
+		world_init(&w, &(struct world_conf){ 0 });
+		conn_open_out(&w);
+		first = w.seq;
+		for (unsigned i = 0; i < 5; i++) {
+			w.seq = first + i * 1000;
+			if (i == lost)
+				continue;
+			conn_send(&w, i == 4 ? TCP_FIN | TCP_ACK : TCP_ACK, data + i * 1000, 1000);
+			conn_expect(&w, TCP_ACK, w.ack, first + MIN(i + 1, i < lost ? 5 : lost) * 1000);
+		}
+		assert_int_equal(host_check(w.s), lost * 1000);
+		w.seq = first + lost * 1000;
+		conn_send(&w, lost == 4 ? TCP_FIN | TCP_ACK : TCP_ACK, data + lost * 1000, 1000);
+		conn_expect(&w, TCP_ACK, w.ack, first + 5001);
+		assert_int_equal(host_check(w.s), 5000);
+		assert_true(w.s->fin_out);
+		assert_null(world_conn(&w)->ooo);
+		w.seq = first + 5001;
+		conn_kill(&w);
+		world_fini(&w);
+	}
+}
+
+/*
+ * Behind a hole the socket takes only a part. To acknowledge that part would tell the guest that the rest of what was kept is gone: all of
+ * it is acknowledged at once, or the part when the guest's timer has fired.
+ */
+static void test_hole_and_full_socket(void **state)
+{
+	uint8_t data[1000];
+
+	pattern_fill(DIR_UP, 0, data, sizeof(data));
+	for (unsigned impatient = 0; impatient < 2; impatient++) {
+		struct world w;
+		uint32_t first;
+
+		world_init(&w, &(struct world_conf){ 0 });
+		conn_open_out(&w);
+		first = w.seq;
+		w.s->fill = w.s->size - 300;
+		w.seq = first + 100;
+		conn_send(&w, TCP_ACK, data + 100, 900);
+		conn_expect(&w, TCP_ACK, w.ack, first);
+		w.seq = first;
+		conn_send(&w, TCP_ACK, data, 100);
+		conn_expect(&w, TCP_ACK, w.ack, first);
+		assert_int_equal(host_check(w.s), 300);
+		assert_int_equal(world_conn(&w)->spill.len, 700);
+		if (impatient) {
+			w.seq = first;
+			conn_send(&w, TCP_ACK, data, 100);
+			conn_expect(&w, TCP_ACK, w.ack, first + 300);
+		}
+		w.s->fill = 0;
+		fake_stream_ack(w.s, 0);
+		world_settle(&w);
+		conn_expect(&w, TCP_ACK, w.ack, first + 1000);
+		assert_int_equal(host_check(w.s), 1000);
+		conn_expect_none(&w);
+		conn_kill(&w);
+		world_fini(&w);
+	}
+}
+
+/* What was kept for a guest that is not heard of any more goes, and what it sends later fills the place. */
+static void test_hole_for_ever(void **state)
+{
+	uint8_t data[300];
+	struct world w;
+
+	pattern_fill(DIR_UP, 0, data, sizeof(data));
+	world_init(&w, &(struct world_conf){ 0 });
+	conn_open_out(&w);
+	w.seq += 100;
+	conn_send(&w, TCP_ACK, data + 100, 100);
+	world_wait(&w, 30 * NSEC_PER_SEC);
+	assert_int_not_equal(chunk_pool_used(w.t->pool), 0);
+	world_wait(&w, 100 * NSEC_PER_SEC);
+	assert_int_equal(chunk_pool_used(w.t->pool), 0);
+	world_clear(&w);
+	w.seq = w.iss + 1;
+	conn_send(&w, TCP_ACK, data, 100);
+	conn_expect(&w, TCP_ACK, w.ack, w.iss + 101);
+	conn_send(&w, TCP_ACK, data + 100, 200);
+	conn_expect(&w, TCP_ACK, w.ack, w.iss + 301);
+	assert_int_equal(host_check(w.s), 300);
+	conn_kill(&w);
+	world_fini(&w);
+}
+
 /* A guest that ignores all windows: memory stays bounded, and what was promised arrives. */
 static void test_greedy_guest(void **state)
 {
@@ -554,6 +654,9 @@ int main(void)
 		cmocka_unit_test(test_overlaps),
 		cmocka_unit_test(test_window_edge),
 		cmocka_unit_test(test_full_window_and_duplicate),
+		cmocka_unit_test(test_hole),
+		cmocka_unit_test(test_hole_and_full_socket),
+		cmocka_unit_test(test_hole_for_ever),
 		cmocka_unit_test(test_greedy_guest),
 		cmocka_unit_test(test_pool_exhausted),
 		cmocka_unit_test(test_send_errors),

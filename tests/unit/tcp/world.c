@@ -131,7 +131,7 @@ void world_fini(struct world *w)
 	if (!w->conf.no_listener)
 		sock_close(w->listener.fd);
 	assert_int_equal(flow_count(w->flows), 0);
-	assert_int_equal(spill_pool_used(w->t->pool), 0);
+	assert_int_equal(chunk_pool_used(w->t->pool), 0);
 	assert_int_equal(w->t->conns, 0);
 	assert_true(list_empty(&w->t->acks));
 	assert_true(list_empty(&w->t->wait));

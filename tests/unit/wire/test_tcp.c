@@ -17,6 +17,11 @@ static void assert_opts_equal(const struct tcp_hdr *h, const struct tcp_hdr *wan
 	assert_int_equal(h->has_ts, want->has_ts);
 	assert_int_equal(h->ts_val, want->ts_val);
 	assert_int_equal(h->ts_ecr, want->ts_ecr);
+	assert_int_equal(h->n_sack, want->n_sack);
+	for (unsigned i = 0; i < h->n_sack; i++) {
+		assert_int_equal(h->sack[i].from, want->sack[i].from);
+		assert_int_equal(h->sack[i].to, want->sack[i].to);
+	}
 }
 
 static void read_fixed(void **state)
@@ -76,7 +81,16 @@ static void read_options(void **state)
 		    .wscale = 7 } },
 		{ "0101080a 00000001 ffffffff", { .has_ts = true, .ts_val = 1, .ts_ecr = 0xffffffff } },
 		{ "020405b4 01030308 01010402", { .mss = 1460, .has_wscale = true, .wscale = 8, .sack_ok = true } },
-		{ "0101050a 00000001 00000002", {} }, /* SACK blocks are not ours */
+		{ "0101050a 00000001 00000002", { .n_sack = 1, .sack = { { 1, 2 } } } },
+		{ "0101050a 00000001 0000000201", { .n_sack = 1, .sack = { { 1, 2 } } } },
+		{ "0101080a 00000003 00000004 0101051a 00000005 00000006 fffffffe 00000001 80000000 7fffffff",
+		  { .has_ts = true,
+		    .ts_val = 3,
+		    .ts_ecr = 4,
+		    .n_sack = 3,
+		    .sack = { { 5, 6 }, { 0xfffffffe, 1 }, { 0x80000000, 0x7fffffff } } } },
+		{ "0101 0522 00000001 00000002 00000003 00000004 00000005 00000006 00000007 00000008",
+		  { .n_sack = 4, .sack = { { 1, 2 }, { 3, 4 }, { 5, 6 }, { 7, 8 } } } },
 		/* limits */
 		{ "0204ffff", { .mss = 65535 } },
 		{ "0303 0001", { .has_wscale = true, .wscale = 0 } },
@@ -101,6 +115,9 @@ static void read_options(void **state)
 		{ "0809 11223344556677 020405b4 010101", { .mss = 1460 } },
 		{ "080b 112233445566778899 020405b4 01", { .mss = 1460 } },
 		{ "0802 020405b4 0101", { .mss = 1460 } },
+		{ "0502 020405b4 0101", { .mss = 1460 } },
+		{ "0506 11223344 020405b4 0101", { .mss = 1460 } },
+		{ "050b 112233445566778899 020405b4 01", { .mss = 1460 } },
 		/* impossible lengths end the list, what came before stays */
 		{ "0402 0200 020405b4", { .sack_ok = true } },
 		{ "0402 0201 020405b4", { .sack_ok = true } },
@@ -147,13 +164,16 @@ static struct tcp_hdr with_options(unsigned which)
 	h.has_ts = which & 8;
 	h.ts_val = which & 8 ? 0x90a0b0c0 : 0;
 	h.ts_ecr = which & 8 ? 0x01020304 : 0;
+	h.n_sack = (uint8_t)(which & 7 ? 0 : MIN(which >> 4, which & 8 ? 3u : 4u)); /* not in a SYN */
+	for (uint32_t i = 0; i < h.n_sack; i++)
+		h.sack[i] = (struct tcp_sack){ 0xfffffff0 + i * 16, 0xfffffff8 + i * 16 };
 	return h;
 }
 
 /* Every set of options is read back as it was written, and needs room for all of it. */
 static void put_and_read(void **state)
 {
-	for (unsigned which = 0; which < 16; which++) {
+	for (unsigned which = 0; which < 16 * 5; which++) {
 		struct tcp_hdr h = with_options(which), back;
 		size_t len = tcp_hdr_len(&h);
 		uint8_t b[TCP_HLEN_MAX];
@@ -202,6 +222,8 @@ static void put_bytes(void **state)
 		{ 8, "0101080a 90a0b0c0 01020304" },
 		{ 12, "0402080a 90a0b0c0 01020304" },
 		{ 15, "0204ffd7 0402080a 90a0b0c0 01020304 0103030a" },
+		{ 16, "0101050a fffffff0 fffffff8" },
+		{ 40, "0101080a 90a0b0c0 01020304 01010512 fffffff0 fffffff8 00000000 00000008" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
