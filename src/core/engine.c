@@ -91,7 +91,7 @@ static void on_gone(void *ctx)
 }
 
 /* The capture's place in front of the back end's commit(). The link's context is the engine. */
-static void tap_commit(struct link *l, const struct txframe *f, const struct txhdr *h, size_t len)
+static void capture_commit(struct link *l, const struct txframe *f, const struct txhdr *h, size_t len)
 {
 	struct engine *e = l->cb.ctx;
 	struct iovec iov[1 + LINK_IOV_MAX];
@@ -184,13 +184,26 @@ static int capture_open(struct engine *e)
 	return err;
 }
 
+static int ports_open(struct engine *e)
+{
+	struct listen_place ns;
+	int err = listeners_open(&e->listeners, &e->conf->in, NULL);
+
+	listeners_init(&e->ns_listeners, &e->conf->out_rules);
+	if (err || !e->pasta)
+		return err;
+	ns = pasta_listen_place(e->pasta);
+	ns.held = listeners_held(&e->listeners);
+	return listeners_open(&e->ns_listeners, &e->conf->out_rules, &ns);
+}
+
 /* What leaves traces in the file system comes last. */
 int engine_open(struct engine *e, const struct conf *c, struct pasta *pasta)
 {
 	int err;
 
 	*e = (struct engine){ .conf = c, .pasta = pasta, .loop = { .epfd = -1 }, .signal_fd = -1, .listen_fd = -1 };
-	err = listeners_open(&e->listeners, &c->in);
+	err = ports_open(e);
 	if (err) {
 		log_err("Couldn't listen on requested ports");
 		return err;
@@ -209,17 +222,16 @@ void engine_undo(const struct engine *e)
 
 static void guest_init(struct engine *e)
 {
-	static const uint8_t none[MAC_LEN];
 	const struct conf *c = e->conf;
 
 	e->guest = (struct guest){ .addr4 = c->guest.addr4, .addr6 = c->guest.addr6, .fixed4 = c->fixed4, .fixed6 = c->fixed6 };
 	e->guest.assigned4 = c->guest.addr4;
 	e->guest.assigned6 = c->guest.addr6;
 	memcpy(e->guest.our_mac, c->guest.our_mac, MAC_LEN);
-	if (memcmp(c->guest_mac, none, MAC_LEN))
-		memcpy(e->guest.mac, c->guest_mac, MAC_LEN);
-	else
+	if (mac_is_zero(c->guest_mac))
 		memset(e->guest.mac, 0xff, MAC_LEN);
+	else
+		memcpy(e->guest.mac, c->guest_mac, MAC_LEN);
 }
 
 static int link_open_tap(struct engine *e, const struct link_cb *cb)
@@ -271,20 +283,18 @@ static int link_open(struct engine *e)
 	if (err || !e->pcap)
 		return err;
 	e->link_ops = e->link->ops;
-	e->tap_ops = *e->link_ops;
-	e->tap_ops.commit = tap_commit;
-	e->link->ops = &e->tap_ops;
+	e->capture_ops = *e->link_ops;
+	e->capture_ops.commit = capture_commit;
+	e->link->ops = &e->capture_ops;
 	return 0;
 }
 
 /* A flow holds one descriptor; without a descriptor its slot is of no use. */
 static uint32_t flows_max(const struct engine *e)
 {
-	uint64_t others = FDS_SPARE, limit;
-
-	for (uint32_t i = 0; i < e->listeners.n; i++)
-		others += e->listeners.l[i].fd >= 0; /* those of automatic ports are closed most of the time */
-	limit = rlimit_nofile_want(ENGINE_FLOWS_MAX + others);
+	/* Automatic ports are closed most of the time. */
+	uint64_t others = FDS_SPARE + listeners_held(&e->listeners) + listeners_held(&e->ns_listeners);
+	uint64_t limit = rlimit_nofile_want(ENGINE_FLOWS_MAX + others);
 
 	return limit < others + FLOWS_MIN ? FLOWS_MIN : (uint32_t)MIN(limit - others, (uint64_t)ENGINE_FLOWS_MAX);
 }
@@ -329,7 +339,7 @@ static int translators_open(struct engine *e)
 /* Who hears of the listeners: in pasta mode some of what arrives there doesn't go to the translators. */
 static int listeners_open_events(struct engine *e)
 {
-	struct pasta_fwd_deps d = { e->conf, NULL, &e->loop, &e->listeners, e->tcp, e->udp };
+	struct pasta_fwd_deps d = { e->conf, NULL, &e->loop, &e->listeners, &e->ns_listeners, e->tcp, e->udp };
 
 	if (!e->pasta)
 		return listeners_start(&e->listeners, &e->loop, e->tcp ? tcp_listen_owner(e->tcp) : 0,
@@ -423,6 +433,7 @@ void engine_close(struct engine *e)
 	if (e->link)
 		link_flush(e->link);
 	listeners_close(&e->listeners);
+	listeners_close(&e->ns_listeners);
 	if (e->tcp)
 		tcp_free(e->tcp);
 	if (e->udp)

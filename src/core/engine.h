@@ -43,6 +43,7 @@ struct engine {
 	struct frags *frags;
 	struct guest guest;
 	struct listeners listeners;
+	struct listeners ns_listeners; /* of the namespace; none in passt mode */
 	struct tcp *tcp; /* NULL: --no-tcp, and so on */
 	struct udp *udp;
 	struct icmp *icmp;
@@ -52,7 +53,7 @@ struct engine {
 
 	struct pcap *pcap; /* NULL: off */
 	const struct link_ops *link_ops; /* of the back end, */
-	struct link_ops tap_ops; /* and with the capture in between */
+	struct link_ops capture_ops; /* and with the capture in between */
 
 	struct pkt pkt[LINK_BATCH]; /* heads of the frames of one batch */
 	struct pkt whole; /* of a reassembled datagram */

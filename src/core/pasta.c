@@ -85,6 +85,21 @@ int pasta_open(struct pasta *p, const struct conf *c, uid_t uid, gid_t gid)
 	return err;
 }
 
+static int loopback_open(void *ctx, const struct bound_spec *s, int *ret_fd, bool *ret_v6)
+{
+	struct pasta *p = ctx;
+	struct bound_spec lo = *s;
+
+	memset(lo.dev, 0, sizeof(lo.dev));
+	memcpy(lo.dev, "lo", 2);
+	return agent_listen(&p->agent, &lo, ret_fd, ret_v6);
+}
+
+struct listen_place pasta_listen_place(struct pasta *p)
+{
+	return (struct listen_place){ .name = "SPLICE", .open = loopback_open, .ctx = p };
+}
+
 /* --- running --- */
 
 static void command_check(struct pasta *p)

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "conf/conf.h"
+#include "fwd/listen.h"
 #include "netns/agent.h"
 #include "netns/ns.h"
 #include "netns/spawn.h"
@@ -28,6 +29,9 @@ struct pasta {
 
 /* Finds or makes the namespace, puts the agent into it, opens and configures the interface. -errno, logged. */
 MUST_USE int pasta_open(struct pasta *p, const struct conf *c, uid_t uid, gid_t gid);
+
+/* Where the listeners for what leaves the namespace are opened: on its loopback interface. p must outlive them. */
+struct listen_place pasta_listen_place(struct pasta *p);
 
 /* Watches over namespace, command and agent; their end stops the loop. */
 MUST_USE int pasta_start(struct pasta *p, struct loop *loop);

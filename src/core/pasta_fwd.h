@@ -18,12 +18,12 @@ struct pasta_fwd_deps {
 	const struct conf *conf;
 	struct agent *agent;
 	struct loop *loop;
-	struct listeners *in; /* of the host; open, not started */
+	struct listeners *in, *out; /* of the host, of the namespace; open, not started */
 	struct tcp *tcp; /* NULL: splice only, or --no-tcp */
 	struct udp *udp;
 };
 
-/* Opens the listeners in the namespace, starts those of the host. Errors are logged. */
+/* Starts the listeners, which have to stay until after pasta_fwd_free(). -errno. */
 MUST_USE int pasta_fwd_new(const struct pasta_fwd_deps *d, struct pasta_fwd **ret_f);
 
 /* Automatic ports of services that are there from the beginning are open, as far as they can be: takes a few turns of the loop. */

@@ -28,24 +28,80 @@ void pool_fini(struct pool *p)
 	}
 }
 
-int pool_take(struct pool *p, enum pool_kind kind, int *ret_fd)
-{
-	if (!p->n[kind]) {
-		pool_fill(p);
-		return -EAGAIN;
-	}
-	*ret_fd = p->fd[kind][--p->n[kind]];
-	if (p->n[kind] < POOL_LOW)
-		pool_fill(p);
-	return 0;
-}
-
+/* For what is missing; where that many were too many, for one. */
 static struct agent_req request(const struct pool *p, unsigned kind)
 {
 	struct agent_req q = { .head = { .type = AGENT_SOCKETS }, .sockets = what[kind] };
 
-	q.sockets.n = POOL_KEEP - p->n[kind];
+	q.sockets.n = p->ask[kind].few ? 1 : POOL_KEEP - p->n[kind];
 	return q;
+}
+
+/* Has the agent asked, if it has not been asked already. */
+static int ask(struct pool *p, enum pool_kind k)
+{
+	struct agent_req q = request(p, k);
+	int err;
+
+	if (p->ask[k].open)
+		return 0;
+	err = agent_send(p->agent, &q, &p->ask[k].cookie);
+	p->ask[k].open = !err;
+	return err;
+}
+
+int pool_take(struct pool *p, enum pool_kind kind, int *ret_fd)
+{
+	if (!p->n[kind]) {
+		int err = ask(p, kind);
+
+		return err ? err : -EAGAIN;
+	}
+	*ret_fd = p->fd[kind][--p->n[kind]];
+	pool_fill(p);
+	return 0;
+}
+
+void pool_fill(struct pool *p)
+{
+	for (unsigned k = 0; k < POOL_KINDS; k++) {
+		int err = p->n[k] < POOL_LOW ? ask(p, k) : 0;
+
+		if (err)
+			log_limited(LOG_LVL_WARN, "The namespace agent can't be asked for sockets: %s", strerror(-err));
+	}
+}
+
+static enum pool_kind kind_asked(const struct pool *p, uint32_t cookie)
+{
+	enum pool_kind k = 0;
+
+	while (k < POOL_KINDS && !(p->ask[k].open && p->ask[k].cookie == cookie))
+		k++;
+	return k;
+}
+
+int pool_reply(struct pool *p, const struct agent_reply *r, const int *fds, enum pool_kind *ret_kind)
+{
+	enum pool_kind k = kind_asked(p, r->head.cookie);
+	bool few;
+
+	for (unsigned i = 0; i < r->n_fds; i++) {
+		if (k < POOL_KINDS && p->n[k] < POOL_KEEP)
+			p->fd[k][p->n[k]++] = fds[i];
+		else
+			sock_close(fds[i]);
+	}
+	*ret_kind = k;
+	if (k == POOL_KINDS)
+		return 0;
+	few = p->ask[k].few;
+	p->ask[k].open = false;
+	p->ask[k].few = r->err;
+	if (!r->err || (!few && !ask(p, k)))
+		return 0;
+	log_limited(LOG_LVL_WARN, "No sockets in the namespace: %s", strerror(-r->err));
+	return r->err;
 }
 
 int pool_open(struct pool *p)
@@ -53,56 +109,15 @@ int pool_open(struct pool *p)
 	for (unsigned k = 0; k < POOL_KINDS; k++) {
 		struct agent_req q = request(p, k);
 		struct agent_reply r = { .err = 0 };
+		enum pool_kind kind;
 		int fds[FDPASS_MAX];
 		int err = agent_call(p->agent, &q, &r, fds);
 
 		if (err != r.err)
 			return err;
-		pool_reply(p, &r, fds, r.n_fds);
+		p->ask[k].open = true;
+		p->ask[k].cookie = q.head.cookie;
+		(void)pool_reply(p, &r, fds, &kind);
 	}
 	return 0;
-}
-
-void pool_fill(struct pool *p)
-{
-	for (unsigned k = 0; k < POOL_KINDS; k++) {
-		struct agent_req q;
-		uint32_t cookie;
-
-		if (p->asked[k] || p->n[k] >= POOL_LOW)
-			continue;
-		q = request(p, k);
-		p->asked[k] = !agent_send(p->agent, &q, &cookie);
-	}
-}
-
-/* Which kind it is, the sockets tell themselves. */
-static enum pool_kind kind_of(int fd)
-{
-	int family = AF_INET, type = SOCK_STREAM;
-
-	if (sock_get_int(fd, SOL_SOCKET, SO_DOMAIN, &family) || sock_get_int(fd, SOL_SOCKET, SO_TYPE, &type))
-		return POOL_KINDS;
-	if (type == SOCK_STREAM)
-		return family == AF_INET ? POOL_TCP4 : POOL_TCP6;
-	return family == AF_INET ? POOL_UDP4 : POOL_UDP6;
-}
-
-void pool_reply(struct pool *p, const struct agent_reply *r, const int *fds, unsigned n)
-{
-	if (!n) {
-		log_limited(LOG_LVL_WARN, "No sockets in the namespace: %s", strerror(-r->err));
-		memset(p->asked, 0, sizeof(p->asked));
-		return;
-	}
-	for (unsigned i = 0; i < n; i++) {
-		enum pool_kind k = kind_of(fds[i]);
-
-		if (k == POOL_KINDS || p->n[k] == POOL_KEEP) {
-			sock_close(fds[i]);
-			continue;
-		}
-		p->asked[k] = false;
-		p->fd[k][p->n[k]++] = fds[i];
-	}
 }

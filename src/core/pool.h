@@ -13,13 +13,17 @@ struct pool {
 	struct agent *agent;
 	int fd[POOL_KINDS][POOL_KEEP];
 	unsigned n[POOL_KINDS];
-	bool asked[POOL_KINDS]; /* a reply is on its way */
+	struct {
+		bool open; /* a reply is on its way: */
+		uint32_t cookie;
+		bool few; /* the last request failed: next time, for one socket only */
+	} ask[POOL_KINDS];
 };
 
 void pool_init(struct pool *p, struct agent *agent);
 void pool_fini(struct pool *p);
 
-/* A non-blocking, unconnected socket. -EAGAIN: none in stock; pool_reply() brings more. */
+/* A non-blocking, unconnected socket. -EAGAIN: none in stock, but pool_reply() will tell of this kind. Else -errno of agent_send(). */
 MUST_USE int pool_take(struct pool *p, enum pool_kind kind, int *ret_fd);
 
 /* Fills it for the first time, and waits for that: at start only. -errno if the agent is of no use; sockets that it can't open are logged. */
@@ -28,5 +32,8 @@ MUST_USE int pool_open(struct pool *p);
 /* Asks for what is missing. */
 void pool_fill(struct pool *p);
 
-/* The agent's reply to that, of type AGENT_SOCKETS: takes the descriptors. */
-void pool_reply(struct pool *p, const struct agent_reply *r, const int *fds, unsigned n);
+/*
+ * The agent's reply to that, of type AGENT_SOCKETS: takes the descriptors. *ret_kind: of this kind, or POOL_KINDS if nobody had asked. -errno,
+ * logged: not even one is to be had, and nobody asks again until somebody needs one.
+ */
+int pool_reply(struct pool *p, const struct agent_reply *r, const int *fds, enum pool_kind *ret_kind);

@@ -1,22 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 #include "fwd/listen.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <net/if.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/log.h"
 #include "os/rlimit.h"
 #include "os/sock.h"
 
-#ifndef IPV6_FREEBIND
-#define IPV6_FREEBIND 78
-#endif
-
 #define PAUSE_NS NSEC_PER_SEC
+#define ACCEPT_BATCH 32
 #define FDS_SPARE 512 /* descriptors that best-effort rules leave to flows */
 #define RULE_STRLEN 160
 
@@ -43,69 +41,30 @@ static const char *ports_fmt(const struct fwd_rule *r, uint16_t first, uint16_t 
 	return buf;
 }
 
-static int socket_freebind(int fd, int family)
+/* The usual place: our own network. */
+static int host_open(void *ctx, const struct bound_spec *s, int *ret_fd, bool *ret_v6)
 {
-	if (family == AF_INET)
-		return sock_set_int(fd, IPPROTO_IP, IP_FREEBIND, 1);
-	return sock_set_int(fd, IPPROTO_IPV6, IPV6_FREEBIND, 1);
+	return bound_open(s, ret_fd, ret_v6);
 }
 
-static int socket_setup(int fd, int family, const struct fwd_rule *r, const struct ep *ep)
-{
-	unsigned scope = 0;
-	int rc = 0;
-
-	if (r->flags & FWD_DUAL && family == AF_INET6)
-		rc = sock_set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);
-	/* Connections that linger in TIME_WAIT must not keep us from starting again. For UDP it would let others share the port. */
-	if (!rc && r->proto == IPPROTO_TCP)
-		rc = sock_set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1);
-	if (!rc && r->ifname[0]) {
-		rc = sock_bind_dev(fd, r->ifname);
-		scope = if_nametoindex(r->ifname);
-	}
-	if (!rc)
-		rc = sock_bind(fd, family, ep, scope);
-	if (!rc && r->proto == IPPROTO_TCP)
-		rc = sock_listen(fd, SOMAXCONN);
-	return rc;
-}
-
-static int socket_open(const struct fwd_table *t, const struct listener *l, int *ret_fd, bool *ret_v6)
-{
-	const struct fwd_rule *r = &t->rule[l->rule];
-	int type = r->proto == IPPROTO_UDP ? SOCK_DGRAM : SOCK_STREAM;
-	struct ep ep = { .addr = r->addr, .port = l->port };
-	int family = r->flags & FWD_DUAL ? AF_INET6 : addr_family(&r->addr);
-	int fd, rc;
-
-	rc = sock_open(family, type, r->proto, &fd);
-	if (rc == -EAFNOSUPPORT && r->flags & FWD_DUAL) {
-		family = AF_INET;
-		ep.addr = addr_any4;
-		rc = sock_open(family, type, r->proto, &fd);
-	}
-	if (rc)
-		return rc;
-	if (t->freebind)
-		rc = socket_freebind(fd, family);
-	if (!rc)
-		rc = socket_setup(fd, family, r, &ep);
-	if (rc) {
-		sock_close(fd);
-		return rc;
-	}
-	*ret_fd = fd;
-	*ret_v6 = family == AF_INET6;
-	return 0;
-}
+static const struct listen_place host = { .name = "HOST", .open = host_open };
 
 static int listener_open_at(struct listeners *ls, struct listener *l)
 {
+	const struct fwd_rule *r = &ls->table->rule[l->rule];
+	struct bound_spec s = {
+		.addr = r->addr,
+		.port = l->port,
+		.proto = r->proto,
+		.dual = !!(r->flags & FWD_DUAL),
+		.freebind = ls->table->freebind,
+	};
 	bool v6;
 	int rc;
 
-	rc = socket_open(ls->table, l, &l->fd, &v6);
+	static_assert(sizeof(s.dev) == sizeof(r->ifname), "names of interfaces");
+	memcpy(s.dev, r->ifname, sizeof(s.dev));
+	rc = ls->place.open(ls->place.ctx, &s, &l->fd, &v6);
 	if (!rc)
 		l->v6 = v6;
 	return rc;
@@ -129,20 +88,14 @@ static void listener_close_at(struct listeners *ls, struct listener *l)
 		loop_del(ls->loop, l->fd);
 	sock_close(l->fd);
 	l->fd = -1;
+	l->paused = 0;
 }
 
-/* The listeners stand in the order of rules and ports. */
-static struct listener *listener_find(struct listeners *ls, unsigned rule, uint16_t port)
+struct listener *listener_find(const struct listeners *ls, unsigned rule, uint16_t port)
 {
-	struct listener *l = ls->l;
-
-	if (rule >= ls->table->n)
+	if (rule >= ls->table->n || port < ls->table->rule[rule].first || port > ls->table->rule[rule].last)
 		return NULL;
-	for (unsigned i = 0; i < rule; i++)
-		l += ls->table->rule[i].last - ls->table->rule[i].first + 1;
-	if (port < ls->table->rule[rule].first || port > ls->table->rule[rule].last)
-		return NULL;
-	return l + (port - ls->table->rule[rule].first);
+	return &ls->l[ls->first[rule] + port - ls->table->rule[rule].first];
 }
 
 int listener_open(struct listeners *ls, unsigned rule, uint16_t port)
@@ -189,6 +142,7 @@ static int listeners_alloc(struct listeners *ls, const struct fwd_table *t)
 	for (unsigned i = 0; i < t->n; i++) {
 		const struct fwd_rule *r = &t->rule[i];
 
+		ls->first[i] = ls->n;
 		for (unsigned p = r->first; p <= r->last; p++) {
 			ls->l[ls->n++] = (struct listener){
 				.fd = -1,
@@ -211,21 +165,21 @@ static int open_strict(struct listeners *ls, const struct fwd_rule *r, struct li
 		int rc = listener_open_at(ls, l);
 
 		if (rc) {
-			log_err("Listen failed for HOST %s port %s: %s", proto_name(r->proto), ports_fmt(r, l->port, l->port, buf),
-				strerror(-rc));
+			log_err("Listen failed for %s %s port %s: %s", ls->place.name, proto_name(r->proto),
+				ports_fmt(r, l->port, l->port, buf), strerror(-rc));
 			return rc;
 		}
 	}
 	return 0;
 }
 
-static void run_end(const struct fwd_rule *r, const struct run *run)
+static void run_end(const struct listeners *ls, const struct fwd_rule *r, const struct run *run)
 {
 	char buf[RULE_STRLEN];
 
 	if (run->err)
-		log_warn("Listen failed for HOST %s port %s: %s", proto_name(r->proto), ports_fmt(r, run->first, run->last, buf),
-			 strerror(-run->err));
+		log_warn("Listen failed for %s %s port %s: %s", ls->place.name, proto_name(r->proto),
+			 ports_fmt(r, run->first, run->last, buf), strerror(-run->err));
 }
 
 /* Opens what can be opened while there are descriptors. Returns the number; *err becomes the last error, if there is one. */
@@ -242,14 +196,14 @@ static unsigned open_weak(struct listeners *ls, const struct fwd_rule *r, struct
 			(*fds)--;
 		}
 		if (rc != run.err) {
-			run_end(r, &run);
+			run_end(ls, r, &run);
 			run = (struct run){ .err = rc, .first = l->port };
 		}
 		run.last = l->port;
 		if (rc)
 			*err = rc;
 	}
-	run_end(r, &run);
+	run_end(ls, r, &run);
 	return opened;
 }
 
@@ -270,17 +224,17 @@ static int open_weak_group(struct listeners *ls, unsigned first, unsigned end, u
 		opened += open_weak(ls, &r[i], listener_find(ls, i, r[i].first), fds, &err);
 	if (opened || !err)
 		return 0;
-	log_err("All listens failed for HOST %s ports %s", proto_name(r[first].proto),
+	log_err("All listens failed for %s %s ports %s", ls->place.name, proto_name(r[first].proto),
 		ports_fmt(&r[first], r[first].first, r[end - 1].last, buf));
 	return err;
 }
 
 static uint64_t listeners_budget(const struct listeners *ls)
 {
-	uint64_t limit = rlimit_nofile_want(ls->n + UINT64_C(2) * FDS_SPARE);
-	uint64_t spare = MIN(limit / 2, (uint64_t)FDS_SPARE);
+	uint64_t limit = rlimit_nofile_want(ls->n + ls->place.held + UINT64_C(2) * FDS_SPARE);
+	uint64_t taken = ls->place.held + MIN(limit / 2, (uint64_t)FDS_SPARE);
 
-	return limit - spare;
+	return limit - MIN(limit, taken);
 }
 
 static void listener_events(struct listeners *ls, struct listener *l, uint32_t events)
@@ -316,9 +270,68 @@ void listener_pause(struct listeners *ls, uint32_t index)
 		timer_set(&ls->loop->timers, &ls->retry, ls->loop->now_ns + PAUSE_NS);
 }
 
+/* What accept(2) and sockets run out of: it comes back, but not by trying again at once. */
+static bool is_shortage(int err)
+{
+	return err == -EMFILE || err == -ENFILE || err == -ENOBUFS || err == -ENOMEM;
+}
+
+/* The error is that of one connection, which is gone: accept(2) gives it instead of a socket. */
+static bool is_of_connection(int err)
+{
+	static const int errs[] = {
+		ECONNABORTED, ENETDOWN,   EPROTO,      ENOPROTOOPT, EHOSTDOWN, ENONET,
+		EHOSTUNREACH, EOPNOTSUPP, ENETUNREACH, ETIMEDOUT,   EINTR,
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(errs); i++) {
+		if (err == -errs[i])
+			return true;
+	}
+	return false;
+}
+
+void listener_accept(struct listeners *ls, uint32_t index, listener_conn_fn *fn, void *ctx)
+{
+	bool more = true, progress = false;
+	int err = 0;
+
+	for (unsigned i = 0; more && i < ACCEPT_BATCH; i++) {
+		struct ep peer;
+		int fd;
+
+		if (index >= ls->n || ls->l[index].fd < 0)
+			return;
+		err = sock_accept(ls->l[index].fd, &peer, &fd);
+		if (err == -EAGAIN)
+			return;
+		if (err) {
+			more = is_of_connection(err);
+			continue;
+		}
+		progress = true;
+		err = fn(ctx, &ls->l[index], fd, &peer);
+		more = !is_shortage(err);
+	}
+	/* The kernel may not have taken from its queue what it reports as an error. */
+	if (more && progress)
+		return;
+	log_limited(LOG_LVL_WARN, "Port %u: connections have to wait: %s", ls->l[index].port, strerror(-err));
+	listener_pause(ls, index);
+}
+
+uint32_t listeners_held(const struct listeners *ls)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < ls->n; i++)
+		n += ls->l[i].fd >= 0;
+	return n;
+}
+
 void listeners_init(struct listeners *ls, const struct fwd_table *t)
 {
-	*ls = (struct listeners){ .table = t };
+	*ls = (struct listeners){ .table = t, .place = host };
 	timer_init(&ls->retry, listeners_resume);
 }
 
@@ -389,12 +402,14 @@ static int open_weak_all(struct listeners *ls, uint64_t fds)
 	return err;
 }
 
-int listeners_open(struct listeners *ls, const struct fwd_table *t)
+int listeners_open(struct listeners *ls, const struct fwd_table *t, const struct listen_place *place)
 {
 	uint64_t fds;
 	int rc, err = 0;
 
 	listeners_init(ls, t);
+	if (place)
+		ls->place = *place;
 	rc = listeners_alloc(ls, t);
 	if (rc)
 		return rc;

@@ -3,24 +3,35 @@
 #pragma once
 
 #include "fwd/rule.h"
+#include "os/bound.h"
 #include "os/loop.h"
 
 struct listener {
 	int fd; /* -1: closed */
 	uint16_t rule; /* index into the table */
-	uint16_t port; /* the port that it listens on, on the host */
-	uint16_t to; /* the port in the guest */
+	uint16_t port; /* the port that it listens on */
+	uint16_t to; /* the port on the other side */
 	uint8_t proto;
 	uint8_t v6 : 1; /* the socket is AF_INET6 (with FWD_DUAL: both families) */
 	uint8_t paused : 1; /* its events are off for a moment: listener_pause() */
+};
+
+/* Where sockets are opened: in our own network, or by somebody else in another one. */
+struct listen_place {
+	const char *name; /* in messages */
+	int (*open)(void *ctx, const struct bound_spec *s, int *ret_fd, bool *ret_v6); /* as bound_open() */
+	void *ctx;
+	uint32_t held; /* descriptors that other listeners hold */
 };
 
 struct listeners {
 	struct loop *loop;
 	unsigned owner_tcp, owner_udp; /* event owners (os/loop.h); ref.index is the index into l, ref.gen is 0 */
 	const struct fwd_table *table;
-	struct listener *l;
+	struct listen_place place;
+	struct listener *l; /* in the order of rules and ports */
 	uint32_t n;
+	uint32_t first[FWD_RULES_MAX]; /* of each rule: index of its first port */
 	struct timer retry; /* armed while some are paused */
 };
 
@@ -32,17 +43,24 @@ void listeners_init(struct listeners *ls, const struct fwd_table *t);
 
 /*
  * Opens a socket for every port of every rule, without events yet; FWD_SCAN rules get closed listeners for listener_open(). A port that
- * can't be bound is the line "Listen failed for HOST TCP port ADDR/PORT: reason". It is an error, one for each rule, and the result is
+ * can't be bound is the line "Listen failed for HOST TCP port ADDR/PORT: reason", with the name of the place. It is an error, one for each rule, and the result is
  * -errno of the last; for a FWD_WEAK rule it is a warning, in which neighbouring ports with the same reason share one line, unless all
  * ports of its specifier failed: then "All listens failed for ..." and -errno. Where the kernel has no IPv6, a dual rule is IPv4.
  * Where descriptors are short, FWD_WEAK specifiers get equal shares, with a warning.
- * -E2BIG for more than LISTENERS_MAX sockets. On failure nothing is left open. t must outlive *ls.
+ * -E2BIG for more than LISTENERS_MAX sockets. On failure nothing is left open. t must outlive *ls. place: NULL for our own
+ * network.
  */
-MUST_USE int listeners_open(struct listeners *ls, const struct fwd_table *t);
+MUST_USE int listeners_open(struct listeners *ls, const struct fwd_table *t, const struct listen_place *place);
 
 /* Adds them to the loop (level-triggered EPOLLIN). The owners must be set. */
 MUST_USE int listeners_start(struct listeners *ls, struct loop *loop, unsigned owner_tcp, unsigned owner_udp);
 void listeners_close(struct listeners *ls);
+
+/* How many are open now. */
+uint32_t listeners_held(const struct listeners *ls);
+
+/* That of a port of a rule, open or not; NULL: the rule does not have the port. */
+struct listener *listener_find(const struct listeners *ls, unsigned rule, uint16_t port);
 
 /*
  * One port of one rule, opened later ("auto") and added to the loop if listeners_start() was called; 0 if it is open already. Nothing
@@ -50,6 +68,20 @@ void listeners_close(struct listeners *ls);
  */
 MUST_USE int listener_open(struct listeners *ls, unsigned rule, uint16_t port);
 void listener_close(struct listeners *ls, unsigned rule, uint16_t port);
+
+/*
+ * A connection from peer: takes fd, which is non-blocking, in any case. 0 or -errno; the listener rests after one of listener_accept()'s
+ * errors of shortage.
+ */
+typedef int listener_conn_fn(void *ctx, const struct listener *l, int fd, const struct ep *peer);
+
+/*
+ * The TCP listener with this index is readable: takes the connections that wait, but not more than others can wait for, and gives each to
+ * fn. When descriptors or memory are short (EMFILE, ENFILE, ENOBUFS, ENOMEM), or accept(2) fails for a reason that we don't know, a
+ * warning, and listener_pause(). An error of the connection itself is that connection's end and no more. An index that there is no
+ * longer is ignored.
+ */
+void listener_accept(struct listeners *ls, uint32_t index, listener_conn_fn *fn, void *ctx);
 
 /*
  * No event of this listener for a second: what came can't be taken now, for want of descriptors or memory, and to be told of it again

@@ -193,8 +193,8 @@ void agent_close(struct agent *a)
 
 /* --- start-up --- */
 
-/* As agent_call(), with want descriptors on success; logs what went wrong. */
-static int call_log(struct agent *a, struct agent_req *req, struct agent_reply *r, int fds[FDPASS_MAX], unsigned want)
+/* As agent_call(), with want descriptors on success. */
+static int call_fds(struct agent *a, struct agent_req *req, struct agent_reply *r, int fds[FDPASS_MAX], unsigned want)
 {
 	int err = agent_call(a, req, r, fds);
 
@@ -202,6 +202,14 @@ static int call_log(struct agent *a, struct agent_req *req, struct agent_reply *
 		fds_close(fds, r->n_fds);
 		err = -EPROTO;
 	}
+	return err;
+}
+
+/* Logs what went wrong, too. */
+static int call_log(struct agent *a, struct agent_req *req, struct agent_reply *r, int fds[FDPASS_MAX], unsigned want)
+{
+	int err = call_fds(a, req, r, fds, want);
+
 	if (!err)
 		return 0;
 	r->text[sizeof(r->text) - 1] = '\0';
@@ -265,4 +273,20 @@ int agent_seal(struct agent *a, uid_t uid, gid_t gid)
 	int fds[FDPASS_MAX];
 
 	return call_log(a, &req, &r, fds, 0);
+}
+
+/* --- later --- */
+
+int agent_listen(struct agent *a, const struct bound_spec *s, int *ret_fd, bool *ret_v6)
+{
+	struct agent_req req = { .head.type = AGENT_LISTEN, .listen = *s };
+	struct agent_reply r = { .err = 0 };
+	int fds[FDPASS_MAX];
+	int err = call_fds(a, &req, &r, fds, 1);
+
+	if (err)
+		return err;
+	*ret_fd = fds[0];
+	*ret_v6 = r.v6;
+	return 0;
 }

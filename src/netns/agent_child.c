@@ -65,48 +65,19 @@ static int config(struct child *c)
 	return nsconf_apply(&c->req.config, &c->reply.config);
 }
 
-static int listen_bind(int fd, int family, const struct agent_listen *q)
-{
-	struct ep ep = { .addr = q->addr, .port = q->port };
-	unsigned scope = 0;
-	int err = 0;
-
-	if (q->dual && family == AF_INET6)
-		err = sock_set_dual(fd);
-	/* For UDP it would let others share the port. */
-	if (!err && q->proto == IPPROTO_TCP)
-		err = sock_set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1);
-	if (!err && q->dev[0]) {
-		err = sock_bind_dev(fd, q->dev);
-		scope = if_nametoindex(q->dev);
-	}
-	if (!err)
-		err = sock_bind(fd, family, &ep, scope);
-	if (!err && q->proto == IPPROTO_TCP)
-		err = sock_listen(fd, SOMAXCONN);
-	return err;
-}
-
 static int listen_open(struct child *c)
 {
-	struct agent_listen *q = &c->req.listen;
-	int family = q->dual ? AF_INET6 : addr_family(&q->addr);
-	int type = q->proto == IPPROTO_UDP ? SOCK_DGRAM : SOCK_STREAM;
-	int fd, err;
+	struct bound_spec *q = &c->req.listen;
+	bool v6;
+	int err;
 
-	if (q->proto != IPPROTO_TCP && q->proto != IPPROTO_UDP)
-		return -EPROTONOSUPPORT;
 	q->dev[sizeof(q->dev) - 1] = '\0';
-	err = sock_open(family, type, q->proto, &fd);
-	if (err == -EAFNOSUPPORT && q->dual) {
-		family = AF_INET;
-		err = sock_open(family, type, q->proto, &fd);
-	}
+	err = bound_open(q, &c->fds[0], &v6);
 	if (err)
 		return err;
-	c->fds[c->reply.n_fds++] = fd;
-	c->reply.v6 = family == AF_INET6;
-	return listen_bind(fd, family, q);
+	c->reply.n_fds = 1;
+	c->reply.v6 = v6;
+	return 0;
 }
 
 static int sockets_open(struct child *c)

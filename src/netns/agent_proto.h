@@ -9,6 +9,7 @@
 
 #include "base/addr.h"
 #include "netns/config.h"
+#include "os/bound.h"
 #include "os/fdpass.h"
 
 #define AGENT_NAME_MAX 16
@@ -37,14 +38,6 @@ struct agent_tap {
 	uint32_t vnet; /* 0: plain frames */
 };
 
-struct agent_listen {
-	struct addr addr;
-	uint16_t port;
-	uint8_t proto; /* IPPROTO_TCP, IPPROTO_UDP */
-	uint8_t dual; /* both families on one socket: addr is all-zero */
-	char dev[AGENT_NAME_MAX]; /* empty: any */
-};
-
 struct agent_sockets {
 	uint32_t family; /* AF_INET, AF_INET6 */
 	uint32_t type; /* SOCK_STREAM, SOCK_DGRAM, SOCK_RAW */
@@ -61,7 +54,7 @@ struct agent_req {
 	struct agent_head head;
 	union {
 		struct agent_tap tap;
-		struct agent_listen listen;
+		struct bound_spec listen;
 		struct agent_sockets sockets;
 		struct agent_seal seal;
 		struct nsconf config;
@@ -90,8 +83,8 @@ struct agent_reply {
 static inline size_t agent_req_size(uint32_t type)
 {
 	static const size_t body[AGENT_TYPES] = {
-		[AGENT_OPEN_TAP] = sizeof(struct agent_tap),  [AGENT_CONFIG] = sizeof(struct nsconf),
-		[AGENT_LISTEN] = sizeof(struct agent_listen), [AGENT_SOCKETS] = sizeof(struct agent_sockets),
+		[AGENT_OPEN_TAP] = sizeof(struct agent_tap), [AGENT_CONFIG] = sizeof(struct nsconf),
+		[AGENT_LISTEN] = sizeof(struct bound_spec),  [AGENT_SOCKETS] = sizeof(struct agent_sockets),
 		[AGENT_SEAL] = sizeof(struct agent_seal),
 	};
 

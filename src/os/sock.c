@@ -8,6 +8,7 @@
 #include <net/if.h>
 #include <netinet/in.h>
 #include <string.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -201,6 +202,13 @@ int sock_recvmmsg(int fd, struct mmsghdr *m, unsigned n, int flags)
 	int got = recvmmsg(fd, m, n, flags | MSG_DONTWAIT, NULL);
 
 	return got < 0 ? -errno : got;
+}
+
+bool sock_is_over(int fd)
+{
+	struct pollfd p = { .fd = fd };
+
+	return poll(&p, 1, 0) > 0;
 }
 
 int sock_error(int fd)

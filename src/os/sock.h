@@ -20,6 +20,13 @@ MUST_USE int sock_set_dual(int fd); /* clears IPV6_V6ONLY, before bind */
 MUST_USE int sock_bind_dev(int fd, const char *ifname); /* SO_BINDTODEVICE */
 MUST_USE int sock_linger_reset(int fd); /* SO_LINGER {1, 0}: close() sends RST */
 
+/* The end of a connection that the peer is to see as a reset. */
+static inline void sock_abort(int fd)
+{
+	(void)!sock_linger_reset(fd);
+	sock_close(fd);
+}
+
 /* scope: interface index for link-local IPv6 addresses, else ignored. An IPv4 address on an AF_INET6 socket is given mapped. */
 MUST_USE int sock_bind(int fd, int family, const struct ep *ep, unsigned scope);
 MUST_USE int sock_connect(int fd, int family, const struct ep *ep, unsigned scope); /* -EINPROGRESS is the usual result for TCP */
@@ -38,6 +45,9 @@ MUST_USE ssize_t sock_discard(int fd, size_t len);
 /* sendmmsg(2), recvmmsg(2) with MSG_DONTWAIT: messages moved, or -errno. */
 MUST_USE int sock_sendmmsg(int fd, struct mmsghdr *m, unsigned n, int flags);
 MUST_USE int sock_recvmmsg(int fd, struct mmsghdr *m, unsigned n, int flags);
+
+/* A connection that is over in both directions, by a reset of the peer, say. */
+bool sock_is_over(int fd);
 
 /* SO_ERROR: the pending error as a positive errno, cleared; 0 if there is none. */
 int sock_error(int fd);

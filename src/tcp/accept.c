@@ -9,8 +9,6 @@
 #include "tcp/conn.h"
 #include "wire/ip.h"
 
-#define ACCEPT_BATCH 32
-
 /* Who is who, as the guest will see it. */
 static int accept_key(const struct tcp *t, const struct listener *ls, const struct ep *peer, struct flow_key *ret_key)
 {
@@ -60,33 +58,20 @@ void tcp_accepted(struct tcp *t, const struct listener *ls, int fd, const struct
 	if (!err)
 		return;
 	log_limited(LOG_LVL_WARN, "TCP: can't pass on a connection to port %u: %s", ls->port, strerror(-err));
-	if (sock_linger_reset(fd))
-		log_debug("TCP: SO_LINGER failed");
-	sock_close(fd);
+	sock_abort(fd);
+}
+
+static int on_conn(void *ctx, const struct listener *ls, int fd, const struct ep *peer)
+{
+	tcp_accepted(ctx, ls, fd, peer);
+	return 0;
 }
 
 void tcp_on_listen(void *ctx, struct ref ref, uint32_t events)
 {
 	struct tcp *t = ctx;
-	const struct listener *ls;
 
 	(void)events;
-	if (!t->ls || ref.index >= t->ls->n)
-		return;
-	ls = &t->ls->l[ref.index];
-	for (unsigned i = 0; i < ACCEPT_BATCH; i++) {
-		struct ep peer;
-		int fd, err = sock_accept(ls->fd, &peer, &fd);
-
-		if (err == -EAGAIN)
-			return;
-		if (err == -ECONNABORTED || err == -EINTR)
-			continue;
-		if (err) {
-			log_limited(LOG_LVL_WARN, "TCP: accept: %s", strerror(-err));
-			listener_pause(t->ls, ref.index);
-			return;
-		}
-		tcp_accepted(t, ls, fd, &peer);
-	}
+	if (t->ls)
+		listener_accept(t->ls, ref.index, on_conn, t);
 }

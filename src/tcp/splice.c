@@ -89,18 +89,14 @@ static void slot_give(struct splice *s, struct conn *k)
 	s->stats.now--;
 }
 
-static void sock_end(int fd, bool reset)
-{
-	if (reset && sock_linger_reset(fd))
-		log_debug("Splice: SO_LINGER failed");
-	sock_close(fd);
-}
-
 static void conn_end(struct splice *s, struct conn *k, bool reset)
 {
 	for (unsigned i = 0; i < 2; i++) {
 		loop_del(s->loop, k->fd[i]);
-		sock_end(k->fd[i], reset);
+		if (reset)
+			sock_abort(k->fd[i]);
+		else
+			sock_close(k->fd[i]);
 		pipe_pool_put(&s->pipes, &k->pipe[i], !k->dir[i].piped);
 	}
 	if (reset)
@@ -351,7 +347,7 @@ int splice_open(struct splice *s, int from, int to, const struct ep *dst)
 	int err;
 
 	if (!k) {
-		sock_end(from, true);
+		sock_abort(from);
 		sock_close(to);
 		return -ENOSPC;
 	}

@@ -9,7 +9,6 @@
 #include "base/bitmap.h"
 #include "base/log.h"
 #include "udp/udp_err.h"
-#include "udp/pktinfo.h"
 #include "udp/udp_flow.h"
 #include "udp/udp_guest.h"
 #include "udp/udp_host.h"
@@ -107,15 +106,6 @@ unsigned udp_listen_owner(const struct udp *u)
 	return u->owner_listen;
 }
 
-/* Asks for what a datagram was sent to. */
-static void listener_pktinfo(const struct listener *l)
-{
-	int rc = pktinfo_enable(l->fd, l->v6);
-
-	if (rc)
-		log_limited(LOG_LVL_WARN, "UDP: port %u: replies may leave from another address: %s", l->port, strerror(-rc));
-}
-
 static bool has_no_socket(const struct udp_flow *f, uint16_t unused)
 {
 	return f->sock.fd < 0;
@@ -171,11 +161,8 @@ void udp_set_listeners(struct udp *u, struct listeners *ls)
 		return;
 	}
 	for (uint32_t i = 0; i < ls->n; i++) {
-		if (ls->l[i].proto != PROTO_UDP)
-			continue;
-		u->by_port[ls->l[i].port] = i + 1;
-		if (ls->l[i].fd >= 0)
-			listener_pktinfo(&ls->l[i]);
+		if (ls->l[i].proto == PROTO_UDP)
+			u->by_port[ls->l[i].port] = i + 1;
 	}
 }
 

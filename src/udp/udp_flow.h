@@ -19,7 +19,7 @@
 
 #include "base/list.h"
 #include "os/sock.h"
-#include "udp/pktinfo.h"
+#include "os/pktinfo.h"
 #include "udp/udp.h"
 #include "wire/eth.h"
 #include "xlate/peer.h"

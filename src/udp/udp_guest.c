@@ -5,7 +5,7 @@
 
 #include "base/csum.h"
 #include "base/iov.h"
-#include "udp/pktinfo.h"
+#include "os/pktinfo.h"
 #include "udp/udp_err.h"
 #include "wire/fragout.h"
 #include "wire/udp.h"

@@ -5,7 +5,7 @@
 
 #include "base/iov.h"
 #include "base/log.h"
-#include "udp/pktinfo.h"
+#include "os/pktinfo.h"
 #include "udp/udp_err.h"
 #include "wire/ip.h"
 #include "wire/udp.h"

@@ -11,13 +11,12 @@
 #include "base/log.h"
 #include "flow/flow.h"
 #include "os/sock.h"
-#include "udp/pktinfo.h"
+#include "os/pktinfo.h"
 #include "udp/udp_hold.h"
 
 #define BATCH 64u
 #define SLOT 65536u /* more than any datagram has */
 #define PROTO_UDP 17
-#define REF_PEER 0x80000000u /* in the index of a reference: a peer's socket, not a bound one */
 #define NO_PORT UINT32_MAX
 #define SWEEP_NS NSEC_PER_SEC /* time-outs are no finer than this */
 
@@ -159,7 +158,7 @@ static int peer_open(struct udp_splice *u, struct peer *p)
 	peer_bind(p, &dst);
 	err = sock_connect(p->fd, family, &dst, p->scope);
 	if (!err)
-		err = loop_add(u->c.loop, p->fd, ref_init(u->owner, REF_PEER | p->flow.index, p->flow.gen), EPOLLIN);
+		err = loop_add(u->c.loop, p->fd, ref_init(u->owner, p->flow.index, p->flow.gen), EPOLLIN);
 	return err;
 }
 
@@ -308,12 +307,15 @@ static void error_clear(int fd, int err)
 		log_debug("UDP splice: %s", strerror(-err));
 }
 
-static void port_read(struct udp_splice *u, uint16_t id)
+void udp_splice_read(struct udp_splice *u, uint16_t id)
 {
-	int got, fd = u->port[id].p.fd;
 	struct peer *run = NULL;
 	unsigned first = 0;
+	int got, fd;
 
+	if (id >= u->n_ports || !u->port[id].used)
+		return;
+	fd = u->port[id].p.fd;
 	for (unsigned i = 0; i < BATCH; i++) {
 		msg_init(u, i);
 		u->m[i].msg_hdr.msg_name = &u->name[i];
@@ -429,14 +431,8 @@ void udp_splice_retry(struct udp_splice *u, int failed)
 static void on_event(void *ctx, struct ref ref, uint32_t events)
 {
 	struct udp_splice *u = ctx;
-	struct peer *p;
+	struct peer *p = (struct peer *)flow_get(u->peers, ref.index, ref.gen);
 
-	if (!(ref.index & REF_PEER)) {
-		if (ref.index < u->n_ports && u->port[ref.index].used)
-			port_read(u, (uint16_t)ref.index);
-		return;
-	}
-	p = (struct peer *)flow_get(u->peers, ref.index & ~REF_PEER, ref.gen);
 	if (p)
 		peer_read(u, p);
 }
@@ -466,23 +462,12 @@ static void port_free(struct udp_splice *u, struct port *port)
 int udp_splice_add(struct udp_splice *u, const struct udp_splice_port *p, uint16_t *ret_id)
 {
 	struct port *port = port_new(u);
-	uint16_t id;
-	int err;
 
 	if (!port)
 		return -ENOSPC;
-	id = (uint16_t)(port - u->port);
-	err = pktinfo_enable(p->fd, p->v6);
-	if (err)
-		log_debug("UDP splice: replies may leave from another address: %s", strerror(-err));
-	err = p->watch ? loop_add(u->c.loop, p->fd, ref_init(u->owner, id, 0), EPOLLIN) : 0;
-	if (err) {
-		port_free(u, port);
-		return err;
-	}
 	port->p = *p;
 	port->used = true;
-	*ret_id = id;
+	*ret_id = (uint16_t)(port - u->port);
 	return 0;
 }
 
@@ -506,8 +491,6 @@ void udp_splice_remove(struct udp_splice *u, uint16_t id)
 	if (id >= u->n_ports || !u->port[id].used)
 		return;
 	flow_each(u->peers, close_of_port, &of);
-	if (u->port[id].p.watch)
-		loop_del(u->c.loop, u->port[id].p.fd);
 	port_free(u, &u->port[id]);
 }
 

@@ -30,11 +30,10 @@ struct udp_splice_conf {
 	void *ctx;
 };
 
-/* A bound socket. It stays the caller's, but must not be closed before udp_splice_remove(). */
+/* A bound socket that tells what its datagrams were sent to. It stays the caller's, but must not be closed before udp_splice_remove(). */
 struct udp_splice_port {
 	int fd;
 	bool v6; /* AF_INET6, perhaps for both families */
-	bool watch; /* all datagrams of this socket are ours: we read it. Else they come by udp_splice_feed() */
 	uint16_t to; /* port of the destination */
 	struct addr to4, to6; /* its address, for peers of either family; any address: datagrams of this family are dropped */
 	bool same_lo; /* what was sent to a loopback address goes to this very one, of many in IPv4, instead of to4 or to6 */
@@ -61,11 +60,14 @@ struct udp_splice;
 struct udp_splice *udp_splice_new(const struct udp_splice_conf *c);
 void udp_splice_free(struct udp_splice *u);
 
-/* -ENOSPC: too many; -errno of epoll_ctl(2). The socket is made to tell what its datagrams were sent to. */
+/* -ENOSPC: too many. */
 MUST_USE int udp_splice_add(struct udp_splice *u, const struct udp_splice_port *p, uint16_t *ret_id);
 
 /* Peers of the socket are forgotten, their sockets closed. */
 void udp_splice_remove(struct udp_splice *u, uint16_t id);
+
+/* The socket is readable, and all that comes there is ours. */
+void udp_splice_read(struct udp_splice *u, uint16_t id);
 
 /* A datagram that somebody else has read from the socket. */
 void udp_splice_feed(struct udp_splice *u, uint16_t id, const struct udp_splice_path *path, const struct iovec *payload);

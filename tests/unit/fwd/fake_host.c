@@ -69,11 +69,6 @@ int sock_set_int(int fd, int level, int opt, int val)
 {
 	struct fake_sock *s = fake_get(fd);
 
-	if (level == IPPROTO_IPV6 && opt == IPV6_V6ONLY) {
-		assert_int_equal(s->family, AF_INET6);
-		s->dual = !val;
-		return fake->dual_result;
-	}
 	if (level == SOL_SOCKET && opt == SO_REUSEADDR) {
 		s->reuse = val;
 		return 0;
@@ -84,12 +79,48 @@ int sock_set_int(int fd, int level, int opt, int val)
 		s->freebind = val;
 		return fake->freebind_result;
 	}
+	if ((level == IPPROTO_IP && opt == IP_PKTINFO) || (level == IPPROTO_IPV6 && opt == IPV6_RECVPKTINFO)) {
+		assert_int_equal(level, s->family == AF_INET ? IPPROTO_IP : IPPROTO_IPV6);
+		assert_false(s->bound);
+		s->pktinfo = val;
+		return fake->pktinfo_result;
+	}
 	if (level == IPPROTO_IP && opt == IP_BIND_ADDRESS_NO_PORT) {
 		s->no_port = val;
 		return -ENOPROTOOPT; /* as an old kernel: it must not matter */
 	}
 	fail_msg("option %d/%d", level, opt);
 	return -EINVAL;
+}
+
+int sock_set_dual(int fd)
+{
+	struct fake_sock *s = fake_get(fd);
+
+	assert_int_equal(s->family, AF_INET6);
+	assert_false(s->bound);
+	s->dual = true;
+	return fake->dual_result;
+}
+
+int sock_linger_reset(int fd)
+{
+	fail_msg("nothing here is a connection");
+	return -EINVAL;
+}
+
+int sock_accept(int fd, struct ep *ret_peer, int *ret_fd)
+{
+	struct fake_sock *s = fake_get(fd);
+	int rc;
+
+	assert_true(s->listening);
+	fake->accepts++;
+	rc = fake->accept_result ? fake->accept_result() : -EAGAIN;
+	if (rc)
+		return rc;
+	*ret_peer = (struct ep){ .addr = addr_loopback4, .port = (uint16_t)fake->accepts };
+	return sock_open(s->family, s->type, s->proto, ret_fd);
 }
 
 int sock_bind_dev(int fd, const char *ifname)

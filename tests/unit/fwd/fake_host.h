@@ -12,7 +12,7 @@
 #define FAKE_FDS 400000
 
 struct fake_sock {
-	bool open, dual, reuse, bound, listening, no_port, in_loop, freebind;
+	bool open, dual, reuse, bound, listening, no_port, in_loop, freebind, pktinfo;
 	int family, type, proto;
 	char ifname[16];
 	struct ep ep;
@@ -29,7 +29,9 @@ struct fake_host {
 
 	int (*open_result)(int family); /* NULL: all succeed */
 	int (*bind_result)(const struct fake_sock *s);
-	int dev_result, listen_result, dual_result, freebind_result;
+	int (*accept_result)(void); /* NULL: nobody waits */
+	unsigned accepts; /* calls of sock_accept() */
+	int dev_result, listen_result, dual_result, freebind_result, pktinfo_result;
 	unsigned loop_room; /* additions that succeed */
 	uint64_t limit; /* of rlimit_nofile_want() */
 	uint64_t wanted;

@@ -12,6 +12,7 @@
 
 #include "base/log.h"
 #include "fake_host.h"
+#include "os/sock.h"
 
 #define OWNER_TCP 3
 #define OWNER_UDP 4
@@ -79,7 +80,7 @@ static void test_sockets(void **state)
 		struct addr a;
 
 		table(&tab, t[i].spec);
-		assert_int_equal(listeners_open(&ls, &tab), 0);
+		assert_int_equal(listeners_open(&ls, &tab, NULL), 0);
 		assert_int_equal(ls.n, 1);
 		s = sock_at(&ls, 0);
 		assert_int_equal(s->family, t[i].family);
@@ -95,6 +96,7 @@ static void test_sockets(void **state)
 			assert_int_equal(s->scope, if_nametoindex("lo"));
 		assert_int_equal(ls.l[0].v6, t[i].family == AF_INET6);
 		assert_false(s->freebind);
+		assert_int_equal(s->pktinfo, t[i].type == SOCK_DGRAM);
 		assert_false(s->in_loop);
 		assert_int_equal(fake->lines, 0);
 		listeners_close(&ls);
@@ -108,7 +110,7 @@ static void test_ports_and_events(void **state)
 	struct listeners ls;
 
 	table(&tab, "80-82:8080-8082 u53 127.0.0.1/9000");
-	assert_int_equal(listeners_open(&ls, &tab), 0);
+	assert_int_equal(listeners_open(&ls, &tab, NULL), 0);
 	assert_int_equal(ls.n, 5);
 	assert_int_equal(listeners_start(&ls, &loop, OWNER_TCP, OWNER_UDP), 0);
 	assert_int_equal(fake->in_loop, 5);
@@ -138,7 +140,7 @@ static void test_freebind(void **state)
 
 	table(&tab, "80 192.0.2.1/81 u[2001:db8::1]/82");
 	tab.freebind = true;
-	assert_int_equal(listeners_open(&ls, &tab), 0);
+	assert_int_equal(listeners_open(&ls, &tab, NULL), 0);
 	for (unsigned i = 0; i < 3; i++)
 		assert_true(sock_at(&ls, i)->freebind);
 	listeners_close(&ls);
@@ -146,7 +148,7 @@ static void test_freebind(void **state)
 	table(&tab, "192.0.2.1/81");
 	tab.freebind = true;
 	fake->freebind_result = -ENOPROTOOPT;
-	assert_int_equal(listeners_open(&ls, &tab), -ENOPROTOOPT);
+	assert_int_equal(listeners_open(&ls, &tab, NULL), -ENOPROTOOPT);
 	assert_log(0, "E Listen failed for HOST TCP port 192.0.2.1/81: Protocol not available");
 	assert_int_equal(fake->open, 0);
 }
@@ -163,7 +165,7 @@ static void test_without_ipv6(void **state)
 
 	table(&tab, "%lo/80");
 	fake->open_result = no_ipv6;
-	assert_int_equal(listeners_open(&ls, &tab), 0);
+	assert_int_equal(listeners_open(&ls, &tab, NULL), 0);
 	assert_int_equal(sock_at(&ls, 0)->family, AF_INET);
 	assert_true(addr_eq(&sock_at(&ls, 0)->ep.addr, &addr_any4));
 	assert_string_equal(sock_at(&ls, 0)->ifname, "lo");
@@ -173,7 +175,7 @@ static void test_without_ipv6(void **state)
 	/* Asked for by its address, it can't be had. */
 	table(&tab, "[::1]/80");
 	fake->open_result = no_ipv6;
-	assert_int_equal(listeners_open(&ls, &tab), -EAFNOSUPPORT);
+	assert_int_equal(listeners_open(&ls, &tab, NULL), -EAFNOSUPPORT);
 	assert_log(0, "E Listen failed for HOST TCP port [::1]/80: Address family not supported by protocol");
 }
 
@@ -215,7 +217,7 @@ static void test_explicit_fails(void **state)
 
 		table(&tab, t[i].spec);
 		fake->bind_result = usual_host;
-		assert_int_equal(listeners_open(&ls, &tab), t[i].rc);
+		assert_int_equal(listeners_open(&ls, &tab, NULL), t[i].rc);
 		assert_int_equal(fake->lines, 1);
 		assert_log(0, t[i].line);
 		assert_int_equal(fake->open, 0);
@@ -231,7 +233,7 @@ static void test_explicit_fail_twice(void **state)
 
 	table(&tab, "u~1000 80 9000 22");
 	fake->bind_result = usual_host;
-	assert_int_equal(listeners_open(&ls, &tab), -EACCES);
+	assert_int_equal(listeners_open(&ls, &tab, NULL), -EACCES);
 	assert_int_equal(fake->lines, 2);
 	assert_log(0, "E Listen failed for HOST TCP port */80: Address already in use");
 	assert_log(1, "E Listen failed for HOST TCP port */22: Permission denied");
@@ -246,22 +248,22 @@ static void test_other_calls_fail(void **state)
 
 	table(&tab, "%lo/9000");
 	fake->dev_result = -EPERM;
-	assert_int_equal(listeners_open(&ls, &tab), -EPERM);
+	assert_int_equal(listeners_open(&ls, &tab, NULL), -EPERM);
 	assert_int_equal(fake->open, 0);
 
 	table(&tab, "9000");
 	fake->listen_result = -EADDRINUSE;
-	assert_int_equal(listeners_open(&ls, &tab), -EADDRINUSE);
+	assert_int_equal(listeners_open(&ls, &tab, NULL), -EADDRINUSE);
 	assert_int_equal(fake->open, 0);
 
 	table(&tab, "9000");
 	fake->dual_result = -EINVAL;
-	assert_int_equal(listeners_open(&ls, &tab), -EINVAL);
+	assert_int_equal(listeners_open(&ls, &tab, NULL), -EINVAL);
 	assert_int_equal(fake->open, 0);
 
 	table(&tab, "9000-9003");
 	fake->loop_room = 2;
-	assert_int_equal(listeners_open(&ls, &tab), 0);
+	assert_int_equal(listeners_open(&ls, &tab, NULL), 0);
 	assert_int_equal(listeners_start(&ls, &loop, OWNER_TCP, OWNER_UDP), -ENOSPC);
 	listeners_close(&ls);
 	assert_int_equal(fake->open, 0);
@@ -274,7 +276,7 @@ static void test_weak(void **state)
 
 	table(&tab, "all");
 	fake->bind_result = usual_host;
-	assert_int_equal(listeners_open(&ls, &tab), 0);
+	assert_int_equal(listeners_open(&ls, &tab, NULL), 0);
 	assert_int_equal(ls.n, 32767 + 65535 - 60999);
 	assert_int_equal(fake->open, ls.n - 1023 - 10);
 	assert_int_equal(fake->lines, 4);
@@ -301,14 +303,14 @@ static void test_weak_all_fail(void **state)
 	table(&tab, "%lo/all,~8088-65535,~10-8084");
 	fake->bind_result = usual_host;
 	assert_int_equal(tab.n, 2);
-	assert_int_equal(listeners_open(&ls, &tab), -EADDRINUSE);
+	assert_int_equal(listeners_open(&ls, &tab, NULL), -EADDRINUSE);
 	assert_string_equal(fake->line[fake->lines - 1], "E All listens failed for HOST TCP ports *%lo/1-8087");
 	assert_int_equal(fake->open, 0);
 
 	table(&tab, "~200-65535,~82-100");
 	assert_int_equal(tab.n, 2);
 	fake->bind_result = nothing_free;
-	assert_int_equal(listeners_open(&ls, &tab), -EADDRINUSE);
+	assert_int_equal(listeners_open(&ls, &tab, NULL), -EADDRINUSE);
 	assert_int_equal(fake->lines, 3);
 	assert_log(0, "W Listen failed for HOST TCP port */1-81: Address already in use");
 	assert_log(1, "W Listen failed for HOST TCP port */101-199: Address already in use");
@@ -316,7 +318,7 @@ static void test_weak_all_fail(void **state)
 
 	table(&tab, "~1024-9999,~10001-65535");
 	fake->bind_result = usual_host;
-	assert_int_equal(listeners_open(&ls, &tab), 0);
+	assert_int_equal(listeners_open(&ls, &tab, NULL), 0);
 	assert_int_equal(fake->open, 1);
 	listeners_close(&ls);
 }
@@ -329,7 +331,7 @@ static void test_descriptor_limit(void **state)
 
 	table(&tab, "9000-9009 %lo/~9000-9009");
 	fake->limit = 2048;
-	assert_int_equal(listeners_open(&ls, &tab), 0);
+	assert_int_equal(listeners_open(&ls, &tab, NULL), 0);
 	assert_int_equal(fake->wanted, 32767 + 65535 - 60999 + 1024);
 	assert_int_equal(fake->open, 2048 - 512);
 	assert_log(0, "W The limit of open files leaves 1526 ports to each specifier such as \"all\"");
@@ -339,7 +341,7 @@ static void test_descriptor_limit(void **state)
 	/* One takes nothing from another; what a small one doesn't need is for the large ones. */
 	table(&tab, "127.0.0.2/all uall 127.0.0.1/~101-65535");
 	fake->limit = 20000;
-	assert_int_equal(listeners_open(&ls, &tab), 0);
+	assert_int_equal(listeners_open(&ls, &tab, NULL), 0);
 	assert_int_equal(fake->open, 2 * ((20000 - 512 - 100) / 2) + 100);
 	assert_log(0, "W The limit of open files leaves 9694 ports to each specifier such as \"all\"");
 	assert_log(1, "W Listen failed for HOST TCP port 127.0.0.2/9695-32767: Too many open files");
@@ -349,14 +351,14 @@ static void test_descriptor_limit(void **state)
 	/* So few that half of them is the fair share. */
 	table(&tab, "all");
 	fake->limit = 256;
-	assert_int_equal(listeners_open(&ls, &tab), 0);
+	assert_int_equal(listeners_open(&ls, &tab, NULL), 0);
 	assert_int_equal(fake->open, 128);
 	listeners_close(&ls);
 
 	/* Ports that were asked for by number are tried as long as the kernel gives some. */
 	table(&tab, "9000-9299");
 	fake->limit = 256;
-	assert_int_equal(listeners_open(&ls, &tab), 0);
+	assert_int_equal(listeners_open(&ls, &tab, NULL), 0);
 	assert_int_equal(fake->open, 300);
 	listeners_close(&ls);
 }
@@ -367,13 +369,13 @@ static void test_too_many(void **state)
 	struct listeners ls;
 
 	table(&tab, "127.0.0.1/1-65535 127.0.0.2/1-65535 127.0.0.3/1-65535 127.0.0.4/1-65535 127.0.0.5/1-65535 127.0.0.6/1-5");
-	assert_int_equal(listeners_open(&ls, &tab), 0);
+	assert_int_equal(listeners_open(&ls, &tab, NULL), 0);
 	assert_int_equal(fake->open, LISTENERS_MAX);
 	listeners_close(&ls);
 	assert_int_equal(fake->open, 0);
 
 	table(&tab, "127.0.0.1/1-65535 127.0.0.2/1-65535 127.0.0.3/1-65535 127.0.0.4/1-65535 127.0.0.5/1-65535 127.0.0.6/1-6");
-	assert_int_equal(listeners_open(&ls, &tab), -E2BIG);
+	assert_int_equal(listeners_open(&ls, &tab, NULL), -E2BIG);
 	assert_log(0, "E Too many ports to listen on: 327681, at most 327680");
 	assert_int_equal(fake->attempts, 0);
 }
@@ -385,10 +387,10 @@ static void test_scan(void **state)
 
 	table(&tab, "80 8000-8010,auto u%lo/auto");
 	fake->bind_result = usual_host;
-	assert_int_equal(listeners_open(&ls, &tab), -EADDRINUSE);
+	assert_int_equal(listeners_open(&ls, &tab, NULL), -EADDRINUSE);
 
 	table(&tab, "90 8000-8010:9000-9010,auto u%lo/auto");
-	assert_int_equal(listeners_open(&ls, &tab), 0);
+	assert_int_equal(listeners_open(&ls, &tab, NULL), 0);
 	assert_int_equal(fake->open, 1);
 
 	/* Before the start and after it. */
@@ -437,7 +439,7 @@ static void test_pause(void **state)
 	table(&t, "80-81 u80");
 	loop.now_ns = 5 * NSEC_PER_SEC;
 	timers_init(&loop.timers, loop.now_ns);
-	assert_int_equal(listeners_open(&ls, &t), 0);
+	assert_int_equal(listeners_open(&ls, &t, NULL), 0);
 	assert_int_equal(listeners_start(&ls, &loop, OWNER_TCP, OWNER_UDP), 0);
 
 	listener_pause(&ls, 1);
@@ -459,13 +461,241 @@ static void test_pause(void **state)
 	assert_int_equal(loop.timers.armed, 0);
 }
 
+/* --- taking connections --- */
+
+#define PATTERN_MAX 64
+
+static struct {
+	int accept[PATTERN_MAX]; /* results of the next calls, after which nobody waits any more */
+	unsigned n, at;
+	int fn[PATTERN_MAX]; /* the same of the function that takes them */
+	unsigned taken;
+	struct listeners *close; /* closes its first listener, meanwhile */
+} script;
+
+static int next_accept(void)
+{
+	return script.at < script.n ? script.accept[script.at++] : -EAGAIN;
+}
+
+static int take(void *ctx, const struct listener *l, int fd, const struct ep *peer)
+{
+	assert_ptr_equal(ctx, &script);
+	assert_int_equal(l->port, 80);
+	assert_int_equal(peer->port, fake->accepts);
+	sock_close(fd);
+	if (script.close)
+		listener_close(script.close, 0, 80);
+	return script.fn[script.taken++];
+}
+
+/* Listeners for "80-81", of which the first has n calls of accept() before it. */
+static void accept_world(struct listeners *ls, struct fwd_table *t, unsigned n)
+{
+	memset(&script, 0, sizeof(script));
+	script.n = n;
+	table(t, "80-81");
+	fake->accept_result = next_accept;
+	loop.now_ns = 5 * NSEC_PER_SEC;
+	timers_init(&loop.timers, loop.now_ns);
+	assert_int_equal(listeners_open(ls, t, NULL), 0);
+	assert_int_equal(listeners_start(ls, &loop, OWNER_TCP, OWNER_UDP), 0);
+}
+
+static void accept_over(struct listeners *ls)
+{
+	listeners_close(ls);
+	assert_int_equal(fake->open, 0);
+	assert_int_equal(loop.timers.armed, 0);
+}
+
+static void test_accept(void **state)
+{
+	struct listeners ls;
+	struct fwd_table t;
+
+	/* All that wait, and it isn't asked again. */
+	accept_world(&ls, &t, 3);
+	listener_accept(&ls, 0, take, &script);
+	assert_int_equal(script.taken, 3);
+	assert_int_equal(fake->accepts, 4);
+	assert_int_equal(ls.l[0].paused, 0);
+	accept_over(&ls);
+
+	/* More than one batch: the rest is for the next event. */
+	accept_world(&ls, &t, PATTERN_MAX);
+	listener_accept(&ls, 0, take, &script);
+	assert_int_equal(script.taken, 32);
+	assert_int_equal(ls.l[0].paused, 0);
+	accept_over(&ls);
+
+	/* No such listener, a closed one, one that is closed meanwhile. */
+	accept_world(&ls, &t, 3);
+	listener_accept(&ls, 2, take, &script);
+	script.close = &ls;
+	listener_accept(&ls, 0, take, &script);
+	assert_int_equal(script.taken, 1);
+	listener_accept(&ls, 0, take, &script);
+	assert_int_equal(fake->accepts, 1);
+	accept_over(&ls);
+}
+
+/* Of one connection: the next is taken. */
+static void test_accept_errors_of_connections(void **state)
+{
+	static const int errs[] = { ECONNABORTED, ENETDOWN,   EPROTO,      ENOPROTOOPT, EHOSTDOWN, ENONET,
+				    EHOSTUNREACH, EOPNOTSUPP, ENETUNREACH, ETIMEDOUT,   EINTR };
+
+	for (size_t i = 0; i < ARRAY_SIZE(errs); i++) {
+		struct listeners ls;
+		struct fwd_table t;
+
+		accept_world(&ls, &t, 3);
+		script.accept[1] = -errs[i];
+		listener_accept(&ls, 0, take, &script);
+		assert_int_equal(script.taken, 2);
+		assert_int_equal(ls.l[0].paused, 0);
+		assert_int_equal(fake->lines, 0);
+		accept_over(&ls);
+
+		/* Nothing else for a whole batch: that is not the way on. */
+		accept_world(&ls, &t, PATTERN_MAX);
+		for (unsigned k = 0; k < PATTERN_MAX; k++)
+			script.accept[k] = -errs[i];
+		listener_accept(&ls, 0, take, &script);
+		assert_int_equal(fake->accepts, 32);
+		assert_int_equal(ls.l[0].paused, 1);
+		accept_over(&ls);
+	}
+}
+
+/* Descriptors or memory run out, at accept() or when the connection is to be passed on: the others wait in the kernel, for a second. */
+static void test_accept_shortage(void **state)
+{
+	static const int errs[] = { EMFILE, ENFILE, ENOBUFS, ENOMEM };
+
+	for (unsigned i = 0; i < 2 * ARRAY_SIZE(errs); i++) {
+		struct listeners ls;
+		struct fwd_table t;
+
+		accept_world(&ls, &t, 10);
+		log_set_now(i * 100 * NSEC_PER_SEC);
+		if (i % 2)
+			script.accept[2] = -errs[i / 2];
+		else
+			script.fn[1] = -errs[i / 2];
+		listener_accept(&ls, 0, take, &script);
+		assert_int_equal(script.taken, 2);
+		assert_int_equal(fake_get(ls.l[0].fd)->events, 0);
+		assert_int_equal(fake_get(ls.l[1].fd)->events, EPOLLIN);
+		timers_run(&loop.timers, loop.now_ns + NSEC_PER_SEC + 2 * NSEC_PER_MSEC);
+		assert_int_equal(fake_get(ls.l[0].fd)->events, EPOLLIN);
+		listener_accept(&ls, 0, take, &script);
+		assert_int_equal(script.taken, i % 2 ? 9 : 10);
+		accept_over(&ls);
+	}
+}
+
+static void test_accept_other_errors(void **state)
+{
+	static const int errs[] = { EPERM, EBADF, EINVAL, ENOTSOCK };
+
+	for (size_t i = 0; i < ARRAY_SIZE(errs); i++) {
+		struct listeners ls;
+		struct fwd_table t;
+
+		accept_world(&ls, &t, 3);
+		script.accept[1] = -errs[i];
+		listener_accept(&ls, 0, take, &script);
+		assert_int_equal(script.taken, 1);
+		assert_int_equal(ls.l[0].paused, 1);
+		accept_over(&ls);
+
+		/* The connection was not passed on, for a reason of its own. */
+		accept_world(&ls, &t, 3);
+		script.fn[1] = -errs[i];
+		listener_accept(&ls, 0, take, &script);
+		assert_int_equal(script.taken, 3);
+		assert_int_equal(ls.l[0].paused, 0);
+		accept_over(&ls);
+	}
+}
+
+/* A port that is closed while it rests starts afresh. */
+static void test_pause_and_close(void **state)
+{
+	struct listeners ls;
+	struct fwd_table t;
+
+	accept_world(&ls, &t, 1);
+	listener_pause(&ls, 0);
+	listener_close(&ls, 0, 80);
+	assert_int_equal(listener_open(&ls, 0, 80), 0);
+	assert_int_equal(fake_get(ls.l[0].fd)->events, EPOLLIN);
+	listener_pause(&ls, 0);
+	assert_int_equal(fake_get(ls.l[0].fd)->events, 0);
+	accept_over(&ls);
+}
+
+/* --- another place --- */
+
+static int elsewhere(void *ctx, const struct bound_spec *s, int *ret_fd, bool *ret_v6)
+{
+	struct bound_spec *seen = ctx;
+
+	*seen = *s;
+	if (s->port == 90)
+		return -EADDRINUSE;
+	*ret_v6 = s->dual;
+	return sock_open(s->dual ? AF_INET6 : AF_INET, SOCK_STREAM, s->proto, ret_fd);
+}
+
+static void test_place(void **state)
+{
+	struct bound_spec seen;
+	struct listen_place place = { .name = "THERE", .open = elsewhere, .ctx = &seen };
+	struct listeners ls;
+	struct fwd_table t;
+
+	table(&t, "127.0.0.1%eth7/80 u81");
+	t.freebind = true;
+	assert_int_equal(listeners_open(&ls, &t, &place), 0);
+	assert_int_equal(listeners_held(&ls), 2);
+	assert_true(seen.port == 81 && seen.proto == IPPROTO_UDP && seen.dual && seen.freebind && !seen.dev[0]);
+	assert_int_equal(ls.l[0].v6, 0);
+	assert_int_equal(ls.l[1].v6, 1);
+	listener_close(&ls, 0, 80);
+	assert_int_equal(listeners_held(&ls), 1);
+	assert_int_equal(listener_open(&ls, 0, 80), 0);
+	assert_true(seen.port == 80 && seen.proto == IPPROTO_TCP && !seen.dual && addr_eq(&seen.addr, &addr_loopback4));
+	assert_string_equal(seen.dev, "eth7");
+	listeners_close(&ls);
+
+	table(&t, "90");
+	assert_int_equal(listeners_open(&ls, &t, &place), -EADDRINUSE);
+	assert_log(0, "E Listen failed for THERE TCP port */90: Address already in use");
+
+	/* What others hold is not there for us. */
+	table(&t, "all");
+	place.held = 1000;
+	fake->limit = 2048;
+	assert_int_equal(listeners_open(&ls, &t, &place), 0);
+	assert_int_equal(fake->wanted, 32767 + 65535 - 60999 + 1024 + 1000);
+	assert_int_equal(fake->open, 2048 - 512 - 1000);
+	listeners_close(&ls);
+	table(&t, "all");
+	place.held = 5000;
+	fake->limit = 2048;
+	assert_int_equal(listeners_open(&ls, &t, &place), -EMFILE);
+}
+
 static void test_empty(void **state)
 {
 	struct fwd_table tab;
 	struct listeners ls;
 
 	table(&tab, "none");
-	assert_int_equal(listeners_open(&ls, &tab), 0);
+	assert_int_equal(listeners_open(&ls, &tab, NULL), 0);
 	assert_int_equal(ls.n, 0);
 	assert_int_equal(listeners_start(&ls, &loop, OWNER_TCP, OWNER_UDP), 0);
 	listeners_close(&ls);
@@ -488,6 +718,12 @@ int main(void)
 		cmocka_unit_test(test_too_many),
 		cmocka_unit_test(test_scan),
 		cmocka_unit_test(test_pause),
+		cmocka_unit_test(test_accept),
+		cmocka_unit_test(test_accept_errors_of_connections),
+		cmocka_unit_test(test_accept_shortage),
+		cmocka_unit_test(test_accept_other_errors),
+		cmocka_unit_test(test_pause_and_close),
+		cmocka_unit_test(test_place),
 		cmocka_unit_test(test_empty),
 	};
 

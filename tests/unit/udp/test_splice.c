@@ -18,6 +18,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "os/pktinfo.h"
 #include "os/sock.h"
 #include "udp/udp_hold.h"
 #include "udp/udp_splice.h"
@@ -32,6 +33,7 @@ struct fix {
 	int bound, service;
 	struct ep bound_ep, service_ep;
 	uint16_t id;
+	unsigned owner; /* of the bound socket's events */
 	unsigned socks; /* asked for */
 	int sock_err; /* what that is to return */
 	int sock; /* the last one that was given */
@@ -86,19 +88,29 @@ static int udp_sock(const struct addr *a, uint16_t port, struct ep *ret_ep)
 	return fd;
 }
 
+/* watch: we read the socket; else its datagrams are fed by the test. */
 static void add_port(struct fix *x, bool watch, bool v6)
 {
 	struct udp_splice_port p = {
 		.fd = x->bound,
 		.v6 = v6,
-		.watch = watch,
 		.to = x->service_ep.port,
 		.to4 = addr_is4(&x->service_ep.addr) ? x->service_ep.addr : addr_any4,
 		.to6 = addr_is4(&x->service_ep.addr) ? addr_any6 : x->service_ep.addr,
 		.user = x,
 	};
 
+	assert_int_equal(pktinfo_enable(x->bound, v6), 0);
 	assert_int_equal(udp_splice_add(x->u, &p, &x->id), 0);
+	if (watch)
+		assert_int_equal(loop_add(&x->loop, x->bound, ref_init(x->owner, x->id, 0), EPOLLIN), 0);
+}
+
+static void on_bound(void *ctx, struct ref ref, uint32_t events)
+{
+	struct fix *x = ctx;
+
+	udp_splice_read(x->u, (uint16_t)ref.index);
 }
 
 static struct fix *world(uint32_t max, const struct addr *bound, const struct addr *service)
@@ -109,6 +121,7 @@ static struct fix *world(uint32_t max, const struct addr *bound, const struct ad
 
 	timer_init(&x->nowait, nothing);
 	assert_int_equal(loop_init(&x->loop), 0);
+	x->owner = loop_owner(&x->loop, on_bound, x);
 	x->u = udp_splice_new(&c);
 	assert_non_null(x->u);
 	x->bound = udp_sock(bound, 0, &x->bound_ep);
@@ -641,6 +654,8 @@ static void test_remove(void **state)
 		assert_int_equal(udp_splice_stats(x->u)->now, 1);
 		udp_splice_remove(x->u, x->id);
 		udp_splice_remove(x->u, x->id);
+		udp_splice_read(x->u, x->id); /* an event that was on its way */
+		loop_del(&x->loop, x->bound);
 		assert_int_equal(udp_splice_stats(x->u)->now, 0);
 		send_to(x, fd, &x->bound_ep, 3, 9);
 		expect_nothing(x, x->service);

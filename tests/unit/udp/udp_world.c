@@ -50,16 +50,16 @@ struct fake_fd *world_sock(unsigned i)
 
 int world_listen(struct world *w, const struct addr *addr, uint16_t port, uint16_t to)
 {
-	struct ep ep = net_ep(addr, port);
+	struct bound_spec s = { .addr = *addr, .port = port, .proto = 17 };
 	struct fwd_rule *r = &w->table.rule[w->table.n];
 	struct listener *l = &w->l[w->ls.n];
-	int family = addr_is4(addr) ? AF_INET : AF_INET6;
+	bool v6;
 
 	assert_true(w->ls.n < ARRAY_SIZE(w->l));
 	*r = (struct fwd_rule){ .addr = *addr, .first = port, .last = port, .to = to, .proto = 17 };
-	*l = (struct listener){ .rule = (uint16_t)w->table.n++, .port = port, .to = to, .proto = 17, .v6 = family == AF_INET6 };
-	assert_int_equal(sock_open(family, SOCK_DGRAM, 17, &l->fd), 0);
-	assert_int_equal(sock_bind(l->fd, family, &ep, 0), 0);
+	*l = (struct listener){ .rule = (uint16_t)w->table.n++, .port = port, .to = to, .proto = 17 };
+	assert_int_equal(bound_open(&s, &l->fd, &v6), 0);
+	l->v6 = v6;
 	w->ls.l = w->l;
 	w->ls.n++;
 	return l->fd;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "udp/pktinfo.h"
+#include "os/pktinfo.h"
 
 #include <netinet/in.h>
 #include <string.h>
