@@ -61,14 +61,14 @@ class _Job:
 
 
 class Vm:
-    """Boots on construction; netdev are QEMU's words for a -netdev with the id "n"."""
+    """Boots on construction; netdev are QEMU's words for a -netdev with the id "n". prefix: words before the command, such as nsenter's."""
 
-    def __init__(self, netdev, memory=512, device="virtio-net-pci", append=""):
+    def __init__(self, netdev, memory=512, device="virtio-net-pci", append="", prefix=()):
         self._dir = tempfile.TemporaryDirectory(prefix="vm-")
         self.console = os.path.join(self._dir.name, "console")
         kernel, initramfs = image.get()
         kvm = have_kvm()
-        argv = ["setpriv", "--pdeathsig", "KILL", qemu(), "-accel", "kvm" if kvm else EMULATE, "-cpu", "host" if kvm else "max", "-m", str(memory), "-smp", "2" if kvm else "1"]
+        argv = [*prefix, "setpriv", "--pdeathsig", "KILL", qemu(), "-accel", "kvm" if kvm else EMULATE, "-cpu", "host" if kvm else "max", "-m", str(memory), "-smp", "2" if kvm else "1"]
         argv += ["-nodefaults", "-no-user-config", "-display", "none", "-kernel", kernel, "-initrd", initramfs]
         argv += ["-append", f"console=ttyS0 quiet panic=-1 nokaslr mitigations=off no_timer_check tsc=reliable {append}"]
         argv += ["-chardev", f"socket,id=con,path={self._dir.name}/con,server=on,wait=off,logfile={self.console}", "-serial", "chardev:con"]

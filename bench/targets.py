@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: MIT
+"""What the program is to reach: ratios within one run, and counts."""
+import dataclasses
+
+from nets import DIRECT, OTHER_PASTA, PASTA
+
+MAX, MIN = "max", "min"
+
+
+@dataclasses.dataclass
+class Target:
+    """bound: of pasta's metric in each of the rows, divided by that of another candidate unless that is None; the worst one counts."""
+
+    figure: str
+    metric: str
+    rows: tuple
+    bound: float
+    kind: str = MIN
+    against: str = DIRECT
+    unit: str = ""
+
+    def words(self):
+        of = {DIRECT: " x direct", OTHER_PASTA: " x the distribution's pasta", None: ""}[self.against]
+        return f"{self.bound:g}{self.unit}{of}{' or less' if self.kind == MAX and self.bound else ''}"
+
+    def reached(self, results):
+        """The worst of the rows, and which that is; None if one is missing."""
+        values = []
+        for row in self.rows:
+            mine = results.worst(row, PASTA, self.metric) if self.bound == 0 else results.median(row, PASTA, self.metric)
+            other = results.median(row, self.against, self.metric) if self.against else 1.0
+            if mine is None or not other:
+                return None
+            values.append((mine / other, row))
+        return (max if self.kind == MAX else min)(values)
+
+    def good(self, value):
+        return value <= self.bound if self.kind == MAX else value >= self.bound
+
+
+def _both(*patterns):
+    return tuple(f"{p}/{family}" for p in patterns for family in ("v4", "v6"))
+
+
+_BULK = {mtu: _both(f"tcp/up/1/{mtu}", f"tcp/down/1/{mtu}") for mtu in (65520, 1500)}
+
+TARGETS = [
+    Target("TCP upload and download, MTU 65520", "gbps", _BULK[65520], 0.65),
+    Target("TCP upload and download, MTU 1500", "gbps", _BULK[1500], 0.55),
+    Target("retransmissions of the guest in these", "retransmissions", _BULK[65520] + _BULK[1500], 0, MAX, None),
+    Target("TCP request-response latency, median", "median_us", _both("rr/tcp"), 1.7, MAX),
+    Target("short connections per second", "per_s", _both("crr"), 0.6),
+    Target("system calls per request-response", "calls", ("calls/rr/tcp",), 8, MAX, None),
+    Target("system calls per short connection", "calls", ("calls/crr",), 30, MAX, None),
+    Target("UDP bulk with GSO in the guest", "gbps", _both("udp/gso/up"), 0.5),
+    Target("resident set, idle", "rss_mib", ("memory/idle",), 4, MAX, None, " MiB"),
+    Target("resident set, 10,000 idle connections", "rss_mib", ("memory/10000",), 24, MAX, None, " MiB"),
+    Target("CPU when idle with 10,000 connections", "idle_cpu", ("memory/10000",), 0, MAX, None, " %"),
+    Target("start of `pasta --config-net -- true` to its end", "ms", ("start/true",), 0.5, MAX, OTHER_PASTA),
+]
+
+
+def rows():
+    return sorted({row for t in TARGETS for row in t.rows})
