@@ -84,7 +84,6 @@ class Lab:
         self.host, self.remote = self.net.host, self.net.remote
         self.load = self._compile(os.path.join(HERE, "load.c"))
         self.wire = self._compile(WIRE)
-        self._servers = {}
         self._next = 0
         for ns in self.host, self.remote:
             tune(ns)
@@ -96,7 +95,6 @@ class Lab:
             server = ns.popen(self.load, "serve", LOAD, *addresses, stdout=subprocess.PIPE)
             self._stack.callback(end, server)
             self.wait_ready(server)
-            self._iperf(ns)
 
     def _compile(self, source):
         target = os.path.join(self.work, os.path.basename(source)[:-2])
@@ -109,15 +107,15 @@ class Lab:
         if line not in (b"ready\n", "ready\n"):
             raise RuntimeError(f"did not get ready: {line!r}")
 
-    def _iperf(self, ns):
-        self._servers[ns] = ns.popen("iperf3", "-s", "-p", IPERF, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        until(lambda: listening(ns, IPERF), "iperf3 listens")
-
-    def restart_iperf(self):
-        """After a client that did not come to its end, with which the server may be busy still."""
-        for ns, server in list(self._servers.items()):
+    @contextlib.contextmanager
+    def iperf_server(self, ns):
+        """For one run: one that still ends the run before would turn the next one away."""
+        server = ns.popen("iperf3", "-s", "-1", "-p", IPERF, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            until(lambda: listening(ns, IPERF), "iperf3 listens")
+            yield
+        finally:
             end(server)
-            self._iperf(ns)
 
     def set_mtu(self, mtu):
         """Of the link between host and remote host."""
@@ -132,8 +130,6 @@ class Lab:
         return path
 
     def close(self):
-        for server in self._servers.values():
-            end(server)
         self._stack.close()
 
 
