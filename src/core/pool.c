@@ -58,18 +58,9 @@ int pool_take(struct pool *p, enum pool_kind kind, int *ret_fd)
 		return err ? err : -EAGAIN;
 	}
 	*ret_fd = p->fd[kind][--p->n[kind]];
-	pool_fill(p);
+	if (p->n[kind] < POOL_LOW)
+		(void)!ask(p, kind); /* whoever comes next tries again */
 	return 0;
-}
-
-void pool_fill(struct pool *p)
-{
-	for (unsigned k = 0; k < POOL_KINDS; k++) {
-		int err = p->n[k] < POOL_LOW ? ask(p, k) : 0;
-
-		if (err)
-			log_limited(LOG_LVL_WARN, "The namespace agent can't be asked for sockets: %s", strerror(-err));
-	}
 }
 
 static enum pool_kind kind_asked(const struct pool *p, uint32_t cookie)

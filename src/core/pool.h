@@ -29,11 +29,8 @@ MUST_USE int pool_take(struct pool *p, enum pool_kind kind, int *ret_fd);
 /* Fills it for the first time, and waits for that: at start only. -errno if the agent is of no use; sockets that it can't open are logged. */
 MUST_USE int pool_open(struct pool *p);
 
-/* Asks for what is missing. */
-void pool_fill(struct pool *p);
-
 /*
- * The agent's reply to that, of type AGENT_SOCKETS: takes the descriptors. *ret_kind: of this kind, or POOL_KINDS if nobody had asked. -errno,
+ * A reply of the agent of type AGENT_SOCKETS: takes the descriptors. *ret_kind: of this kind, or POOL_KINDS if nobody had asked. -errno,
  * logged: not even one is to be had, and nobody asks again until somebody needs one.
  */
 int pool_reply(struct pool *p, const struct agent_reply *r, const int *fds, enum pool_kind *ret_kind);

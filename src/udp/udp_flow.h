@@ -18,8 +18,8 @@
 #pragma once
 
 #include "base/list.h"
-#include "os/sock.h"
 #include "os/pktinfo.h"
+#include "os/sock.h"
 #include "udp/udp.h"
 #include "wire/eth.h"
 #include "xlate/peer.h"

@@ -10,8 +10,8 @@
 #include "base/list.h"
 #include "base/log.h"
 #include "flow/flow.h"
-#include "os/sock.h"
 #include "os/pktinfo.h"
+#include "os/sock.h"
 #include "udp/udp_hold.h"
 
 #define BATCH 64u
