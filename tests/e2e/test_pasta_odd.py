@@ -2,7 +2,12 @@
 """
 What goes wrong around pasta, and must not go wrong in it: ports that are taken, an interface that changes under it, kernels that refuse.
 """
+import contextlib
+import os
+import resource
+
 import pytest
+from lab import servers
 from lab import pasta as lab_pasta
 from lab.pasta import wait_closed, wait_listening
 from lab.program import assert_idle
@@ -45,6 +50,60 @@ def test_many_clients_at_once(net, pasta, direction):
             c.close()
 
 
+@contextlib.contextmanager
+def descriptors_left(p, n):
+    """A limit with which it may open n more."""
+    before = resource.prlimit(p.pid, resource.RLIMIT_NOFILE)
+    used = {int(fd) for fd in os.listdir(f"/proc/{p.pid}/fd")}
+    limit, free = 0, n
+    while free or limit in used:
+        free -= limit not in used
+        limit += 1
+    resource.prlimit(p.pid, resource.RLIMIT_NOFILE, (limit, before[1]))
+    yield
+    resource.prlimit(p.pid, resource.RLIMIT_NOFILE, before)
+
+
+def connection(ns, port):
+    """None: it was reset at once."""
+    try:
+        return ns.connect("127.0.0.1", port)
+    except ConnectionResetError:
+        return None
+
+
+def served(s):
+    """It gets through, if it was not reset."""
+    try:
+        s.sendall(b"word")
+        return s.recv(4) == b"word"
+    except (ConnectionResetError, BrokenPipeError):
+        return False
+
+
+@pytest.mark.parametrize("left", [0, 1, 4, 45])
+@pytest.mark.parametrize("direction", ["in", "out"])
+def test_no_descriptors(net, pasta, direction, left):
+    """Connections that can't be taken wait; nobody spins meanwhile, and all is well afterwards, in the other direction as well."""
+    p = pasta("--splice-only", "-t", "8080", "-u", "none", "-T", "8081", "-U", "none")
+    ends = {"in": (p.ns, net.host, 8080), "out": (net.host, p.ns, 8081)}
+    _, here, port = ends[direction]
+    with contextlib.ExitStack() as stack:
+        for there, _, at in ends.values():
+            stack.callback(servers.tcp_echo(there.listen("127.0.0.1", at)).close)
+        with descriptors_left(p, left):
+            clients = [c for c in (connection(here, port) for _ in range(60)) if c]
+            for c in clients:
+                stack.enter_context(c)
+            assert_idle(p)
+            p.says("connections have to wait: Too many open files")
+        # While it rests, a second each time, nobody is turned away.
+        got = [served(c) for c in clients]
+        assert got.count(True) >= 40, got
+        for _, here, port in ends.values():
+            assert served(stack.enter_context(here.connect("127.0.0.1", port)))
+
+
 # Ports that are the same on both ends.
 
 
@@ -66,6 +125,20 @@ def test_from_and_to_one_port_of_the_host(net, pasta, to):
 
 
 # Automatic ports of datagrams.
+
+
+def test_addresses_of_an_automatic_port(net, pasta):
+    """Of many on loopback, the one that was written to answers, and from the first datagram on it is one and the same client."""
+    p = pasta(*AUTO_UDP)
+    with p.ns.udp("0.0.0.0", 7311) as server, net.host.udp("127.0.0.1") as client:
+        wait_listening(net.host, 7311, udp=True)
+        peers = set()
+        for _ in range(3):
+            client.sendto(b"question", ("127.0.0.5", 7311))
+            peers.add(server.recvfrom(100)[1])
+        assert len(peers) == 1
+        server.sendto(b"answer", peers.pop())
+        assert client.recvfrom(100) == (b"answer", ("127.0.0.5", 7311))
 
 
 def test_service_that_starts_again(net, pasta):
