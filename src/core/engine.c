@@ -143,6 +143,9 @@ static int signals_open(struct engine *e)
 	if (e->conf->ns.spawn) {
 		sigaddset(&set, SIGINT);
 		sigaddset(&set, SIGHUP);
+		sigaddset(&set, SIGTSTP);
+		sigaddset(&set, SIGTTIN);
+		sigaddset(&set, SIGTTOU);
 	}
 	if (sigprocmask(SIG_BLOCK, &set, NULL))
 		return -errno;

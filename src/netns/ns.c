@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/magic.h>
 #include <linux/nsfs.h>
 #include <poll.h>
@@ -16,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/num.h"
 
 #define FD_FIRST 3
 
@@ -46,6 +48,29 @@ int ns_pidfd(pid_t pid, int *ret_fd)
 		return -errno;
 	*ret_fd = fd;
 	return 0;
+}
+
+pid_t ns_proc_pid(int pid_fd, pid_t pid)
+{
+	static const char key[] = "\nPid:\t";
+	char path[64], text[512];
+	uint64_t found = 0;
+	const char *at;
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%i", pid_fd);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return pid;
+	n = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	text[MAX(n, (ssize_t)0)] = '\0';
+	at = strstr(text, key);
+	if (!at)
+		return pid;
+	at += sizeof(key) - 1;
+	return num_take(&at, 1, INT_MAX, &found) ? pid : (pid_t)found;
 }
 
 bool ns_same(int fd1, int fd2)
@@ -84,7 +109,8 @@ static int type_check(int fd, int type)
 static int file_open(const char *path, int type, int *ret_fd)
 {
 	const char *what = type == CLONE_NEWUSER ? "user" : "network";
-	int fd = fd_raise(open(path, O_RDONLY | O_CLOEXEC));
+	/* It may be any file: neither wait for a writer of a pipe, nor get a terminal. */
+	int fd = fd_raise(open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
 
 	if (fd < 0) {
 		log_err("Couldn't open %s namespace %s: %s", what, path, strerror(-fd));
@@ -158,14 +184,14 @@ static int net_open(const struct ns_spec *s, struct ns *ns)
 	int len, err;
 
 	if (s->pid) {
-		ns->pid = s->pid;
 		snprintf(ns->name, sizeof(ns->name), "of PID %i", (int)s->pid);
-		len = snprintf(ns->path, cap, "/proc/%i/ns/net", (int)s->pid);
 		err = ns_pidfd(s->pid, &ns->pid_fd);
 		if (err && err != -ENOSYS && err != -EPERM) {
 			log_err("No process with PID %i: %s", (int)s->pid, strerror(-err));
 			return err;
 		}
+		ns->pid = ns_proc_pid(ns->pid_fd, s->pid);
+		len = snprintf(ns->path, cap, "/proc/%i/ns/net", (int)ns->pid);
 	} else {
 		snprintf(ns->name, sizeof(ns->name), "%s", s->netns);
 		len = snprintf(ns->path, cap, "%s%s", strchr(s->netns, '/') ? "" : NS_RUN_DIR "/", s->netns);

@@ -25,7 +25,7 @@ struct ns {
 	int net_fd;
 	int user_fd; /* -1: no other user namespace is to be joined */
 	int pid_fd; /* of the process that was named by its PID; -1: none was, or the kernel has no such thing */
-	pid_t pid; /* 0: none was */
+	pid_t pid; /* its number in /proc (ns_proc_pid()); 0: none was */
 	char name[NS_PATH_MAX]; /* for messages */
 	char path[NS_PATH_MAX]; /* that was opened */
 };
@@ -47,6 +47,9 @@ void ns_close(struct ns *ns);
 
 /* True if both descriptors refer to one namespace. */
 bool ns_same(int fd1, int fd2);
+
+/* The number that the process of a pidfd has in /proc, which may be that of another PID namespace. pid if it can't be told. */
+pid_t ns_proc_pid(int pid_fd, pid_t pid);
 
 /* pidfd_open(2), close-on-exec; -ENOSYS before Linux 5.3. */
 MUST_USE int ns_pidfd(pid_t pid, int *ret_fd);

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -21,7 +22,9 @@
 #define CLONE_PIDFD 0x1000
 #endif
 
-#define STATUS_MAX 4096 /* of /proc/PID/status; the masks of signals come early */
+#define STATUS_MAX 16384 /* of /proc/PID/status, where the masks of signals come behind all groups of the user */
+#define SURE_TRIES 50 /* looks at what the command does about a signal */
+#define SURE_PAUSE_MS 2
 #define STATUS_SIGNALED 128 /* exit status, plus the signal */
 
 /* --- the process --- */
@@ -85,8 +88,10 @@ static void map_try(pid_t pid, const char *file, unsigned id)
 }
 
 /* Whoever has the privileges may map others, and leaves setgroups(2) to the command. Otherwise the child does what it can by itself. */
-static void maps_try(const struct spawn_conf *c, pid_t pid)
+static void maps_try(const struct spawn_conf *c, const struct spawn *s)
 {
+	pid_t pid = ns_proc_pid(s->pid_fd, s->pid);
+
 	if (c->netns_only || geteuid())
 		return;
 	map_try(pid, "uid_map", c->uid);
@@ -121,25 +126,28 @@ static int report_log(const struct spawn_report *r)
 	return 0;
 }
 
-static int report_recv(const struct spawn_conf *c, int sock, struct ns *ns)
+static int report_recv(const struct spawn_conf *c, struct spawn *s, struct ns *ns)
 {
-	unsigned n = 0, want = c->netns_only ? 1 : 2;
+	unsigned n = 0, want = c->netns_only ? SPAWN_FD_USER : SPAWN_FDS;
 	struct spawn_report r;
 	int fds[FDPASS_MAX];
-	ssize_t len = fdpass_recv(sock, &r, sizeof(r), 0, fds, &n);
+	ssize_t len = fdpass_recv(s->go_fd, &r, sizeof(r), 0, fds, &n);
 	int err = len == sizeof(r) ? report_log(&r) : -ECHILD;
 
 	if (len != sizeof(r))
 		log_err("The process for the command ended early");
-	if (!err && n != want)
-		err = -EPROTO;
+	if (!err && n != want) {
+		err = -EMFILE;
+		log_err("Couldn't take the namespaces of the command: %s", strerror(-err));
+	}
 	if (err) {
 		while (n)
 			close(fds[--n]);
 		return err;
 	}
-	ns->net_fd = fds[0];
-	ns->user_fd = want > 1 ? fds[1] : -1;
+	ns->net_fd = fds[SPAWN_FD_NET];
+	s->status_fd = fds[SPAWN_FD_STATUS];
+	ns->user_fd = want > SPAWN_FD_USER ? fds[SPAWN_FD_USER] : -1;
 	return 0;
 }
 
@@ -148,21 +156,18 @@ static int report_recv(const struct spawn_conf *c, int sock, struct ns *ns)
 static int child_setup(const struct spawn_conf *c, struct spawn *s, struct ns *ns)
 {
 	static const char setup = SPAWN_MSG_SETUP;
-	char path[64];
 	int err;
 
-	maps_try(c, s->pid);
+	maps_try(c, s);
 	err = fdpass_send(s->go_fd, &setup, 1, NULL, 0, 0);
 	if (err)
 		log_err("The process for the command ended early");
 	else
-		err = report_recv(c, s->go_fd, ns);
+		err = report_recv(c, s, ns);
 	if (err)
 		return err;
 	if (s->pid_fd < 0)
 		(void)!ns_pidfd(s->pid, &s->pid_fd);
-	snprintf(path, sizeof(path), "/proc/%i/status", (int)s->pid);
-	s->status_fd = open(path, O_RDONLY | O_CLOEXEC);
 	return 0;
 }
 
@@ -218,30 +223,110 @@ static int signal_send(const struct spawn *s, int sig)
 	return kill(s->pid, sig) ? -errno : 0;
 }
 
-/* The mask behind a name in /proc/PID/status (proc(5)); all signals if it isn't there. */
-static uint64_t mask_find(const char *status, const char *name)
+static bool is_stop(int sig)
+{
+	return sig == SIGTSTP || sig == SIGTTIN || sig == SIGTTOU;
+}
+
+/*
+ * Whoever continues us continues the command: the shell that has us as its job, for one. If there can't be anybody (an orphaned process
+ * group), the kernel doesn't stop us.
+ */
+static int stop_together(const struct spawn *s, int sig)
+{
+	int err = signal_send(s, SIGSTOP);
+	sigset_t one, before;
+
+	if (err)
+		return err;
+	sigemptyset(&one);
+	sigaddset(&one, sig);
+	(void)raise(sig);
+	(void)sigprocmask(SIG_UNBLOCK, &one, &before);
+	(void)sigprocmask(SIG_SETMASK, &before, NULL);
+	return signal_send(s, SIGCONT);
+}
+
+/* What the command does about a signal. */
+enum handling { BY_DEFAULT, HANDLED, IGNORED, UNSURE };
+
+struct look {
+	enum handling handling;
+	bool sleeps;
+	uint64_t switches; /* how often it has gone to sleep */
+};
+
+/* The number behind a name in /proc/PID/status (proc(5)); all bits set if it isn't there. */
+static uint64_t status_find(const char *status, const char *name, int base)
 {
 	const char *at = strstr(status, name);
 
-	return at ? strtoull(at + strlen(name), NULL, 16) : UINT64_MAX;
+	return at ? strtoull(at + strlen(name), NULL, base) : UINT64_MAX;
 }
 
-void spawn_signal(struct spawn *s, int sig, bool from_tty)
+/*
+ * A blocked signal is one that the command reads from signalfd(2) or waits for in another thread. One that doesn't sleep may be in the
+ * middle of fork(2), where the library blocks all of them for a moment.
+ */
+static struct look look_once(const struct spawn *s, int sig)
 {
 	const uint64_t bit = UINT64_C(1) << (sig - 1);
 	char status[STATUS_MAX + 1] = "";
 	ssize_t len = s->status_fd >= 0 ? pread(s->status_fd, status, STATUS_MAX, 0) : -1;
-	int err;
+	struct look l = { .handling = BY_DEFAULT };
 
 	status[MAX(len, (ssize_t)0)] = '\0';
-	if (mask_find(status, "\nSigCgt:") & bit) {
-		err = from_tty ? 0 : signal_send(s, sig);
-	} else if (mask_find(status, "\nSigIgn:") & bit) {
-		err = 0;
-	} else {
-		err = signal_send(s, SIGKILL);
-		s->ended_by = sig;
+	l.sleeps = strstr(status, "\nState:\tS");
+	l.switches = status_find(status, "\nvoluntary_ctxt_switches:", 10);
+	if (status_find(status, "\nSigCgt:", 16) & bit)
+		l.handling = HANDLED;
+	else if (status_find(status, "\nSigIgn:", 16) & bit)
+		l.handling = IGNORED;
+	else if (status_find(status, "\nSigBlk:", 16) & bit)
+		l.handling = l.sleeps ? HANDLED : UNSURE;
+	return l;
+}
+
+static struct look look(const struct spawn *s, int sig)
+{
+	const struct timespec pause = { .tv_nsec = SURE_PAUSE_MS * NSEC_PER_MSEC };
+	struct look l = look_once(s, sig);
+
+	for (int i = 0; l.handling == UNSURE && i < SURE_TRIES; i++) {
+		(void)nanosleep(&pause, NULL);
+		l = look_once(s, sig);
 	}
+	return l;
+}
+
+/* What the masks don't show is a signal that is waited for by sigwait(3): it wakes the command up, where others are dropped. */
+static bool is_taken(const struct spawn *s, int sig, const struct look *before)
+{
+	struct look now;
+
+	if (!before->sleeps || signal_send(s, sig))
+		return false;
+	now = look_once(s, sig);
+	return !now.sleeps || now.switches != before->switches;
+}
+
+static int effect_give(struct spawn *s, int sig)
+{
+	if (is_stop(sig))
+		return stop_together(s, sig);
+	s->ended_by = sig;
+	return signal_send(s, SIGKILL);
+}
+
+void spawn_signal(struct spawn *s, int sig, bool from_tty)
+{
+	struct look l = look(s, sig);
+	int err = 0;
+
+	if (l.handling == BY_DEFAULT && !is_taken(s, sig, &l))
+		err = effect_give(s, sig);
+	else if ((l.handling == HANDLED || l.handling == UNSURE) && !from_tty)
+		err = signal_send(s, sig);
 	if (err && err != -ESRCH)
 		log_warn("Couldn't pass signal %i on: %s", sig, strerror(-err));
 }

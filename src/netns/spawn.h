@@ -29,7 +29,7 @@ struct spawn {
 	pid_t pid;
 	int pid_fd; /* becomes readable when the command ends; -1: kernel before 5.3, wait for SIGCHLD */
 	int go_fd;
-	int status_fd; /* of /proc, to see which signals the command handles */
+	int status_fd; /* of the command in /proc, to see which signals it handles */
 	bool has_tty; /* we were in the foreground of a terminal at the start */
 	int ended_by; /* signal that spawn_signal() gave effect to; 0: none */
 };
@@ -47,8 +47,9 @@ MUST_USE int spawn_start(const struct spawn_conf *c, struct spawn *ret_s, struct
 MUST_USE int spawn_go(struct spawn *s);
 
 /*
- * Passes a signal on that we got. A command that neither handles nor ignores a signal whose default is to end is killed, as it would
- * be without a PID namespace. from_tty: the kernel sent it (SI_KERNEL), to the whole process group: the command has got it.
+ * Passes a signal on that we got, and have blocked. A command that neither handles, awaits nor ignores it gets its effect, as it would
+ * without a PID namespace: it is killed or, by SIGTSTP, SIGTTIN and SIGTTOU, stopped, together with us; the call returns when we are
+ * continued. from_tty: the kernel sent it (SI_KERNEL), to the whole process group: the command has got it.
  */
 void spawn_signal(struct spawn *s, int sig, bool from_tty);
 

@@ -91,18 +91,21 @@ static int ids_set(uid_t uid, gid_t gid)
 }
 
 /* Before /proc is another one. */
-static int namespaces_open(const struct spawn_conf *c, int ret_fd[2], unsigned *ret_n)
+static int files_open(const struct spawn_conf *c, int ret_fd[SPAWN_FDS], unsigned *ret_n)
 {
-	ret_fd[0] = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-	if (ret_fd[0] < 0)
-		return -errno;
-	*ret_n = 1;
-	if (c->netns_only)
-		return 0;
-	ret_fd[1] = open("/proc/self/ns/user", O_RDONLY | O_CLOEXEC);
-	if (ret_fd[1] < 0)
-		return -errno;
-	*ret_n = 2;
+	static const char *const path[SPAWN_FDS] = {
+		[SPAWN_FD_NET] = "/proc/self/ns/net",
+		[SPAWN_FD_STATUS] = "/proc/self/status",
+		[SPAWN_FD_USER] = "/proc/self/ns/user",
+	};
+	unsigned n = c->netns_only ? SPAWN_FD_USER : SPAWN_FDS;
+
+	for (unsigned i = 0; i < n; i++) {
+		ret_fd[i] = open(path[i], O_RDONLY | O_CLOEXEC);
+		if (ret_fd[i] < 0)
+			return -errno;
+	}
+	*ret_n = n;
 	return 0;
 }
 
@@ -144,14 +147,14 @@ static void signals_reset(void)
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-static int setup(const struct spawn_conf *c, struct spawn_report *r, int ret_fd[2], unsigned *ret_n)
+static int setup(const struct spawn_conf *c, struct spawn_report *r, int ret_fd[SPAWN_FDS], unsigned *ret_n)
 {
 	int err = c->netns_only ? 0 : maps_write(c, r);
 
 	if (err)
 		return err;
 	r->step = SPAWN_NS_OPEN;
-	err = namespaces_open(c, ret_fd, ret_n);
+	err = files_open(c, ret_fd, ret_n);
 	if (err)
 		return err;
 	r->extra[SPAWN_PROC] = proc_mount();
@@ -251,7 +254,7 @@ __attribute__((noreturn)) static void command_exec(char *const *argv)
 void spawn_child_run(const struct spawn_child *c)
 {
 	struct spawn_report r = { 0 };
-	int fd[2] = { -1, -1 };
+	int fd[SPAWN_FDS];
 	unsigned n = 0;
 
 	close(c->parent_sock);

@@ -13,7 +13,12 @@ enum spawn_step { SPAWN_UID_MAP, SPAWN_SETGROUPS, SPAWN_GID_MAP, SPAWN_IDS, SPAW
 /* What the command can do without. */
 enum spawn_extra { SPAWN_PROC, SPAWN_PING, SPAWN_HOSTNAME, SPAWN_EXTRAS };
 
-/* Child to parent, once, with descriptors of the network and, unless netns_only, the user namespace. */
+/*
+ * Child to parent, once, with descriptors: of the network namespace, of its own status in /proc (whose numbers need not be the parent's)
+ * and, unless netns_only, of the user namespace.
+ */
+enum spawn_fd { SPAWN_FD_NET, SPAWN_FD_STATUS, SPAWN_FD_USER, SPAWN_FDS };
+
 struct spawn_report {
 	int32_t err; /* 0, or -errno in step */
 	uint32_t step; /* enum spawn_step */

@@ -31,6 +31,15 @@ def test_process_as_an_ordinary_user(net, tmp_path, tun):
     assert f"{HOST4}/24" in done.stdout, done.stderr
 
 
+def test_process_where_proc_has_other_numbers(net, tmp_path, tun):
+    """A PID is one of ours, also in a PID namespace that still sees the /proc of the one above."""
+    inside = 'touch "$1"; until ip -o address show dev eth0 2>/dev/null | grep " inet "; do sleep 0.01; done'
+    script = f"unshare -n sh -c '{inside}' sh \"$2\" & until [ -e \"$2\" ]; do sleep 0.01; done\n" \
+             '"$1" -q --config-net $! || kill $!; wait $!'
+    done = net.host.run("unshare", "-pf", "--", "sh", "-c", script, "sh", program(tmp_path), tmp_path / "ready")
+    assert f"{HOST4}/24" in done.stdout, done.stderr
+
+
 def test_path(net, plain, daemon, tmp_path):
     path = mounted(net.host, plain, tmp_path / "netns")
     d = daemon(*PODMAN, "--netns", path, "--map-guest-addr", "169.254.1.2")

@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 from lab import netns
-from lab.pasta import Process, program
+from lab.pasta import children, Process, program
 from lab.program import assert_clean, binary, gone
 from lab.topology import HOST4, HOST6
 from lab.wait import LIMIT, until
@@ -120,6 +120,38 @@ def test_signals_reach_a_command_that_handles_them(net, tmp_path, tun):
     p.says("on")
     p.process.send_signal(signal.SIGTERM)
     assert p.wait() == 9 and "got" in p.output()
+
+
+BLOCKS = """
+import ctypes, os, signal, struct, sys, threading, time
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+print("on", flush=True)
+"""
+WAITS = {
+    "sigwait": "signal.sigwait([signal.SIGTERM])",
+    "signalfd": "os.read(ctypes.CDLL(None).signalfd(-1, struct.pack('128s', struct.pack('Q', 1 << 14)), 0), 128)",
+    "another thread": "t = threading.Thread(target=lambda: signal.sigwait([signal.SIGTERM])); t.start(); t.join()",
+    "later": "exec('while signal.SIGTERM not in signal.sigpending(): time.sleep(0.01)')",
+}
+
+
+@pytest.mark.parametrize("how", WAITS)
+def test_signals_reach_a_command_that_waits_for_them(net, tmp_path, tun, how):
+    """As tini, dumb-init and systemd do: a signal that is awaited is not one that nobody cares for."""
+    p = process(net, tmp_path, "--", netns.PYTHON, "-c", BLOCKS + WAITS[how] + "\nsys.exit(9)")
+    p.says("on")
+    p.process.send_signal(signal.SIGTERM)
+    assert p.wait() == 9
+
+
+def test_signals_where_proc_has_other_numbers(net, tmp_path, tun):
+    """In a PID namespace that still sees the /proc of the one above."""
+    p = process(net, tmp_path, "--config-net", "--", "sleep", "1000", prefix=["unshare", "-pf", "--"])
+    until(p.children, "pasta")
+    pasta = p.children()[0]
+    until(lambda: "sleep" in map(name_of, children(pasta)), "command")
+    os.kill(pasta, signal.SIGTERM)
+    assert p.wait() == 143
 
 
 def test_command_that_ignores_the_signal(net, tmp_path, tun):

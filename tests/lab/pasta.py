@@ -98,6 +98,11 @@ def box(host, user=True):
     return Inside(host, "box", broker.pid, ours, broker, user)
 
 
+def children(pid):
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as f:
+        return [int(word) for word in f.read().split()]
+
+
 class Process(Passt):
     """pasta as a child of ours, in the foreground."""
 
@@ -127,8 +132,7 @@ class Process(Passt):
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
     def children(self):
-        with open(f"/proc/{self.pid}/task/{self.pid}/children", encoding="ascii") as f:
-            return [int(word) for word in f.read().split()]
+        return children(self.pid)
 
 
 class Pasta(Process):

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Commands of netns/spawn on a terminal: who gets Ctrl-C, and who has the terminal afterwards. Usage: test_tty.py PROGRAM (tty_run.c)"""
+"""Commands of netns/spawn on a terminal: who gets Ctrl-C and Ctrl-Z, and who has the terminal afterwards. Usage: test_tty.py PROGRAM (tty_run.c)"""
 import os
 import pty
 import signal
 import sys
+import time
 
 
 class Terminal:
@@ -13,7 +14,10 @@ class Terminal:
         if self.pid == 0:
             for sig in signal.SIGINT, signal.SIGQUIT:
                 signal.signal(sig, signal.SIG_DFL)
-            os.execve(sys.argv[1], [sys.argv[1], *argv], {"SHELL": shell, "PATH": "/usr/bin:/bin"})
+            self.start(shell, argv)
+
+    def start(self, shell, argv):
+        os.execve(sys.argv[1], [sys.argv[1], *argv], {"SHELL": shell, "PATH": "/usr/bin:/bin"})
 
     def until(self, text):
         """Reads until this was written; no time counts, the test's own limit apart."""
@@ -74,8 +78,99 @@ def test_handled():
     os.waitpid(t.pid, 0)
 
 
+class Job(Terminal):
+    """As a shell with job control runs it: it says "stopped SIGNAL STATE", the latter that of the command, and goes on by a line."""
+
+    def __init__(self, background, *argv):
+        self.background = background
+        super().__init__("", *argv)
+
+    def start(self, shell, argv):
+        job = os.fork()
+        if not job:
+            os.setpgid(0, 0)
+            if not self.background:
+                tty_give(os.getpid())
+            super().start(shell, argv)
+        while True:
+            _, status = os.waitpid(job, os.WUNTRACED)
+            if not os.WIFSTOPPED(status):
+                os._exit(0)
+            tty_give(os.getpid())
+            print("stopped", os.WSTOPSIG(status), *(state(pid) for pid in children(job)), flush=True)
+            sys.stdin.readline()
+            tty_give(job)
+            os.kill(-job, signal.SIGCONT)
+
+
+def tty_give(group):
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTTOU])
+    os.tcsetpgrp(0, group)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTTOU])
+
+
+def children(pid):
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as f:
+        return f.read().split()
+
+
+def state(pid):
+    """Of a process that is about to stop."""
+    for _ in range(1000):
+        with open(f"/proc/{pid}/stat", encoding="ascii") as f:
+            now = f.read().rpartition(")")[2].split()[0]
+        if now == "T":
+            break
+        time.sleep(0.01)
+    return now
+
+
+def test_stopped():
+    """Ctrl-Z stops both, and both go on."""
+    t = Job(False, "cat")
+    t.type(b"x\n")
+    t.until(b"x\r\nx\r\n")
+    for _ in range(3):
+        t.type(b"\x1a")
+        t.until(b"stopped %d T\r\n" % signal.SIGTSTP)
+        t.type(b"go\n")
+        t.until(b"go\r\n")
+        t.type(b"y\n")
+        t.until(b"y\r\ny\r\n")
+    t.type(b"\x03")
+    t.end(128 + signal.SIGINT)
+
+
+def test_background():
+    """Who reads from the terminal without having it is stopped; process 1 would try for ever."""
+    t = Job(True, "cat")
+    t.until(b"stopped %d T\r\n" % signal.SIGTTIN)
+    t.type(b"go\n")
+    t.until(b"go\r\n")
+    t.type(b"x\n")
+    t.until(b"x\r\nx\r\n")
+    t.type(b"\x03")
+    t.until(b"status 130")
+    os.waitpid(t.pid, 0)
+
+
+def test_nobody_continues():
+    """Without a shell there is nobody who would wake us up again: nobody stops."""
+    t = Terminal("", "cat")
+    t.type(b"x\n")
+    t.until(b"x\r\nx\r\n")
+    t.type(b"\x1a")
+    t.type(b"y\n")
+    t.until(b"y\r\ny\r\n")
+    t.type(b"\x03")
+    t.end(128 + signal.SIGINT)
+
+
 for name in "/bin/sh", "/bin/bash":
     if os.path.exists(name):
         test_shell(name)
 test_default()
 test_handled()
+test_stopped()
+test_background()
+test_nobody_continues()
