@@ -49,13 +49,13 @@ class Inside(netns.Ns):
     def enter(self):
         return self._host.enter + self._join
 
+    def counters(self):
+        """What the namespace's kernel has counted since its beginning."""
+        rows = (line.split() for line in self.run("nstat", "-asz").stdout.splitlines() if not line.startswith("#"))
+        return {row[0]: int(row[1]) for row in rows}
+
     def counter(self, name):
-        """A counter of the namespace's kernel, since its beginning."""
-        for line in self.run("nstat", "-asz", name).stdout.splitlines():
-            words = line.split()
-            if words and words[0] == name:
-                return int(words[1])
-        raise KeyError(name)
+        return self.counters()[name]
 
     def be_patient(self):
         """
