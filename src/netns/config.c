@@ -178,7 +178,7 @@ static bool has_addr(const struct nsconf *c, const struct addr *a)
 /* The kernel has made this one together with an address. */
 static bool is_prefix_of_addr(const struct nsconf *c, const struct nsconf_route *r)
 {
-	if (r->n_hops != 1 || addr_is_set(&c->hop[r->hop].gw) || r->type != RTN_UNICAST)
+	if (r->n_hops != 1 || addr_is_set(&c->hop[r->hop].gw) || r->type != RTN_UNICAST || r->src_plen)
 		return false;
 	for (unsigned i = 0; i < c->n_addrs; i++) {
 		const struct nsconf_addr *ad = &c->addr[i];

@@ -34,6 +34,8 @@ struct nsconf_hop {
 struct nsconf_route {
 	struct addr dst; /* of the route's family, default as well */
 	struct addr prefsrc; /* all-zero: none. Left out if it is not among the addresses */
+	struct addr src; /* of the route's family: for packets from there only, */
+	uint8_t src_plen; /* unless this is 0 */
 	uint32_t metric;
 	uint16_t hop, n_hops; /* where in nsconf.hop; no hop for the types that lead nowhere */
 	uint8_t plen;
@@ -99,7 +101,7 @@ int nsconf_apply(const struct nsconf *c, struct nsconf_result *ret_result);
 /* Logs what a result says about a configuration: warnings, and an error if there is one. Any result is fine. */
 void nsconf_log(const struct nsconf *c, const struct nsconf_result *r);
 
-/* Adds a route and its hops. -ENOSPC if there is no room. */
+/* Adds a route and its hops. -ENOSPC if there is no room; a default route, which nothing works without, takes that of the last other one. */
 MUST_USE int nsconf_route_add(struct nsconf *c, const struct nsconf_route *r, const struct nsconf_hop *hops, unsigned n);
 
 /* "default via 192.0.2.1, 2 hops" and the like, for messages; returns buf. */

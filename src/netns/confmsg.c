@@ -10,17 +10,21 @@
 
 int nsconf_route_add(struct nsconf *c, const struct nsconf_route *r, const struct nsconf_hop *hops, unsigned n)
 {
-	struct nsconf_route *to = &c->route[c->n_routes];
+	unsigned at = c->n_routes, hop = c->n_hops;
+	struct nsconf_route *to;
 
-	if (c->n_routes == NSCONF_ROUTES || n > NSCONF_ROUTE_HOPS || n > NSCONF_HOPS - c->n_hops)
+	if (!r->plen && (at == NSCONF_ROUTES || n > NSCONF_HOPS - hop) && at && c->route[at - 1].plen)
+		hop = c->route[--at].hop;
+	if (at == NSCONF_ROUTES || n > NSCONF_ROUTE_HOPS || n > NSCONF_HOPS - hop)
 		return -ENOSPC;
+	to = &c->route[at];
 	*to = *r;
-	to->hop = (uint16_t)c->n_hops;
+	to->hop = (uint16_t)hop;
 	to->n_hops = (uint16_t)n;
 	if (n)
-		memcpy(c->hop + c->n_hops, hops, n * sizeof(*hops));
-	c->n_hops += n;
-	c->n_routes++;
+		memcpy(c->hop + hop, hops, n * sizeof(*hops));
+	c->n_hops = hop + n;
+	c->n_routes = at + 1;
 	return 0;
 }
 
@@ -50,6 +54,8 @@ bool nsconf_valid(const struct nsconf *c)
 		    r->n_hops > c->n_hops - r->hop)
 			return false;
 		if (addr_is_set(&r->prefsrc) && addr_is4(&r->prefsrc) != addr_is4(&r->dst))
+			return false;
+		if (r->src_plen && (!plen_valid(&r->src, r->src_plen) || addr_is4(&r->src) != addr_is4(&r->dst)))
 			return false;
 	}
 	return true;

@@ -159,7 +159,7 @@ static bool route_wanted(const struct nl_route *r)
 		return true;
 	if (r->v6 && addr_is_linklocal(&r->dst))
 		return false;
-	return !addr_is_loopback(&r->dst) && !addr_is_multicast(&r->dst);
+	return !addr_is_loopback(&r->dst);
 }
 
 static void route_lost(struct nscopy *k, const struct nl_route *r, const char *why)
@@ -177,6 +177,8 @@ static void route_add(struct nscopy *k, const struct nl_route *r)
 	struct nsconf_route to = {
 		.dst = r->dst,
 		.prefsrc = r->prefsrc,
+		.src = r->src,
+		.src_plen = r->src_plen,
 		.metric = r->metric,
 		.plen = r->plen,
 		.type = r->type,
@@ -186,6 +188,7 @@ static void route_add(struct nscopy *k, const struct nl_route *r)
 		.pref = r->pref,
 	};
 	struct hops h = hops_of(k, r);
+	unsigned before = k->conf->n_routes, lost;
 	unsigned n = leads_nowhere(r->type) ? 0 : hops_take(&h, f->ifindex, hop);
 
 	_Static_assert(NSCONF_METRICS == NL_METRICS, "metrics of routes");
@@ -200,8 +203,10 @@ static void route_add(struct nscopy *k, const struct nl_route *r)
 	}
 	if (r->hops_lost)
 		log_warn("Not all hops of a route are copied: there are too many");
-	if (nsconf_route_add(k->conf, &to, hop, n))
-		route_lost(k, r, "there are too many");
+	/* This one, or another one that it took the place of. */
+	lost = nsconf_route_add(k->conf, &to, hop, n) || k->conf->n_routes == before;
+	k->too_many += lost;
+	k->lost += lost;
 }
 
 /* Rules that choose between tables are not copied, so of the others only what nothing works without is of use. */
@@ -258,6 +263,8 @@ void nscopy_finish(struct nscopy *k)
 		if (family[i]->has_other && !family[i]->has_default)
 			route_add(k, &family[i]->other);
 	}
+	if (k->too_many)
+		log_warn("There are too many routes: %u of them are not copied", k->too_many);
 	for (unsigned i = 0; i < k->conf->n_routes; i++)
 		prefsrc_add(k, &k->conf->route[i].prefsrc);
 }

@@ -27,7 +27,8 @@ struct nscopy {
 	unsigned n_nexthops;
 	struct nsconf_addr elsewhere[NSCOPY_OTHERS]; /* addresses of other interfaces: routes may prefer one as the source */
 	unsigned n_elsewhere;
-	unsigned lost; /* addresses and routes that can't be copied; each was a warning */
+	unsigned lost; /* addresses and routes that can't be copied; each was a warning, */
+	unsigned too_many; /* but for these of them, which nscopy_finish() warns about */
 };
 
 /* An nl_entry_fn; ctx is a struct nscopy. */

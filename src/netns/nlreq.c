@@ -286,6 +286,9 @@ int nlreq_route(struct nlreq *q, const struct nlreq_route *r)
 	t->rtm_type = c->type;
 	if (c->plen)
 		put_addr(&m, RTA_DST, &c->dst);
+	t->rtm_src_len = c->src_plen;
+	if (c->src_plen)
+		put_addr(&m, RTA_SRC, &c->src);
 	if (c->metric)
 		mnl_attr_put_u32(&m.h, RTA_PRIORITY, c->metric);
 	if (addr_is_set(&c->prefsrc))

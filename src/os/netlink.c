@@ -166,7 +166,9 @@ static bool parse_route(const struct rtmsg *m, const struct attrs *t, struct nl_
 {
 	struct nl_route *r = &e->route;
 
-	if ((m->rtm_family != AF_INET && m->rtm_family != AF_INET6) || m->rtm_dst_len > (m->rtm_family == AF_INET ? 32 : 128))
+	const uint8_t max = m->rtm_family == AF_INET ? 32 : 128;
+
+	if ((m->rtm_family != AF_INET && m->rtm_family != AF_INET6) || m->rtm_dst_len > max || m->rtm_src_len > max)
 		return false;
 	r->v6 = m->rtm_family == AF_INET6;
 	r->dst = r->v6 ? addr_any6 : addr_any4;
@@ -185,6 +187,8 @@ static bool parse_route(const struct rtmsg *m, const struct attrs *t, struct nl_
 	(void)attr_get(t, RTA_PREF, &r->pref, sizeof(r->pref));
 	parse_metrics(t->a[RTA_METRICS], r);
 	(void)attr_addr(t, RTA_PREFSRC, m->rtm_family, &r->prefsrc);
+	if (attr_addr(t, RTA_SRC, m->rtm_family, &r->src))
+		r->src_plen = m->rtm_src_len;
 	if (t->a[RTA_MULTIPATH]) {
 		parse_hops(t->a[RTA_MULTIPATH], m->rtm_family, r);
 	} else if (t->a[RTA_OIF]) {

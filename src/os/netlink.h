@@ -49,6 +49,8 @@ struct nl_route {
 	uint32_t table, metric;
 	uint32_t nh_id; /* nexthop object, 0: none */
 	struct addr prefsrc; /* all-zero: none */
+	struct addr src; /* of IPv6: for packets from there only, */
+	uint8_t src_plen; /* unless this is 0 */
 	struct nl_hop hop[NL_HOPS]; /* one, for an ordinary route */
 	unsigned n_hops;
 	bool hops_lost; /* there were more */

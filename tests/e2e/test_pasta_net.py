@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: MIT
 """
-The network of the namespace: copied from the host, odd ones included, set by options, or told to real clients by DHCP, DHCPv6 and
+The network of the namespace: copied from the host, set by options, or told to real clients by DHCP, DHCPv6 and
 router advertisements.
 """
 import re
 import subprocess
 
 import pytest
-from lab.pasta import Daemon, Pasta, box
-from lab.topology import GW4, GW6, HOST4, HOST6, REMOTE4, REMOTE6, Topology
+from lab.pasta import Daemon, box
+from lab.topology import GW4, GW6, HOST4, HOST6, REMOTE4, REMOTE6
 from lab.wait import until
 
 NONE = ["-t", "none", "-u", "none", "-T", "none", "-U", "none"]
@@ -71,68 +71,6 @@ def test_our_mac(net, pasta):
         assert mac in p.ns.ip("neighbour", "show", GW4) and mac in p.ns.ip("neighbour", "show", GW6)
 
 
-# Odd hosts: (commands of ip in the host namespace, what the namespace has to have among its routes, what may be said).
-ODD = {
-    "no-routes-at-all": (["route flush default", "-6 route flush default"], [], []),
-    "metric": (["route replace default via 192.0.2.1 dev eth0 metric 100", "route del default via 192.0.2.1 metric 0"],
-               ["default via 192.0.2.1 dev eth0 metric 100"], []),
-    "two-defaults": (["route add default via 192.0.2.3 dev eth0 metric 50"],
-                     ["default via 192.0.2.3 dev eth0 metric 50", "default via 192.0.2.1 dev eth0"], []),
-    "multipath": (["route add 198.51.100.128/25 nexthop via 192.0.2.1 dev eth0 weight 2 nexthop via 192.0.2.3 dev eth0"],
-                  ["198.51.100.128/25", "nexthop via 192.0.2.1 dev eth0 weight 2", "nexthop via 192.0.2.3 dev eth0 weight 1"], []),
-    "onlink": (["route replace default via 10.9.9.1 dev eth0 onlink"], ["default via 10.9.9.1 dev eth0 onlink"], []),
-    "preferred-source": (["address add 192.0.2.44/24 dev eth0", "route replace default via 192.0.2.1 dev eth0 src 192.0.2.44"],
-                         ["default via 192.0.2.1 dev eth0 src 192.0.2.44"], []),
-    "blackhole": (["route add blackhole 203.0.113.0/24", "route add unreachable 203.0.113.0/25", "route add prohibit 203.0.113.128/25"], [], []),
-    "host-route-to-the-gateway": (["address flush dev eth0 scope global", "address add 192.0.2.2/32 dev eth0", "route add 10.8.8.8 dev eth0 scope link",
-                                   "route add default via 10.8.8.8 dev eth0", "address add 2001:db8::2/128 dev eth0 nodad",
-                                   "-6 route flush default", "-6 route add default via fe80::1 dev eth0"],
-                                  ["10.8.8.8 dev eth0 scope link", "default via 10.8.8.8 dev eth0"], []),
-    "order": (["route add 10.7.0.0/16 via 192.0.2.1 dev eth0", "route add 10.6.6.6 via 10.7.0.1 dev eth0 onlink", "route add 10.5.5.0/24 via 192.0.2.9 dev eth0 metric 7"],
-              ["10.7.0.0/16 via 192.0.2.1 dev eth0", "10.6.6.6 via 10.7.0.1 dev eth0 onlink", "10.5.5.0/24 via 192.0.2.9 dev eth0 metric 7"], []),
-    "via-the-other-family": (["route add 10.4.0.0/16 via inet6 fe80::99 dev eth0"], ["10.4.0.0/16 via inet6 fe80::99 dev eth0"], []),
-    "metrics": (["route replace default via 192.0.2.1 dev eth0 mtu 1400 advmss 1300 initcwnd 20"], ["default via 192.0.2.1 dev eth0 mtu 1400 advmss 1300 initcwnd 20"], []),
-    "tos": (["route add 10.3.0.0/16 tos 0x10 via 192.0.2.1 dev eth0"], ["10.3.0.0/16 tos", "via 192.0.2.1 dev eth0"], []),
-    "two-addresses": (["address add 192.0.2.66/26 dev eth0", "address add 10.99.0.1/8 dev eth0", "address add 2001:db8:5::5/64 dev eth0 nodad"], [], []),
-    "another-table": (["route add 10.2.0.0/16 via 192.0.2.1 dev eth0 table 77"], [], []),
-    "another-interface": (["link add other type veth peer name peer", "address add 10.1.0.1/24 dev other", "link set other up", "link set peer up",
-                           "route add 10.1.1.0/24 via 10.1.0.2 dev other"], ["default via 192.0.2.1 dev eth0"], []),
-    "deprecated-address": (["address add 2001:db8::dead/64 dev eth0 nodad preferred_lft 0"], ["default via 192.0.2.1 dev eth0"], []),
-}
-
-
-@pytest.fixture(params=ODD)
-def odd(request, tmp_path, tun):
-    t = Topology(str(tmp_path))
-    commands, routes, _ = ODD[request.param]
-    try:
-        for c in commands:
-            t.host.ip(*c.split())
-        yield t, routes, request.param
-    finally:
-        t.close()
-
-
-def test_odd_host(odd, tmp_path):
-    """Nothing is fatal, and all that is said is about what could not be copied: here, nothing."""
-    t, routes, name = odd
-    p = Pasta(t.host, str(tmp_path), "--config-net", "-q", *NONE)
-    try:
-        dev = "tap0" if name == "no-routes-at-all" and "tap0" in p.ns.ip("link") else "eth0"
-        there = p.ns.ip("-4", "route", "show", "table", "main")
-        flat = " ".join(there.split())
-        for route in routes:
-            assert route in flat, there
-        assert "tentative" not in p.ns.ip("address")
-        assert set(p.ns.addresses(dev)) >= ({"192.0.2.66/26", "10.99.0.1/8", "2001:db8:5::5/64"} if name == "two-addresses" else set())
-        if name not in ("no-routes-at-all", "host-route-to-the-gateway", "two-defaults", "onlink"):
-            with t.remote.listen(REMOTE4) as server, p.ns.connect(REMOTE4, server.getsockname()[1]):
-                server.accept()[0].close()
-        assert not [line for line in p.output().splitlines() if "name server" not in line], p.output()
-    finally:
-        p.close()
-
-
 def test_no_copy(net, pasta):
     """One address and one route of each IP version."""
     net.host.ip("address", "add", "192.0.2.88/24", "dev", "eth0")
@@ -146,24 +84,6 @@ def test_no_copy(net, pasta):
     finally:
         net.host.ip("address", "del", "192.0.2.88/24", "dev", "eth0")
         net.host.ip("route", "del", "10.77.0.0/16")
-
-
-def test_host_without_network(tmp_path, tun):
-    """Addresses of its own making, and a message."""
-    t = Topology(str(tmp_path))
-    try:
-        t.host.ip("link", "delete", "eth0")
-        p = Pasta(t.host, str(tmp_path), "--config-net", "-d", *NONE)
-        try:
-            assert p.ns.addresses("tap0") == ["169.254.2.1/16"]
-            assert "default via 169.254.2.2 dev tap0" in p.ns.routes()
-            assert "local mode" in p.output() or "no external interface" in p.output().lower(), p.output()
-            with t.host.listen("127.0.0.1") as server, p.ns.connect("169.254.2.2", server.getsockname()[1]):
-                server.accept()[0].close()
-        finally:
-            p.close()
-    finally:
-        t.close()
 
 
 # By real clients in the namespace.

@@ -338,6 +338,7 @@ static void test_invalid(void **state)
 	BAD(c.route[0].n_hops = 2);
 	BAD(c.route[0].n_hops = NSCONF_ROUTE_HOPS + 1);
 	BAD(c.route[0].prefsrc = ip("2001:db8::1"));
+	BAD(c.route[0].src_plen = 1);
 #undef BAD
 }
 

@@ -335,6 +335,7 @@ static void test_nexthops(void **state)
 
 static void test_odd(void **state)
 {
+	const struct nsconf_route *r;
 	static const struct {
 		uint16_t family;
 		uint8_t gw[16];
@@ -366,6 +367,13 @@ static void test_odd(void **state)
 	t->rtm_type = RTN_UNREACHABLE;
 	t->rtm_protocol = RTPROT_KERNEL;
 	via(NULL, IF_LO);
+	/* For packets from one place only; for many receivers. */
+	t = route("::", 0);
+	t->rtm_src_len = 48;
+	put(RTA_SRC, "2001:db8:1::");
+	via("fe80::1", IF_UP);
+	route("224.0.0.0", 4);
+	via(NULL, IF_UP);
 	/* 0.0.0.0 as a gateway is none. An entry of a cache is no route. */
 	t = route("10.2.0.0", 16);
 	t->rtm_flags = RTNH_F_ONLINK;
@@ -376,7 +384,7 @@ static void test_odd(void **state)
 	t = route("192.0.2.2", 32);
 	t->rtm_type = RTN_LOCAL;
 	via(NULL, IF_UP);
-	finish(0, 5);
+	finish(0, 7);
 
 	is(0, "IPv4 default via fe80::7");
 	is(1, "10.0.0.0/8");
@@ -385,7 +393,11 @@ static void test_odd(void **state)
 	assert_int_equal(conf.route[1].metrics[RTAX_INITCWND], 20);
 	is(2, "blackhole 10.1.0.0/16");
 	is(3, "unreachable 2001:db8:bad::/48");
-	is(4, "10.2.0.0/16");
+	r = is(4, "IPv6 default via fe80::1");
+	assert_int_equal(r->src_plen, 48);
+	eq(&r->src, "2001:db8:1::");
+	is(5, "224.0.0.0/4");
+	is(6, "10.2.0.0/16");
 }
 
 /* A source that belongs to another interface comes along; one that nobody has doesn't. */
@@ -446,13 +458,22 @@ static void test_lost(void **state)
 
 	setup(NULL);
 	for (unsigned i = 0; i <= NSCONF_ROUTES; i++) {
-		assert_string_equal(logged, "");
 		snprintf(text, sizeof(text), "10.%u.%u.0", i / 256, i % 256);
 		route(text, 24);
 		via("192.0.2.1", IF_UP);
 	}
-	assert_string_equal(logged, "Route to 10.2.0.0/24 is not copied: there are too many\n");
-	assert_int_equal(conf.n_routes, NSCONF_ROUTES);
+	is(NSCONF_ROUTES - 1, "10.1.255.0/24 via 192.0.2.1");
+	/* Nothing works without default routes. */
+	for (unsigned i = 0; i < 2; i++) {
+		route("::", 0);
+		via("fe80::1", IF_UP);
+	}
+	is(NSCONF_ROUTES - 1, "IPv6 default via fe80::1");
+	assert_string_equal(logged, "");
+	assert_int_equal(k.lost, 3);
+	nscopy_finish(&k);
+	assert_true(nsconf_valid(&conf));
+	assert_string_equal(logged, "There are too many routes: 3 of them are not copied\n");
 
 	setup(NULL);
 	for (unsigned i = 0; i <= NSCONF_ADDRS; i++) {
