@@ -256,12 +256,9 @@ static int link_open_tap(struct engine *e, const struct link_cb *cb)
 			tc.offloads |= bits[i].link;
 	}
 	err = tap_new(&e->loop, &tc, &e->link);
-	if (err)
-		return err;
-	t->fd = -1;
-	if (!e->link->offloads)
-		log_warn("No offloads for the interface of the namespace: plain frames only, which is slower");
-	return 0;
+	if (!err)
+		t->fd = -1;
+	return err;
 }
 
 static int link_open_stream(struct engine *e, const struct link_cb *cb)

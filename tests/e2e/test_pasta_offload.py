@@ -117,7 +117,7 @@ def test_plain_frames_where_there_are_no_offloads(net, pasta, family, requests):
         frames = seen.of(outgoing)
         assert frames and all(length <= 1514 and not gso and not partial for length, gso, _, partial in frames)
     assert [line for line in p.output().splitlines() if "name server" not in line] == [
-        "No offloads for the interface of the namespace: plain frames only, which is slower"]
+        "The kernel has no offloads for tap devices, or refuses them: traffic will be slower"]
     assert p.ns.counter("TcpRetransSegs") == 0 and p.ns.counter("TcpInCsumErrors") == 0
 
 

@@ -3,16 +3,13 @@
 Traffic of real programs through the interface that pasta makes, what is left of it, and what it costs to do nothing.
 """
 import hashlib
-import json
 import os
 import socket
-import subprocess
 import threading
 import time
 
 import pytest
 from lab import servers
-from lab.pasta import wait_listening
 from lab.program import assert_idle
 from lab.topology import HOST4, HOST6, REMOTE4, REMOTE6, UNREACHABLE4
 from lab.wait import until
@@ -60,25 +57,12 @@ def test_both_directions_without_loss(net, pasta, mtu, family):
     assert p.ns.counter("TcpInErrs") == 0
 
 
-def iperf3(net, ns, to, *options):
-    """The summary of one run. By a server of its own: one that still ends the run before turns us away."""
-    server = net.remote.popen("iperf3", "-s", "-1", "-B", to, stdout=subprocess.DEVNULL)
-    try:
-        wait_listening(net.remote, 5201)
-        told = json.loads(ns.run("iperf3", "-J", "-c", to, *options).stdout)
-        assert "error" not in told, told["error"]
-        return told["end"]
-    finally:
-        server.terminate()
-        server.wait()
-
-
 def test_many_streams_at_once(net, pasta):
     """iperf3 with several streams, both ways."""
     p = pasta("--config-net", *NONE)
     p.ns.be_patient()
     for extra in [], ["-R"], ["--bidir"]:
-        end = iperf3(net, p.ns, REMOTE4, "-P", "4", "-t", "1", *extra)
+        end = servers.iperf3(net.remote, p.ns, REMOTE4, "-P", "4", "-t", "1", *extra)
         assert end["sum_received"]["bytes"] > 1 << 20
         assert sum(s["sender"].get("retransmits", 0) for s in end["streams"] if s["sender"].get("sender")) == 0 or extra, end
 
@@ -87,7 +71,7 @@ def test_udp_of_iperf3(net, pasta):
     """As many datagrams as a socket's buffer holds: whoever is late finds them all."""
     p = pasta("--config-net", *NONE)
     for extra in [], ["-R"]:
-        total = iperf3(net, p.ns, REMOTE6, "-u", "-b", "20M", "-l", "1200", "-k", "80", *extra)["sum"]
+        total = servers.iperf3(net.remote, p.ns, REMOTE6, "-u", "-b", "20M", "-l", "1200", "-k", "80", *extra)["sum"]
         assert total["packets"] >= 80 and total["lost_packets"] == 0, total
 
 

@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: MIT
 """Servers as threads of the test, on sockets of any namespace."""
 import hashlib
+import json
 import select
 import socket
 import struct
+import subprocess
 import threading
+
+from .wait import until
 
 
 class Server:
@@ -150,3 +154,16 @@ def dns_tcp(sock, names):
             conn.sendall(struct.pack(">H", len(answer)) + answer)
 
     return Server(sock, _each(handle))
+
+
+def iperf3(there, here, to, *options):
+    """The summary of one run. By a server of its own: one that still ends the run before turns us away."""
+    server = there.popen("iperf3", "-s", "-1", "-B", to, stdout=subprocess.DEVNULL)
+    try:
+        until(lambda: there.run("ss", "-Hnlt", "sport = :5201").stdout, "server listens")
+        told = json.loads(here.run("iperf3", "-J", "-c", to, *options).stdout)
+        assert "error" not in told, told["error"]
+        return told["end"]
+    finally:
+        server.terminate()
+        server.wait()
