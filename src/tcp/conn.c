@@ -134,6 +134,7 @@ void conn_free(struct tcp_conn *k)
 	list_del(&k->wait_node);
 	spill_drop(t->pool, &k->spill, k->spill.len);
 	ooo_free(t->pool, &k->ooo);
+	conn_board_put(k);
 	sock_close(k->fd); /* takes it out of the epoll set as well: nobody else has a copy of it */
 	if (!--t->conns)
 		timer_cancel(&t->d.loop->timers, &t->sweep);
@@ -172,6 +173,27 @@ bool conn_end(struct tcp_conn *k)
 	if (list_empty(&k->ack_node))
 		conn_free(k);
 	return true;
+}
+
+void conn_board_get(struct tcp_conn *k)
+{
+	struct chunk_pool *pool = k->t->pool;
+	uint32_t c;
+
+	static_assert(sizeof(struct board) <= CHUNK_SIZE, "one chunk holds it");
+	/* Not while something is being sent again from the first byte on: nxt == max. */
+	if (k->snd.board || k->snd.nxt != k->snd.max || chunk_pool_scarce(pool))
+		return;
+	c = chunk_get(pool);
+	if (c)
+		tcp_snd_set_board(&k->snd, chunk_mem(pool, c));
+}
+
+void conn_board_put(struct tcp_conn *k)
+{
+	if (k->snd.board)
+		chunk_put(k->t->pool, chunk_of(k->t->pool, k->snd.board));
+	k->snd.board = NULL;
 }
 
 uint32_t conn_ack_seq(const struct tcp_conn *k)
@@ -254,17 +276,20 @@ void conn_timer_fired(struct timer *timer, uint64_t now_ns)
 		conn_timer_update(k, true);
 		return;
 	}
+	if (!k->snd.wnd)
+		conn_board_put(k); /* the probe of a shut window wants nothing in flight */
+	else if (k->sack)
+		conn_board_get(k);
 	if (!tcp_snd_on_rto(&k->snd)) {
 		log_debug("TCP flow %u: the guest acknowledges nothing any more", k->f.index);
 		conn_reset(k);
 		return;
 	}
 	k->t->stats.rto++;
-	k->fin_sent = false;
-	k->drained = false;
-	if (k->peek_off && sock_set_int(k->fd, SOL_SOCKET, SO_PEEK_OFF, 0)) {
-		conn_reset(k);
-		return;
+	if (!k->snd.board) {
+		k->fin_sent = false;
+		k->drained = false;
+		k->peek_moved = k->peek_off;
 	}
 	host_pump(k);
 }

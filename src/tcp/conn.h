@@ -56,11 +56,14 @@ struct tcp_conn {
 	bool in_off : 1; /* readable, but the guest's window or the link is closed: EPOLLIN is not wanted */
 	bool out_armed : 1; /* EPOLLOUT will come, and will reopen the window or empty the spill buffer */
 	bool urgent : 1; /* urgent data was announced: a peek may end before it, with more behind */
-	bool peek_off : 1; /* the socket keeps a peek offset (SO_PEEK_OFF), which is nxt - una */
+	bool peek_off : 1; /* the socket keeps a peek offset (SO_PEEK_OFF): nxt - una, but for peek_moved */
+	bool sack : 1; /* both sides do SACK */
+	bool peek_moved : 1; /* the offset is another one, or unknown, until the next peek sets it; see host_peek() */
 	bool held : 1; /* what was SACKed up to hold went into the spill buffer: acknowledged as a whole or not at all; see conn_ack_seq() */
 	bool probing : 1; /* the guest's window is shut, nothing is in flight: probe timer instead of retransmission */
 	struct tcp_rcv rcv;
 	struct tcp_snd snd;
+	struct tcp_sack twice; /* came though we had it, to be told with the next acknowledgement (RFC 2883); empty: nothing */
 	struct spill spill;
 	struct ooo *ooo; /* what came ahead of a hole; NULL: nothing */
 	uint32_t hold; /* with held */
@@ -108,6 +111,8 @@ void conn_timer_update(struct tcp_conn *k, bool restart);
 void conn_timer_fired(struct timer *timer, uint64_t now_ns);
 void conn_wait_link(struct tcp_conn *k);
 void conn_ack_later(struct tcp_conn *k);
+void conn_board_get(struct tcp_conn *k); /* gives snd a board if there is memory for one */
+void conn_board_put(struct tcp_conn *k);
 uint32_t conn_ack_seq(const struct tcp_conn *k); /* what we can truthfully acknowledge */
 MUST_USE int conn_sock_setup(struct tcp *t, int fd, bool v4, bool *ret_peek_off);
 uint32_t conn_isn(const struct tcp *t, const struct flow_key *key);

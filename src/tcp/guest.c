@@ -219,8 +219,13 @@ static bool batch_on_ack(struct batch *b, const struct segment *s)
 {
 	struct tcp_conn *k = b->k;
 	uint32_t len = s->len + !!(s->h.flags & TCP_FIN);
-	struct tcp_snd_ack a = tcp_snd_on_ack(&k->snd, &s->h, len, k->t->d.loop->now_ns);
+	struct tcp_snd_ack a;
 
+	if (k->sack && tcp_snd_sacked(&k->snd, &s->h))
+		conn_board_get(k);
+	a = tcp_snd_on_ack(&k->snd, &s->h, len, k->t->d.loop->now_ns);
+	if (a.quiet)
+		conn_board_put(k);
 	if (a.bad) {
 		batch_ack_now(b); /* RFC 5961 5.2 */
 		return false;
@@ -296,8 +301,10 @@ static void batch_established(struct batch *b, const struct segment *s)
 	}
 	if (v == TCP_RCV_AHEAD)
 		batch_keep(b, s);
-	if (v == TCP_RCV_OLD && s->len)
+	if (v == TCP_RCV_OLD && s->len) {
+		b->k->twice = (struct tcp_sack){ s->h.seq, s->h.seq + s->len };
 		b->k->held = false; /* its timer fired. Let it see progress, or it gives up on a socket that stays full for long */
+	}
 	if (v != TCP_RCV_AHEAD || s->len || s->h.flags & TCP_FIN)
 		batch_ack_now(b);
 }
@@ -319,6 +326,7 @@ static void guest_syn(struct tcp_conn *k, const struct tcp_hdr *h)
 	k->snd.wnd = h->window;
 	k->snd.wl1 = h->seq;
 	k->snd.wl2 = h->ack;
+	k->sack = h->sack_ok;
 	if (h->has_wscale) {
 		k->snd.wscale = h->wscale;
 		k->rcv.wscale = TCP_WSCALE;

@@ -74,12 +74,21 @@ static ssize_t peek_skip(struct tcp_conn *k, uint32_t off, const struct iovec *i
 	return -sock_error(k->fd);
 }
 
-/* Bytes from offset off of the receive queue, 0 at the end of the stream, or -errno. off must be where the kernel's offset stands. */
-static ssize_t host_peek(struct tcp_conn *k, uint32_t off, const struct iovec *iov, unsigned n)
+/*
+ * Bytes from sequence number seq on, 0 at the end of the stream, or -errno. The kernel moves its offset on with each peek, which is right
+ * for new data; only something that is sent again moves it away.
+ */
+static ssize_t host_peek(struct tcp_conn *k, uint32_t seq, const struct iovec *iov, unsigned n)
 {
-	if (k->peek_off || !off)
-		return sock_recv(k->fd, iov, n, MSG_PEEK);
-	return peek_skip(k, off, iov, n);
+	uint32_t off = seq - k->snd.una;
+	int err = 0;
+
+	if (!k->peek_off)
+		return off ? peek_skip(k, off, iov, n) : sock_recv(k->fd, iov, n, MSG_PEEK);
+	if (k->peek_moved || seq != k->snd.nxt)
+		err = sock_set_int(k->fd, SOL_SOCKET, SO_PEEK_OFF, (int)off);
+	k->peek_moved = seq != k->snd.nxt || err;
+	return err ? err : sock_recv(k->fd, iov, n, MSG_PEEK);
 }
 
 int host_discard(struct tcp_conn *k)
@@ -110,8 +119,8 @@ static void pump_eof(struct tcp_conn *k)
 	k->fin_known = true;
 }
 
-/* Commits the len bytes that were peeked. short_: the queue had no more. */
-static void pump_commit(struct tcp_conn *k, const struct fill *fl, size_t len, bool short_)
+/* Commits the len bytes that were peeked, as those from seq on. short_: the queue had no more. */
+static void pump_commit(struct tcp_conn *k, const struct fill *fl, uint32_t seq, size_t len, bool short_)
 {
 	size_t done = 0;
 
@@ -120,8 +129,7 @@ static void pump_commit(struct tcp_conn *k, const struct fill *fl, size_t len, b
 		bool last = done + part == len;
 		uint8_t flags = (uint8_t)(TCP_ACK | (last && short_ ? TCP_PSH : 0));
 
-		seg_commit_data(k, &fl->f[i], k->snd.nxt, part, flags);
-		tcp_snd_on_sent(&k->snd, (uint32_t)part, k->t->d.loop->now_ns);
+		seg_commit_data(k, &fl->f[i], seq + (uint32_t)done, part, flags);
 		done += part;
 	}
 }
@@ -145,7 +153,7 @@ static int pump_round(struct tcp_conn *k)
 		conn_wait_link(k);
 		return 0;
 	}
-	got = host_peek(k, tcp_snd_inflight(&k->snd), fl.iov, fl.n);
+	got = host_peek(k, k->snd.nxt, fl.iov, fl.n);
 	if (got == -EAGAIN) {
 		k->drained = !k->urgent || k->peek_off;
 		k->idle_in = 0;
@@ -157,26 +165,65 @@ static int pump_round(struct tcp_conn *k)
 		pump_eof(k);
 		return 0;
 	}
-	pump_commit(k, &fl, (size_t)got, (size_t)got < fl.len);
+	pump_commit(k, &fl, k->snd.nxt, (size_t)got, (size_t)got < fl.len);
+	tcp_snd_on_sent(&k->snd, (uint32_t)got, k->t->d.loop->now_ns);
 	k->idle_in = 0;
 	if ((size_t)got < fl.len && !k->urgent)
 		k->drained = true;
 	return 1;
 }
 
+/* A hole in what the guest has, len bytes from seq on: as pump_round(). */
+static int pump_hole(struct tcp_conn *k, uint32_t seq, uint32_t len)
+{
+	struct fill fl;
+	ssize_t got;
+
+	if (seq == k->snd.una)
+		conn_timer_update(k, true);
+	if (k->fin_known && seq == k->snd.max - 1) {
+		if (!seg_send_ctl(k, TCP_FIN | TCP_ACK, seq)) {
+			conn_wait_link(k);
+			return 0;
+		}
+		k->t->stats.rexmit++;
+		tcp_snd_on_resent(&k->snd, seq, 1);
+		return 1;
+	}
+	if (!fill_reserve(&fl, k, MIN(len, k->snd.max - k->fin_known - seq))) {
+		conn_wait_link(k);
+		return 0;
+	}
+	got = host_peek(k, seq, fl.iov, fl.n);
+	if (got <= 0)
+		return got == -EAGAIN ? 0 : (int)got;
+	pump_commit(k, &fl, seq, (size_t)got, false);
+	k->t->stats.rexmit += ((uint32_t)got + k->snd.mss - 1) / k->snd.mss;
+	tcp_snd_on_resent(&k->snd, seq, (uint32_t)got);
+	return 1;
+}
+
+/* Holes go first. */
+static bool pump_any(const struct tcp_conn *k, uint32_t *ret_seq, uint32_t *ret_len)
+{
+	*ret_len = 0;
+	return tcp_snd_hole(&k->snd, ret_seq, ret_len) || pump_wanted(k);
+}
+
 void host_pump(struct tcp_conn *k)
 {
 	bool in_off = k->in_off;
+	uint32_t seq, len;
 	int r = 1;
 
-	for (unsigned i = 0; r > 0 && i < PUMP_ROUNDS && pump_wanted(k); i++)
-		r = pump_round(k);
+	for (unsigned i = 0; r > 0 && i < PUMP_ROUNDS && pump_any(k, &seq, &len); i++)
+		r = len ? pump_hole(k, seq, len) : pump_round(k);
 	if (r < 0) {
 		log_debug("TCP flow %u: socket: %s", k->f.index, strerror(-r));
 		conn_reset(k);
 		return;
 	}
-	if (r > 0 && pump_wanted(k) && list_empty(&k->wait_node)) {
+	if (r > 0 && pump_any(k, &seq, &len) && list_empty(&k->wait_node)) {
 		list_push(&k->t->again, &k->wait_node);
 		timer_set(&k->t->d.loop->timers, &k->t->again_timer, k->t->d.loop->now_ns);
 	}
@@ -188,10 +235,9 @@ void host_pump(struct tcp_conn *k)
 
 int host_resend(struct tcp_conn *k)
 {
-	uint32_t len = MIN(k->snd.max - k->snd.una, (uint32_t)k->snd.mss), inflight = tcp_snd_inflight(&k->snd);
+	uint32_t len = MIN(k->snd.max - k->snd.una, (uint32_t)k->snd.mss);
 	struct txframe f;
 	ssize_t got;
-	int err = 0;
 
 	k->t->stats.rexmit++;
 	if (k->fin_known && k->snd.una == k->snd.max - 1) {
@@ -200,16 +246,10 @@ int host_resend(struct tcp_conn *k)
 	}
 	if (link_reserve(k->t->d.link, &f, 1, seg_hdr_len(k), len) != 1)
 		return 0; /* the timer will see to it */
-	if (k->peek_off)
-		err = sock_set_int(k->fd, SOL_SOCKET, SO_PEEK_OFF, 0);
-	if (err)
-		return err;
-	got = sock_recv(k->fd, f.body, f.n, MSG_PEEK);
+	got = host_peek(k, k->snd.una, f.body, f.n);
 	if (got > 0)
 		seg_commit_data(k, &f, k->snd.una, MIN((size_t)got, (size_t)len), TCP_ACK);
-	if (k->peek_off)
-		err = sock_set_int(k->fd, SOL_SOCKET, SO_PEEK_OFF, (int)(inflight - k->fin_sent));
-	return got < 0 && got != -EAGAIN ? (int)got : err;
+	return got < 0 && got != -EAGAIN ? (int)got : 0;
 }
 
 /* connect() succeeded: the guest's SYN is answered. */

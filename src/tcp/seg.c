@@ -62,11 +62,11 @@ static bool seg_send(struct tcp *t, const struct seg *s)
 
 /*
  * An acknowledgement stands in the segment: nothing is due any more. Unless the guest may have the segment already: then it looks at
- * nothing in it (RFC 9293 3.10.7.4, first).
+ * nothing in it (RFC 9293 3.10.7.4, first). Or there is more to tell than a segment with data has room for.
  */
-static void seg_acked(struct tcp_conn *k, uint32_t seq)
+static void seg_acked(struct tcp_conn *k, uint32_t seq, bool data)
 {
-	if (seq == k->snd.max)
+	if (seq == k->snd.max && !(data && k->ooo && k->sack))
 		list_del(&k->ack_node);
 }
 
@@ -74,6 +74,15 @@ static void seg_set_ack(struct tcp_conn *k, struct tcp_hdr *h)
 {
 	h->ack = conn_ack_seq(k);
 	h->window = tcp_rcv_advertise(&k->rcv, h->ack, h->flags & TCP_SYN);
+}
+
+/* RFC 2018 section 4, RFC 2883 section 4. */
+static void seg_set_sack(struct tcp_conn *k, struct tcp_hdr *h)
+{
+	if (k->twice.from != k->twice.to && seq_le(k->twice.to, h->ack))
+		h->sack[h->n_sack++] = k->twice;
+	k->twice = (struct tcp_sack){ 0 };
+	h->n_sack = (uint8_t)(h->n_sack + ooo_blocks(k->ooo, h->sack + h->n_sack, TCP_SACK_MAX - h->n_sack));
 }
 
 bool seg_send_ctl(struct tcp_conn *k, uint8_t flags, uint32_t seq)
@@ -84,15 +93,18 @@ bool seg_send_ctl(struct tcp_conn *k, uint8_t flags, uint32_t seq)
 		s.tcp.mss = conn_mss_local(k->t, addr_is4(&k->f.key.guest));
 		s.tcp.has_wscale = !(flags & TCP_ACK) || k->rcv.wscale;
 		s.tcp.wscale = TCP_WSCALE;
+		s.tcp.sack_ok = !(flags & TCP_ACK) || k->sack;
 	}
 	if (flags & TCP_ACK)
 		seg_set_ack(k, &s.tcp);
 	else if (flags & TCP_SYN)
 		s.tcp.window = UINT16_MAX;
+	if (flags == TCP_ACK && k->sack)
+		seg_set_sack(k, &s.tcp);
 	if (!seg_send(k->t, &s))
 		return false;
 	if (flags & TCP_ACK)
-		seg_acked(k, seq);
+		seg_acked(k, seq, false);
 	return true;
 }
 
@@ -150,7 +162,7 @@ void seg_commit_data(struct tcp_conn *k, const struct txframe *f, uint32_t seq, 
 		h.gso_size = k->snd.mss;
 	}
 	link_commit(l, f, &h, len);
-	seg_acked(k, seq);
+	seg_acked(k, seq, true);
 }
 
 void seg_reply_rst(struct tcp *t, const struct pkt *p, const struct tcp_hdr *h, uint32_t payload)

@@ -88,6 +88,80 @@ static void snd_duplicate(struct tcp_snd *s, struct tcp_snd_ack *r)
 	r->retransmit = true;
 }
 
+bool tcp_snd_sacked(const struct tcp_snd *s, const struct tcp_hdr *h)
+{
+	bool r = false;
+
+	for (unsigned i = 0; i < h->n_sack; i++) {
+		const struct tcp_sack *b = &h->sack[i];
+
+		/* What lies before the acknowledgement tells of a duplicate (RFC 2883). */
+		r = r || (seq_gt(b->from, h->ack) && seq_lt(b->from, b->to) && seq_le(b->to, s->max));
+	}
+	return r;
+}
+
+void tcp_snd_set_board(struct tcp_snd *s, struct board *b)
+{
+	board_init(b, s->una);
+	s->board = b;
+	s->repair = false;
+	s->cwnd = UINT32_MAX;
+	s->rtt_at = 0;
+}
+
+bool tcp_snd_hole(const struct tcp_snd *s, uint32_t *ret_seq, uint32_t *ret_len)
+{
+	uint32_t seq, len, ahead;
+
+	if (!s->board || !board_next(s->board, s->max, &seq, &len))
+		return false;
+	ahead = seq - s->una;
+	len = MIN(len, s->wnd > ahead ? s->wnd - ahead : 0);
+	len = MIN(len, s->board->credit);
+	if (!len)
+		return false;
+	*ret_seq = seq;
+	*ret_len = len;
+	return true;
+}
+
+static void snd_spend(struct board *b, uint32_t len)
+{
+	if (b->credit != UINT32_MAX)
+		b->credit -= MIN(len, b->credit);
+}
+
+void tcp_snd_on_resent(struct tcp_snd *s, uint32_t seq, uint32_t len)
+{
+	board_sent(s->board, seq, len, s->max);
+	snd_spend(s->board, len);
+}
+
+/* With a board, after the acknowledgement itself was looked at. */
+static void snd_board(struct tcp_snd *s, const struct tcp_hdr *h, struct tcp_snd_ack *r)
+{
+	struct board *b = s->board;
+	uint32_t news = r->acked ? board_arrived(b, s->una - r->acked, s->una) : 0, seq, len;
+
+	for (unsigned i = 0; i < h->n_sack; i++) {
+		const struct tcp_sack *k = &h->sack[i];
+
+		if (seq_gt(k->from, s->una) && seq_le(k->to, s->max))
+			news += board_arrived(b, k->from, k->to);
+	}
+	if (news && !r->acked && s->dupacks < UINT8_MAX)
+		s->dupacks++;
+	if (s->dupacks >= DUPACKS)
+		board_lose_first(b, s->mss);
+	board_judge(b, s->mss);
+	if (b->credit != UINT32_MAX)
+		b->credit =
+			seq_ge(s->una, s->recover) ? UINT32_MAX : b->credit + MIN(2 * news, TCP_SND_WND_MAX); /* as slow start */
+	r->quiet = board_quiet(b);
+	r->opened = r->opened || tcp_snd_hole(s, &seq, &len);
+}
+
 struct tcp_snd_ack tcp_snd_on_ack(struct tcp_snd *s, const struct tcp_hdr *h, uint32_t len, uint64_t now_ns)
 {
 	struct tcp_snd_ack r = { 0 };
@@ -102,28 +176,44 @@ struct tcp_snd_ack tcp_snd_on_ack(struct tcp_snd *s, const struct tcp_hdr *h, ui
 	snd_window(s, h);
 	if (h->ack != s->una)
 		snd_progress(s, h->ack, now_ns, &r);
-	else if (!len && s->nxt != s->una && s->wnd == wnd)
+	else if (!len && s->nxt != s->una && s->wnd == wnd && !s->board && !h->n_sack)
 		snd_duplicate(s, &r);
 	r.opened = tcp_snd_room(s) > room;
+	if (s->board)
+		snd_board(s, h, &r);
 	return r;
 }
 
 uint32_t tcp_snd_room(const struct tcp_snd *s)
 {
-	uint32_t limit = MIN(s->wnd, s->cwnd), inflight = tcp_snd_inflight(s);
+	uint32_t limit = MIN(s->wnd, s->cwnd), inflight = tcp_snd_inflight(s), room = limit > inflight ? limit - inflight : 0;
 
-	return limit > inflight ? limit - inflight : 0;
+	return s->board ? MIN(room, s->board->credit) : room;
 }
 
 void tcp_snd_on_sent(struct tcp_snd *s, uint32_t len, uint64_t now_ns)
 {
-	if (!s->rtt_at && !s->repair && s->nxt == s->max) {
+	if (!s->rtt_at && !s->repair && !s->board && s->nxt == s->max) {
 		s->rtt_seq = s->nxt;
 		s->rtt_at = now_ns;
 	}
 	s->nxt += len;
 	if (seq_gt(s->nxt, s->max))
 		s->max = s->nxt;
+	if (s->board)
+		snd_spend(s->board, len);
+}
+
+/*
+ * RFC 2018 section 8 wants all to be forgotten that the guest told, as it may have dropped it again. The usual cause of a timeout is the
+ * loss of a repair, though; so that is done only if the guest acknowledges no more than up to what it should have, or does not answer the
+ * first one.
+ */
+static void snd_board_rto(struct tcp_snd *s)
+{
+	if (s->board->hole[0].from != s->una || s->backoff > 1)
+		board_init(s->board, s->una);
+	board_timeout(s->board, s->max, s->mss);
 }
 
 bool tcp_snd_on_rto(struct tcp_snd *s)
@@ -133,8 +223,12 @@ bool tcp_snd_on_rto(struct tcp_snd *s)
 	s->backoff++;
 	s->dupacks = 0;
 	s->rtt_at = 0;
-	s->repair = true;
 	s->recover = s->max;
+	if (s->board) {
+		snd_board_rto(s);
+		return true;
+	}
+	s->repair = true;
 	s->cwnd = s->mss;
 	s->nxt = s->una;
 	return true;

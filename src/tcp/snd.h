@@ -5,12 +5,14 @@
  *
  * Invariant: una <= nxt <= max in sequence space. [una, nxt) is in flight as far as we count on it; [nxt, max) was sent once and is
  * being sent again after a timeout. There is no congestion control towards the guest: the link is lossless or nearly so, and is
- * bounded by the window and by the link's own room. Only recovery from a loss is paced, by cwnd.
+ * bounded by the window and by the link's own room. Only recovery after a timeout is paced, by cwnd.
+ *
+ * A guest that tells what it has (SACK) is given a board while there are holes in that; then nxt == max, a timeout does not go back, and
+ * what to send again is what tcp_snd_hole() says.
  */
 #pragma once
 
-#include "base/defs.h"
-#include "wire/tcp.h"
+#include "tcp/board.h"
 
 #define TCP_RTO_INIT_US 1000000u /* RFC 6298 2.1 */
 #define TCP_RTO_MIN_US 200000u /* as Linux; the guest is next door */
@@ -26,6 +28,7 @@ struct tcp_snd {
 	uint32_t wnd; /* window of the guest, bytes */
 	uint32_t wl1; /* sequence number of the last window update */
 	uint32_t wl2; /* acknowledgement of the last window update */
+	struct board *board; /* the caller's memory; NULL: what has arrived beyond una is not known */
 	uint32_t recover; /* end of the loss that is being repaired */
 	uint32_t cwnd; /* bytes in flight allowed during repair; UINT32_MAX otherwise */
 	uint32_t rtt_seq; /* the byte whose round trip is being timed */
@@ -44,6 +47,7 @@ struct tcp_snd_ack {
 	uint32_t acked; /* sequence space that it newly covers, SYN and FIN included */
 	bool retransmit; /* send one segment from una again, now */
 	bool opened; /* more may be sent than before */
+	bool quiet; /* the board is not needed any more */
 	bool bad; /* acknowledges what was never sent: answer with an ACK and ignore */
 };
 
@@ -52,13 +56,23 @@ void tcp_snd_init(struct tcp_snd *s, uint32_t iss, uint16_t mss);
 /* Takes the acknowledgement and window of a segment of the guest that carries len bytes of sequence space. */
 struct tcp_snd_ack tcp_snd_on_ack(struct tcp_snd *s, const struct tcp_hdr *h, uint32_t len, uint64_t now_ns);
 
+/* Whether the SACK blocks of a segment tell of something that has arrived ahead of a hole: then a board is of use. */
+bool tcp_snd_sacked(const struct tcp_snd *s, const struct tcp_hdr *h);
+
+/* Gives it a board, to be taken back when on_ack() says so, before a timeout with a shut window, or at any other time by board = NULL. */
+void tcp_snd_set_board(struct tcp_snd *s, struct board *b);
+
+/* With a board: what to send again first, inside of the guest's window. False: nothing. */
+bool tcp_snd_hole(const struct tcp_snd *s, uint32_t *ret_seq, uint32_t *ret_len);
+void tcp_snd_on_resent(struct tcp_snd *s, uint32_t seq, uint32_t len);
+
 /* Bytes that may be sent from nxt on. */
 uint32_t tcp_snd_room(const struct tcp_snd *s);
 
 /* len of sequence space was sent from nxt on. */
 void tcp_snd_on_sent(struct tcp_snd *s, uint32_t len, uint64_t now_ns);
 
-/* The retransmission timer fired: everything from una on is to be sent again, one segment first. False: give up. */
+/* The retransmission timer fired: everything from una on that did not arrive is to be sent again, one segment first. False: give up. */
 MUST_USE bool tcp_snd_on_rto(struct tcp_snd *s);
 
 /* Present time-out with back-off, nanoseconds. */

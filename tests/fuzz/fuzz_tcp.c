@@ -127,6 +127,10 @@ static void seg_make(struct fuzz *z, const struct tcp_conn *k, uint8_t *bytes, s
 		return;
 	s->h.seq += sel & 1 ? tcp_rcv_limit(&k->rcv) : sel & 2 ? k->rcv.irs : k->rcv.nxt;
 	s->h.ack += sel & 4 ? k->snd.max : sel & 8 ? k->snd.una : k->snd.nxt;
+	for (s->h.n_sack = 0; s->h.n_sack < (sel >> 4 & 3u); s->h.n_sack++) {
+		s->h.sack[s->h.n_sack].from = k->snd.una + rd_u8(&z->r) * 100u;
+		s->h.sack[s->h.n_sack].to = s->h.sack[s->h.n_sack].from + rd_u8(&z->r) * 10u;
+	}
 	/* The guest's stream starts behind its SYN. */
 	pattern_fill(DIR_UP, s->h.seq - k->rcv.irs - 1, bytes, s->len);
 }
@@ -157,9 +161,11 @@ static void op_polite(struct fuzz *z)
 		s.h = (struct tcp_hdr){
 			.flags = TCP_SYN, .seq = what * 0x01010101u, .window = 65535, .mss = 1460, .has_wscale = what & 1
 		};
+		s.h.sack_ok = what & 4;
 	} else if (k->state == CONN_SYN_SENT) {
 		s.len = 0;
 		s.h = (struct tcp_hdr){ .flags = TCP_SYN | TCP_ACK, .seq = 77, .ack = k->snd.nxt, .window = 65535, .mss = 1000 };
+		s.h.sack_ok = what & 4;
 	} else {
 		s.h.seq = k->rcv.nxt;
 		s.h.ack = what & 1 ? k->snd.max : k->snd.una;

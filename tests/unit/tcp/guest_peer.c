@@ -49,6 +49,24 @@ static uint16_t peer_window(struct guest_peer *p, bool syn)
 	return (uint16_t)field;
 }
 
+/* The ranges that we have, the one that grew last first. */
+static void peer_put_sack(const struct guest_peer *p, struct tcp_hdr *h)
+{
+	unsigned below = UINT32_MAX;
+
+	for (unsigned best; h->n_sack < TCP_SACK_MAX; h->n_sack++, below = p->range[best].grown) {
+		best = PEER_RANGES;
+		for (unsigned i = 0; i < p->ranges; i++) {
+			if (p->range[i].grown < below && (best == PEER_RANGES || p->range[i].grown > p->range[best].grown))
+				best = i;
+		}
+		if (best == PEER_RANGES)
+			break;
+		h->sack[h->n_sack].from = p->irs + 1 + (uint32_t)p->range[best].from;
+		h->sack[h->n_sack].to = p->irs + 1 + (uint32_t)p->range[best].to;
+	}
+}
+
 static void peer_emit(struct guest_peer *p, uint8_t flags, uint32_t seq, const void *data, size_t len)
 {
 	struct gseg s = { .h = { .flags = flags, .seq = seq }, .data = data, .len = len };
@@ -59,6 +77,9 @@ static void peer_emit(struct guest_peer *p, uint8_t flags, uint32_t seq, const v
 		s.h.mss = p->c.mss;
 		s.h.has_wscale = !p->c.no_wscale && (p->state != PEER_SYN_RCVD || p->scale != UINT8_MAX);
 		s.h.wscale = p->c.wscale;
+		s.h.sack_ok = flags & TCP_ACK ? p->sack : p->c.sack;
+	} else if (p->sack && !len) {
+		peer_put_sack(p, &s.h);
 	}
 	if (flags & TCP_ACK) {
 		s.h.ack = peer_rcv_nxt(p);
@@ -135,9 +156,21 @@ static void peer_timers(struct guest_peer *p, uint64_t now, bool restart)
 		p->probe_at = now + rto;
 }
 
+/* How far it is from seq to the next range that the other side has; 0: it is in one, which ends at *ret_end. */
+static uint32_t peer_hole(const struct guest_peer *p, uint32_t seq, uint32_t *ret_end)
+{
+	for (unsigned i = 0; i < p->n_sacked; i++) {
+		if (seq_le(p->sacked[i].to, seq))
+			continue;
+		*ret_end = p->sacked[i].to;
+		return seq_lt(seq, p->sacked[i].from) ? p->sacked[i].from - seq : 0;
+	}
+	return UINT32_MAX;
+}
+
 void peer_push(struct guest_peer *p, uint64_t now)
 {
-	uint32_t old = p->edge, len;
+	uint32_t old = p->edge, len, hole, end;
 	bool fin;
 
 	if (p->state == PEER_OPEN) {
@@ -145,7 +178,14 @@ void peer_push(struct guest_peer *p, uint64_t now)
 		for (;;) {
 			uint32_t inflight = p->nxt - p->una, limit = MIN(p->wnd, p->cwnd);
 
-			if (limit < inflight || !peer_cut(p, p->nxt, limit - inflight, &len, &fin))
+			hole = peer_hole(p, p->nxt, &end);
+			if (!hole) {
+				p->nxt = end;
+				continue;
+			}
+			if (limit < inflight)
+				break;
+			if (!peer_cut(p, p->nxt, MIN(limit - inflight, hole), &len, &fin) && (!len || hole > limit - inflight))
 				break;
 			if (!p->rtt_at && p->nxt == p->max && !p->repair) {
 				p->rtt_at = now;
@@ -200,6 +240,10 @@ static void peer_on_rto(struct guest_peer *p, uint64_t now)
 	p->recover = p->max;
 	p->cwnd = p->mss;
 	p->nxt = p->una;
+	p->rtos++;
+	p->resent = p->max;
+	if (p->backoff > 1)
+		p->n_sacked = 0; /* or we wait for ever for what was dropped after it was SACKed */
 	peer_push(p, now);
 }
 
@@ -248,15 +292,62 @@ static void peer_rtt(struct guest_peer *p, uint64_t r)
 	p->rto_ns = p->srtt_ns + MAX(4 * p->var_ns, (uint64_t)RTO_MIN); /* as Linux */
 }
 
+/* The first of what is lost and was not sent again. */
 static void peer_resend(struct guest_peer *p)
 {
-	uint32_t len = 0;
+	uint32_t len = 0, seq = p->una, hole, end;
 	bool fin = false;
 
 	if (p->una == p->max)
 		return;
-	(void)peer_cut(p, p->una, p->max - p->una, &len, &fin); /* nothing that is new */
-	peer_segment(p, p->una, len, fin);
+	if (p->n_sacked && seq_gt(p->resent, seq))
+		seq = p->resent;
+	while (!(hole = peer_hole(p, seq, &end)))
+		seq = end;
+	if (hole == UINT32_MAX && seq != p->una)
+		return; /* nothing came from behind it */
+	(void)peer_cut(p, seq, MIN(hole, p->max - seq), &len, &fin); /* nothing that is new */
+	peer_segment(p, seq, len, fin);
+	p->resent = seq + len + fin;
+}
+
+/* [from, to) is there, says the other side. */
+static void peer_sacked_add(struct guest_peer *p, uint32_t from, uint32_t to)
+{
+	unsigned i = 0, j;
+
+	while (i < p->n_sacked && seq_lt(p->sacked[i].to, from))
+		i++;
+	for (j = i; j < p->n_sacked && seq_le(p->sacked[j].from, to); j++) {
+		from = seq_lt(p->sacked[j].from, from) ? p->sacked[j].from : from;
+		to = seq_gt(p->sacked[j].to, to) ? p->sacked[j].to : to;
+	}
+	if (i == j && p->n_sacked == PEER_RANGES)
+		return;
+	memmove(&p->sacked[i + 1], &p->sacked[j], (p->n_sacked - j) * sizeof(p->sacked[0]));
+	p->n_sacked = p->n_sacked + 1 + i - j;
+	p->sacked[i] = (struct peer_sacked){ from, to };
+}
+
+static void peer_take_sack(struct guest_peer *p, const struct tcp_hdr *h)
+{
+	unsigned gone = 0;
+
+	assert_true(p->sack || !h->n_sack);
+	for (unsigned i = 0; i < h->n_sack; i++) {
+		const struct tcp_sack *b = &h->sack[i];
+
+		assert_true(seq_lt(b->from, b->to) && seq_le(b->to, p->max));
+		if (i == 0 && seq_le(b->to, h->ack))
+			continue; /* a duplicate came (RFC 2883) */
+		assert_true(seq_gt(b->from, h->ack));
+		peer_sacked_add(p, b->from, b->to);
+	}
+	while (gone < p->n_sacked && seq_le(p->sacked[gone].to, h->ack))
+		gone++;
+	p->n_sacked -= gone;
+	memmove(&p->sacked[0], &p->sacked[gone], p->n_sacked * sizeof(p->sacked[0]));
+	p->reneged += p->n_sacked && seq_le(p->sacked[0].from, h->ack);
 }
 
 static void peer_progress(struct guest_peer *p, uint32_t ack, uint64_t now)
@@ -304,9 +395,13 @@ static void peer_on_ack(struct guest_peer *p, const struct seen *s, uint64_t now
 		p->probe_at = 0;
 		p->backoff = 0;
 	}
-	if (h->ack != p->una) {
+	peer_take_sack(p, h);
+	if (p->repair && h->ack == p->una && h->n_sack) {
+		peer_resend(p);
+	} else if (h->ack != p->una) {
 		peer_progress(p, h->ack, now);
 	} else if (!s->len && !(h->flags & TCP_FIN) && p->nxt != p->una && p->wnd == wnd && ++p->dupacks == 3 && !p->repair) {
+		p->resent = p->una;
 		p->repair = true;
 		p->recover = p->max;
 		p->rtt_at = 0;
@@ -334,6 +429,7 @@ static void peer_note(struct guest_peer *p, uint64_t from, uint64_t to)
 		p->ranges = p->ranges + 1 + i - j;
 		p->range[i].from = from;
 		p->range[i].to = to;
+		p->range[i].grown = ++p->grown;
 	}
 	while (p->ranges && p->range[0].from <= p->got) {
 		p->got = MAX(p->got, p->range[0].to);
@@ -382,6 +478,8 @@ static void peer_open(struct guest_peer *p, const struct seen *s, uint64_t now)
 	p->scale = s->h.has_wscale && !p->c.no_wscale ? s->h.wscale : 0;
 	if (!s->h.has_wscale)
 		p->c.no_wscale = true;
+	assert_true(p->c.sack || s->h.flags == TCP_SYN || !s->h.sack_ok);
+	p->sack = p->c.sack && s->h.sack_ok;
 	p->wnd = p->max_wnd = s->h.window;
 	p->wl1 = s->h.seq;
 	p->wl2 = s->h.ack;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A model of the guest's TCP: a correct sender and receiver (RFC 9293, RFC 5681, RFC 6298, RFC 6582) with knobs, small rather than fast.
+ * A model of the guest's TCP: a correct sender and receiver (RFC 9293, RFC 5681, RFC 6298, RFC 6582, RFC 2018) with knobs, small rather than fast.
  * Both streams are the pattern of world.h. It checks what it gets, and counts what should not be needed.
  *
  * The sender avoids silly windows as RFC 9293 3.8.6.2.1 says: a segment goes out if it is full, if it is all that there is, or if it is
@@ -23,10 +23,15 @@ struct peer_conf {
 	uint64_t total; /* bytes to send */
 	bool close; /* FIN behind them */
 	uint64_t read_max; /* the application reads no more than that until told; 0: all */
+	bool sack; /* permits it, and does it */
 	bool silent; /* answers nothing: the guest has vanished */
 };
 
 #define PEER_RANGES 256
+
+struct peer_sacked {
+	uint32_t from, to;
+};
 
 struct guest_peer {
 	struct peer_conf c;
@@ -44,6 +49,10 @@ struct guest_peer {
 	uint32_t rtt_seq;
 	uint64_t rto_at, probe_at, dack_at; /* 0: not armed */
 	bool fin_acked;
+	bool sack; /* both sides do it */
+	struct peer_sacked sacked[PEER_RANGES]; /* by sequence number */
+	unsigned n_sacked;
+	uint32_t resent; /* in this repair, all up to here was sent again */
 
 	/* Receiver. */
 	uint32_t irs;
@@ -51,8 +60,9 @@ struct guest_peer {
 	uint64_t read; /* bytes that the application took */
 	struct {
 		uint64_t from, to;
+		unsigned grown; /* order in which they grew */
 	} range[PEER_RANGES]; /* beyond that, sorted */
-	unsigned ranges;
+	unsigned ranges, grown;
 	uint64_t fin_at; /* UINT64_MAX: no FIN was seen */
 	bool fin_in;
 	uint32_t edge; /* right edge that was told */
@@ -63,7 +73,8 @@ struct guest_peer {
 	unsigned rexmits; /* segments that we sent again */
 	unsigned probes; /* the probe timer fired */
 	unsigned segs_in, segs_out, data_in, dup_in; /* dup_in: nothing new in it */
-	unsigned psh_in, probes_in;
+	unsigned psh_in, probes_in, rtos;
+	unsigned reneged; /* an acknowledgement said that something is gone that was SACKed */
 };
 
 void peer_init(struct guest_peer *p, const struct peer_conf *c);

@@ -53,6 +53,7 @@ static struct sim_conf mixed(uint32_t seed)
 	c.rcvbuf = rnd(&r) & 1 ? 3000 : 0;
 	c.link_room = rnd(&r) % 4 ? 0 : 1 + rnd(&r) % 10;
 	c.link_gap_ns = PICK(&r, gap_us) * NSEC_PER_USEC;
+	c.g.sack = rnd(&r) & 1;
 	/* A byte at a time takes as long as it takes. */
 	if (c.write && c.write < 100)
 		c.g.total = MIN(c.g.total, (uint64_t)5000);
@@ -82,13 +83,14 @@ static void test_lossless(void **state)
 
 static void test_lossy(void **state)
 {
-	for (uint32_t seed = 1001; seed <= 1120; seed++) {
+	for (uint32_t seed = 1001; seed <= 1160; seed++) {
 		struct sim_conf c = mixed(seed);
 		uint32_t r = seed;
 
 		c.up = (struct path){ .loss = rnd(&r) % 150, .dup = rnd(&r) % 50, .reorder = rnd(&r) % 100 };
 		c.down = (struct path){ .loss = rnd(&r) % 150, .dup = rnd(&r) % 50, .reorder = rnd(&r) % 100 };
 		c.up.delay_ns = rnd(&r) % 30 * NSEC_PER_MSEC;
+		c.g.sack = rnd(&r) & 1;
 		sim_transfer(&c, 20000 * NSEC_PER_SEC);
 	}
 }

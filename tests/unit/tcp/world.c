@@ -165,6 +165,11 @@ static void check_conn(void *ctx, struct flow *f)
 	assert_int_not_equal(k->state, CONN_FREE);
 	assert_true(seq_le(s->una, s->nxt));
 	assert_true(seq_le(s->nxt, s->max));
+	if (s->board) {
+		assert_int_equal(s->nxt, s->max);
+		for (uint32_t i = 0; i < s->board->n; i++)
+			assert_true(seq_le(i ? s->board->hole[i - 1].to : s->una, s->board->hole[i].from));
+	}
 	assert_true(k->spill.len <= 2 * TCP_WINDOW_MAX);
 	assert_false(k->host_shut && k->spill.len);
 	assert_false(k->host_shut && !k->guest_fin);
