@@ -41,11 +41,6 @@ static inline bool rd_done(const struct rd *r)
 	return !r->bad && r->pos == r->len;
 }
 
-static inline void rd_fail(struct rd *r)
-{
-	r->bad = true;
-}
-
 /* The next n bytes, in place; NULL if there are fewer. */
 static inline const uint8_t *rd_bytes(struct rd *r, size_t n)
 {

@@ -119,6 +119,7 @@ struct icmp *icmp_new(const struct icmp_deps *d)
 	if (!m)
 		return NULL;
 	m->d = *d;
+	m->hosterr = (struct hosterr){ .link = d->link, .guest = d->guest, .nat = d->nat };
 	m->max = MAX(flow_max(d->flows) / TABLE_SHARE, 1u);
 	list_init(&m->idle);
 	timer_init(&m->sweep, icmp_flow_sweep);
@@ -153,12 +154,12 @@ static bool send_failed(struct icmp *m, struct icmp_flow *f, const struct pkt *p
 		return true;
 	peer_failed(&f->sock, err);
 	if (err != EMSGSIZE) {
-		icmp_err_refuse(m, p, err);
+		hosterr_refuse(&m->hosterr, p, err);
 		return false;
 	}
 	mtu = peer_path_mtu(&f->sock);
 	if (mtu)
-		icmp_err_too_big(m, p, mtu);
+		hosterr_too_big(&m->hosterr, p, mtu);
 	return false;
 }
 

@@ -4,26 +4,6 @@
 #include "base/csum.h"
 #include "wire/icmp.h"
 #include "wire/ip.h"
-#include "xlate/hosterr.h"
-
-static struct hosterr hosterr_of(const struct icmp *m)
-{
-	return (struct hosterr){ .link = m->d.link, .guest = m->d.guest, .nat = m->d.nat };
-}
-
-bool icmp_err_refuse(struct icmp *m, const struct pkt *p, int err)
-{
-	struct hosterr h = hosterr_of(m);
-
-	return hosterr_refuse(&h, p, err);
-}
-
-void icmp_err_too_big(struct icmp *m, const struct pkt *p, uint32_t mtu)
-{
-	struct hosterr h = hosterr_of(m);
-
-	hosterr_too_big(&h, p, mtu);
-}
 
 /*
  * The request that an entry is about, as the guest sent it. The kernel keeps the quoted echo message with its header, but with the
@@ -61,8 +41,7 @@ static size_t quote_put(const void *ctx, const void *msg, size_t len, uint8_t qu
 
 unsigned icmp_err_drain(struct icmp *m, struct icmp_flow *f)
 {
-	struct hosterr h = hosterr_of(m);
 	struct hosterr_sock s = { .fd = f->sock.fd, .key = &f->flow.key, .to = &f->sock.to.addr, .quote = quote_put, .ctx = f };
 
-	return hosterr_drain(&h, &s);
+	return hosterr_drain(&m->hosterr, &s);
 }

@@ -5,7 +5,6 @@
 #include <netinet/in.h>
 
 #include "base/log.h"
-#include "icmp/icmp_err.h"
 #include "wire/ip.h"
 
 #define IDLE_NS (60 * NSEC_PER_SEC) /* RFC 5508 REQ-1: not less */
@@ -124,7 +123,7 @@ struct icmp_flow *icmp_flow_from_guest(struct icmp *m, const struct pkt *p, uint
 	if (!addr_is_unicast(&p->src) || addr_is_any(&p->dst) || addr_is_loopback(&p->dst))
 		return NULL;
 	if (nat_to_host(m->d.nat, p->proto, &dst, &to)) {
-		icmp_err_refuse(m, p, EHOSTUNREACH);
+		hosterr_refuse(&m->hosterr, p, EHOSTUNREACH);
 		return NULL;
 	}
 	f = slot_new(m, &key);
@@ -134,7 +133,7 @@ struct icmp_flow *icmp_flow_from_guest(struct icmp *m, const struct pkt *p, uint
 	rc = open_ping(m, f);
 	if (rc) {
 		slot_free(m, f);
-		if (rc != -ENOTSUP && !icmp_err_refuse(m, p, -rc))
+		if (rc != -ENOTSUP && !hosterr_refuse(&m->hosterr, p, -rc))
 			log_limited(LOG_LVL_WARN, "ICMP: no socket: %s", strerror(-rc));
 		return NULL;
 	}

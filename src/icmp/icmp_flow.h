@@ -14,6 +14,7 @@
 #include "icmp/icmp.h"
 #include "os/sock.h"
 #include "wire/eth.h"
+#include "xlate/hosterr.h"
 #include "xlate/peer.h"
 
 #define ICMP_LEN_MAX 65535
@@ -29,6 +30,7 @@ struct icmp_flow {
 
 struct icmp {
 	struct icmp_deps d;
+	struct hosterr hosterr;
 	unsigned owner;
 	struct list idle;
 	struct timer sweep;

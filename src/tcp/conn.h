@@ -18,6 +18,7 @@
 #include "tcp/snd.h"
 #include "tcp/spill.h"
 #include "tcp/tcp.h"
+#include "xlate/hosterr.h"
 
 /*
  * States. The two directions close independently once ESTABLISHED, which the flags below tell:
@@ -78,6 +79,7 @@ struct tcp_stats {
 
 struct tcp {
 	struct tcp_deps d;
+	struct hosterr hosterr;
 	unsigned owner, owner_listen;
 	struct listeners *ls;
 	struct chunk_pool *pool;

@@ -7,7 +7,6 @@
 #include "tcp/conn.h"
 #include "wire/eth.h"
 #include "wire/ip.h"
-#include "xlate/hosterr.h"
 
 #define SEG_HDR_MAX (ETH_HLEN + IP6_HLEN + TCP_HLEN_MAX)
 #define TCP_CSUM_OFFSET 16
@@ -184,11 +183,6 @@ void seg_reply_rst(struct tcp *t, const struct pkt *p, const struct tcp_hdr *h, 
 	(void)seg_send(t, &s);
 }
 
-static struct hosterr seg_hosterr(const struct tcp *t)
-{
-	return (struct hosterr){ .link = t->d.link, .guest = t->d.guest, .nat = t->d.nat };
-}
-
 void seg_unreach(struct tcp_conn *k, int err)
 {
 	const struct flow_key *key = &k->f.key;
@@ -197,19 +191,16 @@ void seg_unreach(struct tcp_conn *k, int err)
 	uint8_t quote[IP6_HLEN + TCP_HLEN_MAX];
 	struct hosterr_quote q = { .src = &ip.src, .dst = &ip.dst, .bytes = quote };
 	struct wr w = wr_init(quote, sizeof(quote));
-	struct hosterr h = seg_hosterr(k->t);
 
 	ip_put(&w, &ip, tcp_hdr_len(&th));
 	tcp_hdr_put(&w, &th);
 	q.len = wr_len(&w);
-	if (!hosterr_report(&h, &q, err))
+	if (!hosterr_report(&k->t->hosterr, &q, err))
 		log_debug("TCP flow %u: %s is nothing to tell the guest", k->f.index, strerror(err));
 }
 
 void seg_reply_unreach(struct tcp *t, const struct pkt *p, int err)
 {
-	struct hosterr h = seg_hosterr(t);
-
-	if (!hosterr_refuse(&h, p, err))
+	if (!hosterr_refuse(&t->hosterr, p, err))
 		log_debug("TCP: %s is nothing to tell the guest", strerror(err));
 }

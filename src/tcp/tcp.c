@@ -90,6 +90,7 @@ struct tcp *tcp_new(const struct tcp_deps *d)
 	if (!t)
 		return NULL;
 	t->d = *d;
+	t->hosterr = (struct hosterr){ .link = d->link, .guest = d->guest, .nat = d->nat };
 	list_init(&t->acks);
 	list_init(&t->wait);
 	list_init(&t->again);

@@ -56,6 +56,7 @@ struct udp *udp_new(const struct udp_deps *d)
 	u->users[0] = calloc(PORTS, sizeof(*u->users[0]));
 	u->users[1] = calloc(PORTS, sizeof(*u->users[1]));
 	u->d = *d;
+	u->hosterr = (struct hosterr){ .link = d->link, .guest = d->guest, .nat = d->nat };
 	u->max = MAX(flow_max(d->flows) / 2, 1u);
 	for (unsigned i = 0; i < UDP_IDLES; i++)
 		list_init(&u->idle[i]);

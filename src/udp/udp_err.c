@@ -4,26 +4,6 @@
 #include "base/csum.h"
 #include "wire/ip.h"
 #include "wire/udp.h"
-#include "xlate/hosterr.h"
-
-static struct hosterr hosterr_of(const struct udp *u)
-{
-	return (struct hosterr){ .link = u->d.link, .guest = u->d.guest, .nat = u->d.nat };
-}
-
-bool udp_err_refuse(struct udp *u, const struct pkt *p, int err)
-{
-	struct hosterr h = hosterr_of(u);
-
-	return hosterr_refuse(&h, p, err);
-}
-
-void udp_err_too_big(struct udp *u, const struct pkt *p, uint32_t mtu)
-{
-	struct hosterr h = hosterr_of(u);
-
-	hosterr_too_big(&h, p, mtu);
-}
 
 /*
  * The datagram that an entry is about, as the guest sent it: the kernel keeps what the ICMP message quoted of the payload. If that is
@@ -46,8 +26,7 @@ static size_t quote_put(const void *ctx, const void *payload, size_t len, uint8_
 
 unsigned udp_err_drain(struct udp *u, struct udp_flow *f)
 {
-	struct hosterr h = hosterr_of(u);
 	struct hosterr_sock s = { .fd = f->sock.fd, .key = &f->flow.key, .to = &f->sock.to.addr, .quote = quote_put, .ctx = f };
 
-	return hosterr_drain(&h, &s);
+	return hosterr_drain(&u->hosterr, &s);
 }

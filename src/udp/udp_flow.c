@@ -6,7 +6,6 @@
 
 #include "base/log.h"
 #include "fwd/inbound.h"
-#include "udp/udp_err.h"
 #include "wire/ip.h"
 
 #define PORT_DNS 53
@@ -286,7 +285,7 @@ struct udp_flow *udp_flow_from_guest(struct udp *u, const struct pkt *p)
 	if (!p->dport || !addr_is_unicast(&p->src) || addr_is_any(&p->dst) || addr_is_loopback(&p->dst))
 		return NULL;
 	if (nat_to_host(u->d.nat, PROTO_UDP, &dst, &to)) {
-		udp_err_refuse(u, p, ECONNREFUSED);
+		hosterr_refuse(&u->hosterr, p, ECONNREFUSED);
 		return NULL;
 	}
 	f = slot_new(u, &key);
@@ -296,7 +295,7 @@ struct udp_flow *udp_flow_from_guest(struct udp *u, const struct pkt *p)
 	rc = open_out(u, f);
 	if (rc) {
 		slot_free(u, f);
-		if (!udp_err_refuse(u, p, -rc))
+		if (!hosterr_refuse(&u->hosterr, p, -rc))
 			log_limited(LOG_LVL_WARN, "UDP: no socket: %s", strerror(-rc));
 		return NULL;
 	}

@@ -22,6 +22,7 @@
 #include "os/sock.h"
 #include "udp/udp.h"
 #include "wire/eth.h"
+#include "xlate/hosterr.h"
 #include "xlate/peer.h"
 
 #define UDP_PAYLOAD_MAX 65535 /* more than any datagram has */
@@ -54,6 +55,7 @@ struct udp_flow {
 
 struct udp {
 	struct udp_deps d;
+	struct hosterr hosterr;
 	unsigned owner_flow, owner_listen;
 	struct listeners *ls;
 	udp_divert_fn *divert; /* NULL: all datagrams of listeners are the guest's */

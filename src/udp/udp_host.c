@@ -41,8 +41,8 @@ static bool send_failed(struct udp *u, struct udp_flow *f, unsigned i, int err)
 	if (err == EMSGSIZE) {
 		mtu = f->sock.fd >= 0 ? peer_path_mtu(&f->sock) : 0;
 		if (mtu)
-			udp_err_too_big(u, u->pkt[i], mtu);
-	} else if (!udp_err_refuse(u, u->pkt[i], err)) {
+			hosterr_too_big(&u->hosterr, u->pkt[i], mtu);
+	} else if (!hosterr_refuse(&u->hosterr, u->pkt[i], err)) {
 		log_limited(LOG_LVL_WARN, "UDP: datagram not sent: %s", strerror(err));
 	}
 	return false;

@@ -116,21 +116,11 @@ static void test_empty(void **state)
 	assert_false(rd_ok(&r));
 }
 
-static void test_fail(void **state)
-{
-	struct rd r = rd_init(bytes, 9);
-
-	rd_fail(&r);
-	assert_false(rd_ok(&r));
-	assert_int_equal(rd_u8(&r), 0);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_numbers), cmocka_unit_test(test_short),      cmocka_unit_test(test_sticky),
-		cmocka_unit_test(test_sub),     cmocka_unit_test(test_huge_count), cmocka_unit_test(test_fail),
-		cmocka_unit_test(test_empty),
+		cmocka_unit_test(test_sub),     cmocka_unit_test(test_huge_count), cmocka_unit_test(test_empty),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -39,7 +39,6 @@ enum fake_call {
 	FAKE_SENDMMSG, /* failures of it are for each message */
 	FAKE_RECVMMSG,
 	FAKE_ERROR,
-	FAKE_OUTQ,
 	FAKE_SNDMEM,
 	FAKE_ERRQUEUE,
 	FAKE_EPOLL_ADD,

@@ -403,17 +403,6 @@ int sock_shutdown_wr(int fd)
 	return 0;
 }
 
-int sock_outq(int fd, uint32_t *ret_bytes)
-{
-	struct fake_stream *s = fake_stream_of(fd);
-	int err = fake_inject(FAKE_OUTQ, fd);
-
-	if (err)
-		return -err;
-	*ret_bytes = (uint32_t)(s->out_len - s->acked);
-	return 0;
-}
-
 int sock_sndmem(int fd, uint32_t *ret_size, uint32_t *ret_used)
 {
 	struct fake_stream *s = fake_stream_of(fd);
