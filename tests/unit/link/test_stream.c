@@ -17,19 +17,16 @@
 #include "base/iov.h"
 #include "link/stream.h"
 #include "link/unixpath.h"
+#include "link_world.h"
 
 #define SEEN_MAX (64u << 20)
 
 struct fix {
-	struct loop loop;
-	struct timer nowait;
-	struct link *link;
-	int peer; /* the VMM's end; -1: none */
+	struct link_world w; /* the peer is the VMM */
 	char dir[64], path[UNIXPATH_MAX];
 
 	uint8_t *seen; /* frames from the guest, each with its length in front, as on the wire */
 	size_t seen_len;
-	unsigned rx_calls, rx_max, up, down, gone, ready;
 	unsigned reset_at; /* frame count at which rx() resets the link; 0: never */
 	unsigned frames;
 };
@@ -45,58 +42,18 @@ static size_t put_frame(uint8_t *to, size_t len, uint8_t fill)
 	return 4 + len;
 }
 
-static void on_rx(void *ctx, const struct frame *f, unsigned n)
+static void on_frame(struct link_world *w, const struct frame *f)
 {
-	struct fix *x = ctx;
+	struct fix *x = container_of(w, struct fix, w);
+	uint8_t *to = x->seen + x->seen_len;
 
-	assert_in_range(n, 1, LINK_BATCH);
-	x->rx_calls++;
-	if (n > x->rx_max)
-		x->rx_max = n;
-	for (unsigned i = 0; i < n; i++) {
-		uint8_t *to = x->seen + x->seen_len;
-
-		assert_int_equal(iov_len(f[i].iov, f[i].n), f[i].len);
-		assert_int_equal(f[i].gso_type, GSO_NONE);
-		assert_true(x->seen_len + 4 + f[i].len <= SEEN_MAX);
-		put_frame(to, f[i].len, 0);
-		iov_copy_out(f[i].iov, f[i].n, 0, to + 4, f[i].len);
-		x->seen_len += 4 + f[i].len;
-		if (++x->frames == x->reset_at)
-			x->link->ops->reset(x->link);
-	}
-}
-
-static void on_ready(void *ctx)
-{
-	((struct fix *)ctx)->ready++;
-}
-
-static void on_up(void *ctx)
-{
-	((struct fix *)ctx)->up++;
-}
-
-static void on_down(void *ctx)
-{
-	((struct fix *)ctx)->down++;
-}
-
-static void on_gone(void *ctx)
-{
-	((struct fix *)ctx)->gone++;
-}
-
-static void nothing(struct timer *t, uint64_t now_ns)
-{
-}
-
-/* One turn of the loop that does not wait, and its flush. */
-static void turn(struct fix *x)
-{
-	timer_set(&x->loop.timers, &x->nowait, 0);
-	assert_int_equal(loop_turn(&x->loop), 0);
-	link_flush(x->link);
+	assert_int_equal(f->gso_type, GSO_NONE);
+	assert_true(x->seen_len + 4 + f->len <= SEEN_MAX);
+	put_frame(to, f->len, 0);
+	iov_copy_out(f->iov, f->n, 0, to + 4, f->len);
+	x->seen_len += 4 + f->len;
+	if (++x->frames == x->reset_at)
+		x->w.link->ops->reset(x->w.link);
 }
 
 static void start(struct fix *x, int listen_fd, int fd, bool one_off)
@@ -106,12 +63,12 @@ static void start(struct fix *x, int listen_fd, int fd, bool one_off)
 		.fd = fd,
 		.one_off = one_off,
 		.mtu = 65520,
-		.cb = { .rx = on_rx, .tx_ready = on_ready, .up = on_up, .down = on_down, .gone = on_gone, .ctx = x },
+		.cb = link_world_cb(&x->w),
 	};
 
-	assert_int_equal(stream_new(&x->loop, &c, &x->link), 0);
-	assert_int_equal(x->link->mtu, 65520);
-	assert_int_equal(stream_start(x->link), 0);
+	assert_int_equal(stream_new(&x->w.loop, &c, &x->w.link), 0);
+	assert_int_equal(x->w.link->mtu, 65520);
+	assert_int_equal(stream_start(x->w.link), 0);
 }
 
 static int setup(void **state)
@@ -119,10 +76,8 @@ static int setup(void **state)
 	struct fix *x = calloc(1, sizeof(*x));
 
 	x->seen = malloc(SEEN_MAX);
-	x->peer = -1;
-	timer_init(&x->nowait, nothing);
 	strcpy(x->dir, "/tmp/stream-test-XXXXXX");
-	if (loop_init(&x->loop) || !mkdtemp(x->dir))
+	if (link_world_init(&x->w, on_frame) || !mkdtemp(x->dir))
 		return -1;
 	snprintf(x->path, sizeof(x->path), "%s/s", x->dir);
 	*state = x;
@@ -133,14 +88,9 @@ static int teardown(void **state)
 {
 	struct fix *x = *state;
 
-	if (x->link)
-		x->link->ops->free(x->link);
-	if (x->peer >= 0)
-		close(x->peer);
+	link_world_fini(&x->w);
 	unlink(x->path);
 	rmdir(x->dir);
-	timer_cancel(&x->loop.timers, &x->nowait);
-	loop_fini(&x->loop);
 	free(x->seen);
 	free(x);
 	return 0;
@@ -151,7 +101,7 @@ static void start_pair(struct fix *x)
 	int fd[2];
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fd), 0);
-	x->peer = fd[1];
+	x->w.peer = fd[1];
 	start(x, -1, fd[0], false);
 }
 
@@ -178,16 +128,16 @@ static int vmm_connect(const struct fix *x)
 static void vmm_write(struct fix *x, const uint8_t *buf, size_t len)
 {
 	while (len) {
-		ssize_t n = send(x->peer, buf, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+		ssize_t n = send(x->w.peer, buf, len, MSG_DONTWAIT | MSG_NOSIGNAL);
 
 		assert_true(n > 0 || (n < 0 && errno == EAGAIN));
 		if (n > 0) {
 			buf += n;
 			len -= (size_t)n;
 		}
-		turn(x);
+		link_world_turn(&x->w);
 	}
-	turn(x);
+	link_world_turn(&x->w);
 }
 
 static bool vmm_closed(int fd)
@@ -215,8 +165,8 @@ static void test_every_split(void **state)
 	size_t len = some_frames(wire);
 
 	start_pair(x);
-	assert_int_equal(x->up, 1);
-	assert_true(x->link->up);
+	assert_int_equal(x->w.up, 1);
+	assert_true(x->w.link->up);
 	for (size_t cut = 0; cut <= len; cut++) {
 		x->seen_len = 0;
 		x->frames = 0;
@@ -239,7 +189,7 @@ static void test_byte_by_byte(void **state)
 		vmm_write(x, wire + i, 1);
 	assert_int_equal(x->seen_len, len);
 	assert_memory_equal(x->seen, wire, len);
-	assert_int_equal(x->link->stats.rx_frames, ARRAY_SIZE(lens));
+	assert_int_equal(x->w.link->stats.rx_frames, ARRAY_SIZE(lens));
 }
 
 /* More bytes than any buffer holds, in frames of all sizes, the largest included. */
@@ -271,8 +221,8 @@ static void test_batches(void **state)
 	start_pair(x);
 	vmm_write(x, wire, len);
 	assert_int_equal(x->frames, 200);
-	assert_int_equal(x->rx_max, LINK_BATCH);
-	assert_int_equal(x->rx_calls, 4);
+	assert_int_equal(x->w.rx_max, LINK_BATCH);
+	assert_int_equal(x->w.rx_calls, 4);
 	assert_memory_equal(x->seen, wire, len);
 }
 
@@ -292,18 +242,18 @@ static void test_bad_length(void **state)
 		wire[len + 2] = (uint8_t)(bad[i] >> 8);
 		wire[len + 3] = (uint8_t)bad[i];
 		x->frames = 0;
-		x->peer = vmm_connect(x);
-		turn(x);
-		assert_int_equal(x->up, i + 1);
+		x->w.peer = vmm_connect(x);
+		link_world_turn(&x->w);
+		assert_int_equal(x->w.up, i + 1);
 		vmm_write(x, wire, len + 4);
 		assert_int_equal(x->frames, 1); /* what came before is good */
-		assert_int_equal(x->down, i + 1);
-		assert_false(x->link->up);
-		assert_true(vmm_closed(x->peer));
-		close(x->peer);
+		assert_int_equal(x->w.down, i + 1);
+		assert_false(x->w.link->up);
+		assert_true(vmm_closed(x->w.peer));
+		close(x->w.peer);
 	}
-	x->peer = -1;
-	assert_int_equal(x->link->stats.rx_bad, ARRAY_SIZE(bad));
+	x->w.peer = -1;
+	assert_int_equal(x->w.link->stats.rx_bad, ARRAY_SIZE(bad));
 }
 
 static void test_second_client(void **state)
@@ -314,14 +264,14 @@ static void test_second_client(void **state)
 	int second;
 
 	start_listen(x, false);
-	x->peer = vmm_connect(x);
-	turn(x);
+	x->w.peer = vmm_connect(x);
+	link_world_turn(&x->w);
 	vmm_write(x, wire, 10);
 	second = vmm_connect(x);
-	turn(x);
+	link_world_turn(&x->w);
 	assert_true(vmm_closed(second));
 	close(second);
-	assert_int_equal(x->up, 1);
+	assert_int_equal(x->w.up, 1);
 	vmm_write(x, wire + 10, len - 10);
 	assert_int_equal(x->frames, ARRAY_SIZE(lens));
 }
@@ -335,33 +285,33 @@ static void test_reconnect(void **state)
 	size_t len = some_frames(wire);
 
 	start_listen(x, false);
-	x->peer = vmm_connect(x);
-	turn(x);
+	x->w.peer = vmm_connect(x);
+	link_world_turn(&x->w);
 	vmm_write(x, wire, 50);
-	while (!link_send(x->link, frame, sizeof(frame)))
-		link_flush(x->link);
-	close(x->peer);
-	turn(x);
-	turn(x);
-	assert_int_equal(x->down, 1);
-	assert_int_equal(x->gone, 0);
-	assert_false(x->link->up);
-	assert_int_equal(link_send(x->link, frame, sizeof(frame)), -ENOBUFS);
+	while (!link_send(x->w.link, frame, sizeof(frame)))
+		link_flush(x->w.link);
+	close(x->w.peer);
+	link_world_turn(&x->w);
+	link_world_turn(&x->w);
+	assert_int_equal(x->w.down, 1);
+	assert_int_equal(x->w.gone, 0);
+	assert_false(x->w.link->up);
+	assert_int_equal(link_send(x->w.link, frame, sizeof(frame)), -ENOBUFS);
 
-	x->frames = x->ready = 0;
+	x->frames = x->w.ready = 0;
 	x->seen_len = 0;
-	x->peer = vmm_connect(x);
-	turn(x);
-	assert_int_equal(x->up, 2);
-	turn(x);
-	assert_int_equal(x->ready, 1); /* a reservation had failed while nobody was there */
+	x->w.peer = vmm_connect(x);
+	link_world_turn(&x->w);
+	assert_int_equal(x->w.up, 2);
+	link_world_turn(&x->w);
+	assert_int_equal(x->w.ready, 1); /* a reservation had failed while nobody was there */
 	vmm_write(x, wire, len);
 	assert_int_equal(x->seen_len, len);
 	assert_memory_equal(x->seen, wire, len);
 
-	assert_int_equal(link_send(x->link, "0123456789abcd", 14), 0);
-	turn(x);
-	assert_int_equal(recv(x->peer, buf, sizeof(buf), MSG_DONTWAIT), 64);
+	assert_int_equal(link_send(x->w.link, "0123456789abcd", 14), 0);
+	link_world_turn(&x->w);
+	assert_int_equal(recv(x->w.peer, buf, sizeof(buf), MSG_DONTWAIT), 64);
 	assert_memory_equal(buf,
 			    "\0\0\0\x3c"
 			    "0123456789abcd\0",
@@ -377,17 +327,17 @@ static void test_back_at_once(void **state)
 
 	start_listen(x, false);
 	for (unsigned i = 1; i <= 5; i++) {
-		x->peer = vmm_connect(x);
-		turn(x);
-		turn(x);
-		assert_int_equal(x->up, i);
-		assert_int_equal(x->down, i - 1);
+		x->w.peer = vmm_connect(x);
+		link_world_turn(&x->w);
+		link_world_turn(&x->w);
+		assert_int_equal(x->w.up, i);
+		assert_int_equal(x->w.down, i - 1);
 		assert_int_equal(x->frames, (i - 1) * ARRAY_SIZE(lens));
-		assert_int_equal(send(x->peer, wire, len, 0), len);
-		assert_int_equal(send(x->peer, wire, 10, 0), 10);
-		close(x->peer);
+		assert_int_equal(send(x->w.peer, wire, len, 0), len);
+		assert_int_equal(send(x->w.peer, wire, 10, 0), 10);
+		close(x->w.peer);
 	}
-	x->peer = -1;
+	x->w.peer = -1;
 }
 
 static void test_one_off(void **state)
@@ -395,15 +345,15 @@ static void test_one_off(void **state)
 	struct fix *x = *state;
 
 	start_listen(x, true);
-	turn(x);
-	assert_int_equal(x->gone, 0);
-	x->peer = vmm_connect(x);
-	turn(x);
-	close(x->peer);
-	x->peer = -1;
-	turn(x);
-	assert_int_equal(x->gone, 1);
-	assert_int_equal(x->down, 0);
+	link_world_turn(&x->w);
+	assert_int_equal(x->w.gone, 0);
+	x->w.peer = vmm_connect(x);
+	link_world_turn(&x->w);
+	close(x->w.peer);
+	x->w.peer = -1;
+	link_world_turn(&x->w);
+	assert_int_equal(x->w.gone, 1);
+	assert_int_equal(x->w.down, 0);
 }
 
 static void test_fd_is_one_off(void **state)
@@ -411,11 +361,11 @@ static void test_fd_is_one_off(void **state)
 	struct fix *x = *state;
 
 	start_pair(x);
-	close(x->peer);
-	x->peer = -1;
-	turn(x);
-	assert_int_equal(x->gone, 1);
-	assert_false(x->link->up);
+	close(x->w.peer);
+	x->w.peer = -1;
+	link_world_turn(&x->w);
+	assert_int_equal(x->w.gone, 1);
+	assert_false(x->w.link->up);
 }
 
 /* What the guest sent before it went is still heard, even if it did not read what we sent. */
@@ -426,16 +376,16 @@ static void test_last_words(void **state)
 	size_t len = some_frames(wire);
 
 	start_pair(x);
-	assert_int_equal(send(x->peer, wire, len, 0), len);
-	close(x->peer);
-	x->peer = -1;
-	assert_int_equal(link_send(x->link, wire, 100), 0);
-	link_flush(x->link);
-	link_flush(x->link);
-	turn(x);
-	turn(x);
+	assert_int_equal(send(x->w.peer, wire, len, 0), len);
+	close(x->w.peer);
+	x->w.peer = -1;
+	assert_int_equal(link_send(x->w.link, wire, 100), 0);
+	link_flush(x->w.link);
+	link_flush(x->w.link);
+	link_world_turn(&x->w);
+	link_world_turn(&x->w);
 	assert_int_equal(x->seen_len, len);
-	assert_int_equal(x->gone, 1);
+	assert_int_equal(x->w.gone, 1);
 }
 
 static void test_reset_in_rx(void **state)
@@ -448,13 +398,13 @@ static void test_reset_in_rx(void **state)
 		len += put_frame(wire + len, 14, (uint8_t)i);
 	x->reset_at = 3;
 	start_listen(x, false);
-	x->peer = vmm_connect(x);
-	turn(x);
-	assert_int_equal(send(x->peer, wire, len, 0), len);
-	turn(x);
+	x->w.peer = vmm_connect(x);
+	link_world_turn(&x->w);
+	assert_int_equal(send(x->w.peer, wire, len, 0), len);
+	link_world_turn(&x->w);
 	assert_int_equal(x->frames, LINK_BATCH); /* the batch that was on its way, no further one */
-	assert_int_equal(x->down, 1);
-	assert_true(vmm_closed(x->peer));
+	assert_int_equal(x->w.down, 1);
+	assert_true(vmm_closed(x->w.peer));
 }
 
 static void test_no_guest(void **state)
@@ -463,19 +413,19 @@ static void test_no_guest(void **state)
 	struct txframe f[4];
 
 	start_listen(x, false);
-	assert_int_equal(link_reserve(x->link, f, 4, 14, 100), 0);
-	assert_int_equal(link_send(x->link, "0123456789abcd", 14), -ENOBUFS);
-	link_flush(x->link);
-	x->link->ops->reset(x->link);
-	turn(x);
-	assert_int_equal(x->up + x->down + x->gone + x->ready, 0);
+	assert_int_equal(link_reserve(x->w.link, f, 4, 14, 100), 0);
+	assert_int_equal(link_send(x->w.link, "0123456789abcd", 14), -ENOBUFS);
+	link_flush(x->w.link);
+	x->w.link->ops->reset(x->w.link);
+	link_world_turn(&x->w);
+	assert_int_equal(x->w.up + x->w.down + x->w.gone + x->w.ready, 0);
 }
 
 /* Takes up to max bytes at the VMM's end and checks the frames that are whole by then. */
 static size_t drain(struct fix *x, const uint8_t *expect, size_t at, size_t max)
 {
 	static uint8_t buf[1 << 20];
-	ssize_t n = recv(x->peer, buf, MIN(max, sizeof(buf)), MSG_DONTWAIT);
+	ssize_t n = recv(x->w.peer, buf, MIN(max, sizeof(buf)), MSG_DONTWAIT);
 
 	if (n <= 0)
 		return at;
@@ -494,31 +444,31 @@ static void test_back_pressure(void **state)
 	start_pair(x);
 	for (unsigned round = 0; round < 4; round++) {
 		size_t size = 100 + round * 7000;
-		unsigned ready = x->ready, turns = 0;
+		unsigned ready = x->w.ready, turns = 0;
 
 		for (;;) {
 			size_t n = put_frame(expect + sent, size, ++fill);
 
 			assert_true(sent + 70000 < SEEN_MAX);
-			if (link_send(x->link, expect + sent + 4, size))
+			if (link_send(x->w.link, expect + sent + 4, size))
 				break;
 			sent += n;
 			size = size < 30000 ? size + 11 : 61;
 		}
-		turn(x);
-		assert_int_equal(x->ready, ready);
-		while (x->ready == ready && turns++ < 10000) {
+		link_world_turn(&x->w);
+		assert_int_equal(x->w.ready, ready);
+		while (x->w.ready == ready && turns++ < 10000) {
 			got = drain(x, expect, got, 100000);
-			turn(x);
+			link_world_turn(&x->w);
 		}
-		assert_int_equal(x->ready, ready + 1);
+		assert_int_equal(x->w.ready, ready + 1);
 	}
 	for (unsigned i = 0; got < sent && i < 10000; i++) {
 		got = drain(x, expect, got, SIZE_MAX);
-		turn(x);
+		link_world_turn(&x->w);
 	}
 	assert_int_equal(got, sent);
-	assert_int_equal(x->link->stats.tx_full, 4);
+	assert_int_equal(x->w.link->stats.tx_full, 4);
 	free(expect);
 }
 
@@ -530,13 +480,13 @@ static void test_no_spin(void **state)
 	static uint8_t frame[60000];
 
 	start_pair(x);
-	link_flush(x->link);
-	assert_int_equal(epoll_wait(x->loop.epfd, &ev, 1, 0), 0);
-	while (!link_send(x->link, frame, sizeof(frame))) {
+	link_flush(x->w.link);
+	assert_int_equal(epoll_wait(x->w.loop.epfd, &ev, 1, 0), 0);
+	while (!link_send(x->w.link, frame, sizeof(frame))) {
 	}
-	turn(x);
-	turn(x);
-	assert_int_equal(epoll_wait(x->loop.epfd, &ev, 1, 0), 0);
+	link_world_turn(&x->w);
+	link_world_turn(&x->w);
+	assert_int_equal(epoll_wait(x->w.loop.epfd, &ev, 1, 0), 0);
 }
 
 int main(void)

@@ -26,6 +26,7 @@
 #include "base/iov.h"
 #include "base/wr.h"
 #include "link/tap.h"
+#include "link_world.h"
 
 #ifndef VIRTIO_NET_HDR_GSO_UDP_L4 /* Linux 6.2 */
 #define VIRTIO_NET_HDR_GSO_UDP_L4 5
@@ -44,62 +45,21 @@ struct seen {
 };
 
 struct fix {
-	struct loop loop;
-	struct timer nowait;
-	struct link *link;
-	int peer; /* the kernel's end of the tap */
+	struct link_world w; /* the peer is the kernel's end of the tap */
 	struct seen seen[SEEN_MAX];
-	unsigned n, rx_calls, up, down, gone, ready;
+	unsigned n;
 	uint8_t buf[BIG + 64];
 };
 
-static void on_rx(void *ctx, const struct frame *f, unsigned n)
+static void on_frame(struct link_world *w, const struct frame *f)
 {
-	struct fix *x = ctx;
+	struct fix *x = container_of(w, struct fix, w);
+	struct seen *s = &x->seen[x->n++];
 
-	assert_in_range(n, 1, LINK_BATCH);
-	x->rx_calls++;
-	for (unsigned i = 0; i < n; i++) {
-		struct seen *s = &x->seen[x->n++];
-
-		assert_true(x->n < SEEN_MAX);
-		assert_int_equal(iov_len(f[i].iov, f[i].n), f[i].len);
-		*s = (struct seen){ .len = f[i].len, .gso_type = f[i].gso_type, .gso_size = f[i].gso_size };
-		iov_copy_out(f[i].iov, f[i].n, 0, s->head, sizeof(s->head));
-		iov_copy_out(f[i].iov, f[i].n, f[i].len - 1, &s->last, 1);
-	}
-}
-
-static void on_ready(void *ctx)
-{
-	((struct fix *)ctx)->ready++;
-}
-
-static void on_up(void *ctx)
-{
-	((struct fix *)ctx)->up++;
-}
-
-static void on_down(void *ctx)
-{
-	((struct fix *)ctx)->down++;
-}
-
-static void on_gone(void *ctx)
-{
-	((struct fix *)ctx)->gone++;
-}
-
-static void nothing(struct timer *t, uint64_t now_ns)
-{
-}
-
-/* One turn of the loop that does not wait, and its flush. */
-static void turn(struct fix *x)
-{
-	timer_set(&x->loop.timers, &x->nowait, 0);
-	assert_int_equal(loop_turn(&x->loop), 0);
-	link_flush(x->link);
+	assert_true(x->n < SEEN_MAX);
+	*s = (struct seen){ .len = f->len, .gso_type = f->gso_type, .gso_size = f->gso_size };
+	iov_copy_out(f->iov, f->n, 0, s->head, sizeof(s->head));
+	iov_copy_out(f->iov, f->n, f->len - 1, &s->last, 1);
 }
 
 static void start_fd(struct fix *x, int fd, uint32_t offloads, size_t mtu)
@@ -109,14 +69,14 @@ static void start_fd(struct fix *x, int fd, uint32_t offloads, size_t mtu)
 		.vnet_hdr = offloads,
 		.offloads = offloads,
 		.mtu = mtu,
-		.cb = { .rx = on_rx, .tx_ready = on_ready, .up = on_up, .down = on_down, .gone = on_gone, .ctx = x },
+		.cb = link_world_cb(&x->w),
 	};
 
-	assert_int_equal(tap_new(&x->loop, &c, &x->link), 0);
-	assert_int_equal(x->up, 0);
-	assert_int_equal(tap_start(x->link), 0);
-	assert_int_equal(x->up, 1);
-	assert_true(x->link->up);
+	assert_int_equal(tap_new(&x->w.loop, &c, &x->w.link), 0);
+	assert_int_equal(x->w.up, 0);
+	assert_int_equal(tap_start(x->w.link), 0);
+	assert_int_equal(x->w.up, 1);
+	assert_true(x->w.link->up);
 }
 
 static void start(struct fix *x, uint32_t offloads, size_t mtu)
@@ -124,7 +84,7 @@ static void start(struct fix *x, uint32_t offloads, size_t mtu)
 	int sv[2];
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, sv), 0);
-	x->peer = sv[1];
+	x->w.peer = sv[1];
 	start_fd(x, sv[0], offloads, mtu);
 }
 
@@ -132,21 +92,15 @@ static int setup(void **state)
 {
 	struct fix *x = calloc(1, sizeof(*x));
 
-	x->peer = -1;
-	timer_init(&x->nowait, nothing);
 	*state = x;
-	return loop_init(&x->loop);
+	return link_world_init(&x->w, on_frame);
 }
 
 static int teardown(void **state)
 {
 	struct fix *x = *state;
 
-	if (x->link)
-		x->link->ops->free(x->link);
-	if (x->peer >= 0)
-		close(x->peer);
-	loop_fini(&x->loop);
+	link_world_fini(&x->w);
 	free(x);
 	return 0;
 }
@@ -167,17 +121,17 @@ static bool send_one(struct fix *x, const struct txhdr *h, size_t len, uint8_t w
 {
 	struct txframe f;
 
-	if (link_reserve(x->link, &f, 1, h->len, len) != 1)
+	if (link_reserve(x->w.link, &f, 1, h->len, len) != 1)
 		return false;
 	assert_true(f.cap >= len);
 	body_fill(&f, len, with);
-	link_commit(x->link, &f, h, len);
+	link_commit(x->w.link, &f, h, len);
 	return true;
 }
 
 static ssize_t peer_read(struct fix *x)
 {
-	return recv(x->peer, x->buf, sizeof(x->buf), MSG_DONTWAIT);
+	return recv(x->w.peer, x->buf, sizeof(x->buf), MSG_DONTWAIT);
 }
 
 static void test_conf(void **state)
@@ -185,17 +139,17 @@ static void test_conf(void **state)
 	struct fix *x = *state;
 
 	start(x, OFF_ALL, 1500);
-	assert_int_equal(x->link->offloads, OFF_ALL);
-	assert_int_equal(x->link->mtu, 1500);
-	assert_int_equal(x->link->max_body, 65535);
-	x->link->ops->free(x->link);
-	x->link = NULL;
-	close(x->peer);
+	assert_int_equal(x->w.link->offloads, OFF_ALL);
+	assert_int_equal(x->w.link->mtu, 1500);
+	assert_int_equal(x->w.link->max_body, 65535);
+	x->w.link->ops->free(x->w.link);
+	x->w.link = NULL;
+	close(x->w.peer);
 
-	x->up = 0;
+	x->w.up = 0;
 	start(x, 0, 1500);
-	assert_int_equal(x->link->offloads, 0);
-	assert_int_equal(x->link->max_body, 1500);
+	assert_int_equal(x->w.link->offloads, 0);
+	assert_int_equal(x->w.link->max_body, 1500);
 }
 
 /* What the kernel gets: the header in front, byte by byte. */
@@ -239,7 +193,7 @@ static void test_tx_headers(void **state)
 		h.bytes = head;
 		assert_true(send_one(x, &h, len, 0x5a));
 		assert_int_equal(peer_read(x), -1); /* not before the flush */
-		link_flush(x->link);
+		link_flush(x->w.link);
 		assert_int_equal(peer_read(x), 10 + h.len + len);
 		assert_int_equal(x->buf[0], t[i].flags);
 		assert_int_equal(x->buf[1], t[i].type);
@@ -252,7 +206,7 @@ static void test_tx_headers(void **state)
 		for (size_t k = 0; k < len; k++)
 			assert_int_equal(x->buf[10 + h.len + k], 0x5a);
 	}
-	assert_int_equal(x->link->stats.tx_frames, ARRAY_SIZE(t));
+	assert_int_equal(x->w.link->stats.tx_frames, ARRAY_SIZE(t));
 }
 
 static void test_tx_plain(void **state)
@@ -261,8 +215,8 @@ static void test_tx_plain(void **state)
 	uint8_t frame[14] = { 1, 2, 3 };
 
 	start(x, 0, 65520);
-	assert_int_equal(link_send(x->link, frame, sizeof(frame)), 0);
-	link_flush(x->link);
+	assert_int_equal(link_send(x->w.link, frame, sizeof(frame)), 0);
+	link_flush(x->w.link);
 	assert_int_equal(peer_read(x), 60);
 	assert_memory_equal(x->buf, frame, sizeof(frame));
 	for (unsigned i = sizeof(frame); i < 60; i++)
@@ -282,21 +236,21 @@ static void test_tx_batch(void **state)
 	start(x, OFF_ALL, 1500);
 	for (unsigned round = 0; round < 200; round++) {
 		size_t cap = round % 3 ? 1460 : 65535 - 40, len = round % 2 ? cap : 100 + round;
-		size_t n = link_reserve(x->link, f, LINK_BATCH, sizeof(head), cap);
+		size_t n = link_reserve(x->w.link, f, LINK_BATCH, sizeof(head), cap);
 
 		assert_in_range(n, 9, LINK_BATCH);
 		n = MIN(n, (size_t)1 + round % 9);
 		for (unsigned i = 0; i < n; i++) {
 			memcpy(head, &sent, sizeof(sent));
 			body_fill(&f[i], len, (uint8_t)sent);
-			link_commit(x->link, &f[i], &h, len);
+			link_commit(x->w.link, &f[i], &h, len);
 			sent++;
 		}
 		while (round % 2 && got < sent) {
 			ssize_t r = peer_read(x);
 
 			if (r < 0) {
-				turn(x);
+				link_world_turn(&x->w);
 				continue;
 			}
 			assert_memory_equal(x->buf + 10, &got, sizeof(got));
@@ -305,8 +259,8 @@ static void test_tx_batch(void **state)
 		}
 	}
 	assert_int_equal(sent, got);
-	assert_int_equal(x->ready, 0);
-	assert_int_equal(x->link->stats.tx_full, 0);
+	assert_int_equal(x->w.ready, 0);
+	assert_int_equal(x->w.link->stats.tx_full, 0);
 }
 
 /* The device takes no more: what was committed waits, in order; then the promise of a call is kept, once. */
@@ -326,20 +280,20 @@ static void test_tx_full(void **state)
 			if (!send_one(x, &h, 9000, (uint8_t)sent))
 				break;
 		}
-		link_flush(x->link);
-		assert_int_equal(x->ready, again);
+		link_flush(x->w.link);
+		assert_int_equal(x->w.ready, again);
 		/* Nothing to do while the peer reads nothing: no event comes. */
-		turns = x->link->stats.tx_full;
-		turn(x);
-		turn(x);
-		assert_int_equal(x->ready, again);
-		assert_int_equal(x->link->stats.tx_full, turns);
+		turns = x->w.link->stats.tx_full;
+		link_world_turn(&x->w);
+		link_world_turn(&x->w);
+		assert_int_equal(x->w.ready, again);
+		assert_int_equal(x->w.link->stats.tx_full, turns);
 
 		for (idle = 0; idle < 3;) {
 			ssize_t r = peer_read(x);
 
 			if (r < 0) {
-				turn(x);
+				link_world_turn(&x->w);
 				idle++;
 				continue;
 			}
@@ -350,7 +304,7 @@ static void test_tx_full(void **state)
 			got++;
 		}
 		assert_int_equal(sent, got);
-		assert_int_equal(x->ready, again + 1);
+		assert_int_equal(x->w.ready, again + 1);
 	}
 	assert_true(sent > 600); /* more than the queue alone holds */
 }
@@ -366,16 +320,16 @@ static void test_tx_wait_unasked(void **state)
 	start(x, 0, 9100);
 	for (unsigned i = 0; i < 100; i++) {
 		assert_true(send_one(x, &h, 9000, 1));
-		link_flush(x->link);
+		link_flush(x->w.link);
 	}
 	for (unsigned i = 0; i < 300; i++) {
 		if (peer_read(x) >= 0)
 			got++;
 		else
-			turn(x);
+			link_world_turn(&x->w);
 	}
 	assert_int_equal(got, 100);
-	assert_int_equal(x->ready, 0);
+	assert_int_equal(x->w.ready, 0);
 }
 
 static void peer_send(struct fix *x, const struct virtio_net_hdr *v, size_t len, uint8_t fill)
@@ -387,9 +341,9 @@ static void peer_send(struct fix *x, const struct virtio_net_hdr *v, size_t len,
 		at = sizeof(*v);
 	}
 	memset(x->buf + at, fill, len);
-	while (send(x->peer, x->buf, at + len, MSG_DONTWAIT) < 0) {
+	while (send(x->w.peer, x->buf, at + len, MSG_DONTWAIT) < 0) {
 		assert_int_equal(errno, EAGAIN);
-		turn(x);
+		link_world_turn(&x->w);
 	}
 }
 
@@ -418,7 +372,7 @@ static void test_rx_headers(void **state)
 	start(x, OFF_ALL, 1500);
 	for (unsigned i = 0; i < ARRAY_SIZE(t); i++) {
 		peer_send(x, &t[i].v, 6000 + i, (uint8_t)i);
-		turn(x);
+		link_world_turn(&x->w);
 		if (!t[i].ok) {
 			bad++;
 			continue;
@@ -430,7 +384,7 @@ static void test_rx_headers(void **state)
 		assert_int_equal(x->seen[good - 1].head[0], i);
 		assert_int_equal(x->seen[good - 1].last, i);
 	}
-	assert_int_equal(x->link->stats.rx_bad, bad);
+	assert_int_equal(x->w.link->stats.rx_bad, bad);
 	assert_int_equal(x->n, good);
 
 	/* Too short for the headers; shortest and longest. */
@@ -439,8 +393,8 @@ static void test_rx_headers(void **state)
 	peer_send(x, NULL, 23, 0);
 	peer_send(x, NULL, 24, 0);
 	peer_send(x, &t[3].v, BIG, 7);
-	turn(x);
-	assert_int_equal(x->link->stats.rx_bad, bad + 3);
+	link_world_turn(&x->w);
+	assert_int_equal(x->w.link->stats.rx_bad, bad + 3);
 	assert_int_equal(x->n, good + 2);
 	assert_int_equal(x->seen[good].len, 14);
 	assert_int_equal(x->seen[good + 1].len, BIG);
@@ -455,13 +409,13 @@ static void test_rx_batches(void **state)
 	start(x, 0, 65520);
 	for (unsigned i = 0; i < 150; i++)
 		peer_send(x, NULL, i % 10 == 5 ? 13 : 60 + i, (uint8_t)i); /* all fit the socket's buffer */
-	turn(x);
-	assert_int_equal(x->rx_calls, 1); /* no more than one batch in a turn */
+	link_world_turn(&x->w);
+	assert_int_equal(x->w.rx_calls, 1); /* no more than one batch in a turn */
 	assert_int_equal(x->n, LINK_BATCH - 6);
-	turn(x);
-	turn(x);
+	link_world_turn(&x->w);
+	link_world_turn(&x->w);
 	assert_int_equal(x->n, 135);
-	assert_int_equal(x->link->stats.rx_bad, 15);
+	assert_int_equal(x->w.link->stats.rx_bad, 15);
 	for (unsigned i = 0, k = 0; i < 150; i++) {
 		if (i % 10 == 5)
 			continue;
@@ -474,7 +428,7 @@ static void test_rx_batches(void **state)
 	for (unsigned i = 0; i < 50; i++)
 		peer_send(x, NULL, BIG - i, (uint8_t)(i + 1));
 	for (unsigned i = 0; i < 4; i++)
-		turn(x);
+		link_world_turn(&x->w);
 	assert_int_equal(x->n, 50);
 	for (unsigned i = 0; i < 50; i++) {
 		assert_int_equal(x->seen[i].len, BIG - i);
@@ -490,17 +444,17 @@ static void test_gone(void **state)
 
 	start(x, OFF_ALL, 1500);
 	peer_send(x, &(struct virtio_net_hdr){ 0 }, 100, 1);
-	close(x->peer);
-	x->peer = -1;
-	turn(x);
-	turn(x);
+	close(x->w.peer);
+	x->w.peer = -1;
+	link_world_turn(&x->w);
+	link_world_turn(&x->w);
 	assert_int_equal(x->n, 1); /* what came before the end is not lost */
-	assert_int_equal(x->gone, 1);
-	assert_int_equal(x->down, 0);
-	assert_false(x->link->up);
-	assert_int_equal(link_reserve(x->link, &f, 1, 54, 100), 0);
-	turn(x);
-	assert_int_equal(x->gone, 1);
+	assert_int_equal(x->w.gone, 1);
+	assert_int_equal(x->w.down, 0);
+	assert_false(x->w.link->up);
+	assert_int_equal(link_reserve(x->w.link, &f, 1, 54, 100), 0);
+	link_world_turn(&x->w);
+	assert_int_equal(x->w.gone, 1);
 }
 
 static void test_gone_at_write(void **state)
@@ -509,16 +463,16 @@ static void test_gone_at_write(void **state)
 	uint8_t frame[60] = { 0 };
 
 	start(x, OFF_ALL, 1500);
-	assert_int_equal(link_send(x->link, frame, sizeof(frame)), 0);
-	assert_int_equal(link_send(x->link, frame, sizeof(frame)), 0);
-	close(x->peer);
-	x->peer = -1;
+	assert_int_equal(link_send(x->w.link, frame, sizeof(frame)), 0);
+	assert_int_equal(link_send(x->w.link, frame, sizeof(frame)), 0);
+	close(x->w.peer);
+	x->w.peer = -1;
 	signal(SIGPIPE, SIG_IGN);
-	link_flush(x->link);
-	assert_int_equal(x->gone, 1);
-	assert_int_equal(link_send(x->link, frame, sizeof(frame)), -ENOBUFS);
-	turn(x);
-	assert_int_equal(x->gone, 1);
+	link_flush(x->w.link);
+	assert_int_equal(x->w.gone, 1);
+	assert_int_equal(link_send(x->w.link, frame, sizeof(frame)), -ENOBUFS);
+	link_world_turn(&x->w);
+	assert_int_equal(x->w.gone, 1);
 }
 
 static void test_reset(void **state)
@@ -527,12 +481,12 @@ static void test_reset(void **state)
 	uint8_t frame[60] = { 0 };
 
 	start(x, 0, 1500);
-	assert_int_equal(link_send(x->link, frame, sizeof(frame)), 0);
-	x->link->ops->reset(x->link);
-	link_flush(x->link);
+	assert_int_equal(link_send(x->w.link, frame, sizeof(frame)), 0);
+	x->w.link->ops->reset(x->w.link);
+	link_flush(x->w.link);
 	assert_int_equal(peer_read(x), -1);
-	assert_int_equal(link_send(x->link, frame, sizeof(frame)), 0);
-	link_flush(x->link);
+	assert_int_equal(link_send(x->w.link, frame, sizeof(frame)), 0);
+	link_flush(x->w.link);
 	assert_int_equal(peer_read(x), 60);
 }
 
@@ -619,7 +573,7 @@ static void real_tx(struct fix *x, int s, const uint8_t mac[6], size_t len, uint
 
 	h.len = (uint16_t)udp_head(head, mac, len);
 	assert_true(send_one(x, &h, len, 0x77));
-	link_flush(x->link);
+	link_flush(x->w.link);
 	while (got < len) {
 		ssize_t n = recv(s, x->buf, sizeof(x->buf), MSG_DONTWAIT);
 
@@ -654,10 +608,10 @@ static void test_real(void **state)
 	start_fd(x, fd, uso ? OFF_ALL : OFF_ALL & ~LINK_OFF_USO, 1500);
 
 	/* The interface is down: frames go nowhere, and that is no error. */
-	assert_int_equal(link_send(x->link, frame, sizeof(frame)), 0);
-	link_flush(x->link);
-	turn(x);
-	assert_int_equal(x->gone, 0);
+	assert_int_equal(link_send(x->w.link, frame, sizeof(frame)), 0);
+	link_flush(x->w.link);
+	link_world_turn(&x->w);
+	assert_int_equal(x->w.gone, 0);
 
 	tap_up(s, &ifr, mac);
 	assert_int_equal(bind(s, (struct sockaddr *)&at, sizeof(at)), 0);
@@ -670,14 +624,14 @@ static void test_real(void **state)
 	assert_int_equal(connect(s, (struct sockaddr *)&at, sizeof(at)), 0);
 	memset(x->buf, 0x31, 30000);
 	assert_int_equal(send(s, x->buf, 1000, 0), 1000);
-	turn(x);
+	link_world_turn(&x->w);
 	assert_int_equal(last_udp(x)->len, 1042);
 	assert_int_equal(last_udp(x)->gso_type, GSO_NONE);
 	assert_int_equal(last_udp(x)->last, 0x31);
 	if (uso) {
 		assert_int_equal(setsockopt(s, IPPROTO_UDP, UDP_SEGMENT, &(int){ 1200 }, sizeof(int)), 0);
 		assert_int_equal(send(s, x->buf, 30000, 0), 30000);
-		turn(x);
+		link_world_turn(&x->w);
 		assert_int_equal(last_udp(x)->len, 30042);
 		assert_int_equal(last_udp(x)->gso_type, GSO_UDP);
 		assert_int_equal(last_udp(x)->gso_size, 1200);
