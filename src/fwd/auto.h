@@ -36,7 +36,7 @@ bool auto_port_next(const struct portmap *m, uint32_t *port);
  * services rarely come alone, so it is AUTO_BUSY_NS for a while after a change. It is never less than AUTO_SHARE times what a look
  * costs, which a host with thousands of sockets may feel.
  */
-#define AUTO_IDLE_NS (350 * NSEC_PER_MSEC)
+#define AUTO_IDLE_NS (320 * NSEC_PER_MSEC)
 #define AUTO_BUSY_NS (100 * NSEC_PER_MSEC)
 #define AUTO_BUSY_FOR_NS (2 * NSEC_PER_SEC)
 #define AUTO_SHARE 200

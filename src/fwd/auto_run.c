@@ -52,6 +52,8 @@ static enum sockdiag_proto proto_of(uint8_t proto)
 	return proto == IPPROTO_UDP ? SOCKDIAG_UDP : SOCKDIAG_TCP;
 }
 
+static const char *const proto_name[SOCKDIAG_PROTOS] = { [SOCKDIAG_TCP] = "TCP", [SOCKDIAG_UDP] = "UDP" };
+
 static const struct fwd_rule *rule_of(const struct auto_run *a, const struct lane *l)
 {
 	return &a->c.table[l->dir]->rule[l->rule];
@@ -101,6 +103,7 @@ static void lane_close(struct auto_run *a, struct lane *l)
 {
 	for (uint32_t p = 0; auto_port_next(&a->diff.close, &p); p++) {
 		a->c.close(a->c.ctx, l->dir, l->rule, (uint16_t)p);
+		log_debug("Automatic %s port %u: closed", proto_name[proto_of(rule_of(a, l)->proto)], p);
 		portmap_clear(&l->open, (uint16_t)p);
 		a->closed = true;
 	}
@@ -113,9 +116,10 @@ static void lane_open(struct auto_run *a, struct lane *l)
 
 		if (!err) {
 			portmap_set(&l->open, (uint16_t)p);
+			log_debug("Automatic %s port %u: open", proto_name[proto_of(rule_of(a, l)->proto)], p);
 			continue;
 		}
-		log_debug("Port %u of an automatic rule can't be opened: %s", p, strerror(-err));
+		log_debug("Automatic %s port %u: not opened: %s", proto_name[proto_of(rule_of(a, l)->proto)], p, strerror(-err));
 		portmap_set(&l->refused, (uint16_t)p);
 		l->refused_ns = a->c.loop->now_ns;
 	}
@@ -150,13 +154,12 @@ static void lane_run(struct auto_run *a, struct lane *l)
 
 static void complain(struct auto_run *a, const struct sockdiag_scan *s)
 {
-	static const char *const name[] = { "TCP", "UDP" };
-
 	for (unsigned i = 0; i < SOCKDIAG_PROTOS; i++) {
 		if (!s->err[i] || a->told[i])
 			continue;
 		a->told[i] = true;
-		log_warn("Automatic %s ports: the kernel does not tell what is listened on: %s", name[i], strerror(-s->err[i]));
+		log_warn("Automatic %s ports: the kernel does not tell what is listened on: %s", proto_name[i],
+			 strerror(-s->err[i]));
 	}
 }
 
@@ -188,7 +191,7 @@ static void timer_fire(struct timer *t, uint64_t now_ns)
 
 static void look_over(struct auto_run *a)
 {
-	uint64_t cost = 0, now = a->c.loop->now_ns;
+	uint64_t cost = 0, now = a->c.loop->now_ns, next;
 
 	for (unsigned i = 0; i < AUTO_SIDES; i++) {
 		cost += a->look[i].scan.cost_ns;
@@ -199,8 +202,10 @@ static void look_over(struct auto_run *a)
 	if (a->closed)
 		ours_update(a);
 	a->looked = true;
-	timer_set(&a->c.loop->timers, &a->timer, now + (a->again ? 0 : auto_interval(now, a->changed_ns, cost)));
+	next = a->again ? 0 : auto_interval(now, a->changed_ns, cost);
+	timer_set(&a->c.loop->timers, &a->timer, now + next);
 	a->again = false;
+	log_trace("Automatic ports: looked, again in %u ms", (unsigned)(next / NSEC_PER_MSEC));
 }
 
 static void on_scan(void *ctx, const struct sockdiag_scan *scan)

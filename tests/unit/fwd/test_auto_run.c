@@ -212,6 +212,14 @@ static void service(enum auto_side side, uint8_t proto, uint16_t port, bool on)
 	w.spot[side][proto == UDP][port].v4 = w.spot[side][proto == UDP][port].v6 = true;
 }
 
+static void answer_all(void)
+{
+	for (unsigned i = 0; i < AUTO_SIDES; i++) {
+		if (w.diag[i].asked)
+			answer(&w.diag[i]);
+	}
+}
+
 /* Lets the clock go on to the next look, and answers it. Returns the time that went by. */
 static uint64_t look(void)
 {
@@ -226,11 +234,20 @@ static uint64_t look(void)
 		if (w.start_err)
 			break;
 	}
-	for (unsigned i = 0; i < AUTO_SIDES; i++) {
-		if (w.diag[i].asked)
-			answer(&w.diag[i]);
-	}
+	answer_all();
 	return w.loop.now_ns - before;
+}
+
+/* The same up to this time, however many looks there are. */
+static void clock_to(uint64_t at)
+{
+	while (w.loop.now_ns < at) {
+		uint64_t ns = MAX(timers_next(&w.loop.timers, w.loop.now_ns), NSEC_PER_USEC);
+
+		w.loop.now_ns = MIN(w.loop.now_ns + ns, at);
+		timers_run(&w.loop.timers, w.loop.now_ns);
+		answer_all();
+	}
 }
 
 static bool open_at(enum auto_side side, uint8_t proto, uint16_t port)
@@ -459,6 +476,31 @@ static void test_pace(void **state)
 	assert_true(look() <= 2 * NSEC_PER_MSEC);
 }
 
+/* Changes at any moment, far enough from each other to be alone: the next look sees them, on average within 200 ms. */
+static void test_delay(void **state)
+{
+	uint64_t seed = 88172645463325252, sum[2] = { 0 }, worst = 0, at, n = 500;
+
+	w.span = 128;
+	rule_add(AUTO_IN, (struct fwd_rule){ .proto = TCP, .first = 1, .last = 127, .to = 1, .flags = FWD_SCAN | FWD_DUAL });
+	start();
+	look();
+	for (unsigned i = 0; i < 2 * n; i++) {
+		bool on = i % 2 == 0;
+
+		seed = seed * UINT64_C(6364136223846793005) + 1442695040888963407;
+		at = w.loop.now_ns + 2 * NSEC_PER_SEC + (seed >> 20) % NSEC_PER_SEC;
+		clock_to(at);
+		service(AUTO_NS, TCP, 80, on);
+		look();
+		assert_int_equal(open_at(AUTO_HOST, TCP, 80), on);
+		sum[on] += w.loop.now_ns - at;
+		worst = MAX(worst, w.loop.now_ns - at);
+	}
+	assert_true(sum[0] / n < 200 * NSEC_PER_MSEC && sum[1] / n < 200 * NSEC_PER_MSEC);
+	assert_true(worst <= AUTO_IDLE_NS + 2 * NSEC_PER_MSEC);
+}
+
 /* Somebody asks for a look while one goes on: another follows. */
 static void test_now_while_looking(void **state)
 {
@@ -534,6 +576,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_unknown, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_no_look, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_pace, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_delay, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_now_while_looking, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_both_sides, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_random, setup, teardown),
