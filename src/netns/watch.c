@@ -18,31 +18,36 @@
 #include "base/num.h"
 
 #define LINKS_MAX 16 /* symbolic links one after the other */
+#define WATCH_FD_PATH 32
 #define NAME_EVENTS (IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO)
 #define DIR_EVENTS (IN_DELETE_SELF | IN_MOVE_SELF | IN_UNMOUNT | IN_IGNORED)
 
-/* A path with the links in it followed as far as they are names: its directory, and the last component. */
+/*
+ * A path with the links in it followed as far as they are names: its directory, and the last component. The directory by descriptor, as
+ * its path may be one of another mount namespace (/proc/PID/root).
+ */
 struct place {
-	char dir[PATH_MAX];
+	int dir_fd;
 	char base[WATCH_BASE_MAX];
 	bool is_proc;
 };
 
 /* --- where the namespace is --- */
 
-static bool is_proc(const char *dir)
+static bool is_proc(int dir_fd)
 {
 	struct statfs fs;
 
-	return !statfs(dir, &fs) && fs.f_type == PROC_SUPER_MAGIC;
+	return !fstatfs(dir_fd, &fs) && fs.f_type == PROC_SUPER_MAGIC;
 }
 
-static int path_split(const char *path, struct place *p)
+/* path is relative to *dir_fd, which goes to what it is in. */
+static int path_split(int *dir_fd, const char *path, struct place *p)
 {
-	char head[PATH_MAX];
 	const char *slash = strrchr(path, '/');
 	const char *base = slash ? slash + 1 : path;
-	int len;
+	char head[PATH_MAX];
+	int len, fd;
 
 	if (strlen(base) >= sizeof(p->base))
 		return -ENAMETOOLONG;
@@ -51,20 +56,15 @@ static int path_split(const char *path, struct place *p)
 	len = snprintf(head, sizeof(head), "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".");
 	if (len < 0 || (size_t)len >= sizeof(head))
 		return -ENAMETOOLONG;
-	if (!realpath(head, p->dir))
+	fd = openat(*dir_fd, head, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
 		return -errno;
+	if (*dir_fd >= 0)
+		close(*dir_fd);
+	*dir_fd = fd;
 	memcpy(p->base, base, strlen(base) + 1);
-	p->is_proc = is_proc(p->dir);
+	p->is_proc = is_proc(fd);
 	return 0;
-}
-
-/* In p->dir: the target of a link relative to it, or absolute. */
-static int path_join(const struct place *p, const char *target, char ret_path[PATH_MAX])
-{
-	bool absolute = *target == '/';
-	int len = snprintf(ret_path, PATH_MAX, "%s%s%s", absolute ? "" : p->dir, absolute ? "" : "/", target);
-
-	return len < 0 || len >= PATH_MAX ? -ENAMETOOLONG : 0;
 }
 
 /* What /proc has behind its links are names only where the file was opened by one. */
@@ -73,11 +73,12 @@ static bool is_followed(const struct place *p, const char *target)
 	return !p->is_proc || *target == '/';
 }
 
+/* The descriptor in *ret_p is the caller's. */
 static int place_find(const char *path, struct place *ret_p)
 {
-	char now[PATH_MAX], full[PATH_MAX], target[PATH_MAX];
+	char now[PATH_MAX];
 	struct place p;
-	int err;
+	int dir_fd = AT_FDCWD, err;
 
 	if (strlen(path) >= sizeof(now))
 		return -ENAMETOOLONG;
@@ -85,38 +86,52 @@ static int place_find(const char *path, struct place *ret_p)
 	for (int i = 0; i < LINKS_MAX; i++) {
 		ssize_t n;
 
-		err = path_split(now, &p);
-		if (!err)
-			err = path_join(&p, p.base, full);
+		err = path_split(&dir_fd, now, &p);
 		if (err)
-			return err;
-		n = readlink(full, target, sizeof(target) - 1);
-		if (n > 0)
-			target[n] = '\0';
-		if (n <= 0 || !is_followed(&p, target)) {
+			goto fail;
+		n = readlinkat(dir_fd, p.base, now, sizeof(now) - 1);
+		now[MAX(n, (ssize_t)0)] = '\0';
+		if (n <= 0 || !is_followed(&p, now)) {
+			p.dir_fd = dir_fd;
 			*ret_p = p;
 			return 0;
 		}
-		err = path_join(&p, target, now);
-		if (err)
-			return err;
 	}
-	return -ELOOP;
+	err = -ELOOP;
+fail:
+	if (dir_fd >= 0)
+		close(dir_fd);
+	return err;
+}
+
+/* "/proc/self/fd/3": the path that leads to what a descriptor stands for. */
+static const char *fd_path(int fd, char buf[WATCH_FD_PATH])
+{
+	snprintf(buf, WATCH_FD_PATH, "/proc/self/fd/%i", fd);
+	return buf;
 }
 
 /* The process that a place in /proc belongs to; 0: none, or it can't be told whose numbers these are. */
 static pid_t place_pid(const struct place *p)
 {
 	static const char proc[] = "/proc/";
-	const char *s = p->dir + sizeof(proc) - 1;
-	char self[32] = "", own[32];
+	char buf[WATCH_FD_PATH], dir[PATH_MAX] = "", self[32] = "", own[32];
+	const char *s = dir + sizeof(proc) - 1;
 	uint64_t pid;
+	bool same;
+	int fd;
 
-	if (!p->is_proc || strncmp(p->dir, proc, sizeof(proc) - 1))
+	if (!p->is_proc || readlink(fd_path(p->dir_fd, buf), dir, sizeof(dir) - 1) < 0 || strncmp(dir, proc, sizeof(proc) - 1))
 		return 0;
-	/* It may be the /proc of another PID namespace. */
+	/* It may be that of another mount namespace, */
+	fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return 0;
+	same = ns_same(fd, p->dir_fd);
+	close(fd);
+	/* or our /proc may be that of another PID namespace. */
 	snprintf(own, sizeof(own), "%i", (int)getpid());
-	if (readlink("/proc/self", self, sizeof(self) - 1) < 0 || strcmp(self, own))
+	if (!same || readlink("/proc/self", self, sizeof(self) - 1) < 0 || strcmp(self, own))
 		return 0;
 	return num_take(&s, 1, INT_MAX, &pid) || (*s && *s != '/') ? 0 : (pid_t)pid;
 }
@@ -143,14 +158,15 @@ static int watch_process(struct watch *w, pid_t pid)
 	return err;
 }
 
-static int watch_name(struct watch *w, const char *dir)
+static int watch_name(struct watch *w)
 {
+	char buf[WATCH_FD_PATH];
 	int err;
 
 	w->fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
 	if (w->fd < 0)
 		return -errno;
-	if (inotify_add_watch(w->fd, dir, NAME_EVENTS | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR) < 0) {
+	if (inotify_add_watch(w->fd, fd_path(w->dir_fd, buf), NAME_EVENTS | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR) < 0) {
 		err = -errno;
 		close(w->fd);
 		w->fd = -1;
@@ -178,19 +194,17 @@ static int watch_place(struct watch *w, const struct place *p)
 	pid_t pid = place_pid(p);
 	int err = -ENOSYS;
 
+	w->dir_fd = p->dir_fd;
 	/* Our own descriptor, which has no name: as long as we are there, so is the namespace. */
 	if (pid == getpid()) {
 		log_debug("Network namespace %s has no name: its end can't be noticed", w->name);
 		return 0;
 	}
 	memcpy(w->base, p->base, sizeof(w->base));
-	w->dir_fd = open(p->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (w->dir_fd < 0)
-		return -errno;
 	if (pid)
 		err = watch_process(w, pid);
 	else if (!p->is_proc)
-		err = watch_name(w, p->dir);
+		err = watch_name(w);
 	if (err)
 		err = watch_timer(w);
 	return err;

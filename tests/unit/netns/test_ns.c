@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -208,6 +209,7 @@ static void test_closed(void **state)
 static void test_wrong(void **state)
 {
 	struct ns_spec spec = { .pid = s.pid, .netns = "x" };
+	char fifo[128];
 
 	assert_int_equal(ns_open(&spec, &ns), -EINVAL);
 	spec = (struct ns_spec){ 0 };
@@ -225,6 +227,12 @@ static void test_wrong(void **state)
 	assert_string_equal(logged, "/proc/self/ns/user is not a network namespace\n");
 	assert_int_equal(open_path(proc("ns/net"), "/proc/self/ns/net"), -EINVAL);
 	assert_string_equal(logged, "/proc/self/ns/net is not a user namespace\n");
+
+	/* Nobody writes to it, and nobody is waited for. */
+	snprintf(fifo, sizeof(fifo), "%s/fifo", dir);
+	assert_int_equal(mkfifo(fifo, 0600), 0);
+	assert_int_equal(open_path(fifo, NULL), -EINVAL);
+	unlink(fifo);
 
 	logged[0] = '\0';
 	spec = (struct ns_spec){ .pid = 1 << 30 };
@@ -408,6 +416,51 @@ static void test_watch_foreign_proc(void **state)
 	umount2(mnt, MNT_DETACH);
 }
 
+/* In a mount namespace of its own, on files that others don't see: makes a name for the namespace, and takes it away. */
+static int elsewhere(int fd)
+{
+	const char *path;
+	char byte;
+
+	if (unshare(CLONE_NEWNS) || mount("tmpfs", dir, "tmpfs", 0, NULL))
+		return 1;
+	prctl(PR_SET_DUMPABLE, 1UL);
+	path = name_make("elsewhere");
+	if (write(fd, "", 1) != 1 || read(fd, &byte, 1) != 1)
+		return 2;
+	if (umount2(path, MNT_DETACH) || unlink(path) || read(fd, &byte, 1))
+		return 3;
+	return 0;
+}
+
+/* The directory is not the one that has this path here. */
+static void test_watch_elsewhere(void **state)
+{
+	int p[2], status;
+	char path[128], byte;
+	struct watch w;
+	pid_t pid;
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, p), 0);
+	pid = fork();
+	if (!pid) {
+		close(p[0]);
+		_exit(elsewhere(p[1]));
+	}
+	close(p[1]);
+	assert_int_equal(read(p[0], &byte, 1), 1);
+	snprintf(path, sizeof(path), "/proc/%i/root%s/elsewhere", (int)pid, dir);
+	assert_int_equal(open_path(path, NULL), 0);
+	assert_int_equal(watch_open(&ns, &w), 0);
+	assert_int_equal(w.kind, WATCH_NAME);
+	assert_false(readable(&w, 0));
+	assert_int_equal(write(p[0], "", 1), 1);
+	expect_gone(&w);
+	close(p[0]);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
 /* Returns by how far it came; tells on fd when it has looked once. */
 static int without_inotify(int fd)
 {
@@ -478,6 +531,7 @@ int main(int argc, char **argv)
 		T(test_watch_gone_before),
 		T(test_watch_nameless),
 		T(test_watch_foreign_proc),
+		T(test_watch_elsewhere),
 		T(test_watch_no_inotify),
 	};
 #undef T
