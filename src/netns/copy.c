@@ -73,7 +73,7 @@ static void copy_addr(struct nscopy *k, const struct nl_addr *a)
 struct hops {
 	struct nl_hop hop[NL_HOPS];
 	unsigned n;
-	bool encap, blackhole;
+	bool encap, blackhole, lost;
 };
 
 static const struct nl_nexthop *nexthop_find(const struct nscopy *k, uint32_t id)
@@ -98,13 +98,18 @@ static void nexthop_add(struct hops *h, const struct nl_nexthop *n, uint16_t wei
 /* From the nexthop objects, where the route only names those. A group has no groups inside. */
 static struct hops hops_of(const struct nscopy *k, const struct nl_route *r)
 {
-	struct hops h = { .n = r->n_hops, .encap = r->encap };
 	const struct nl_nexthop *n, *member;
+	struct hops h;
 
-	memcpy(h.hop, r->hop, sizeof(h.hop));
+	h.n = r->n_hops;
+	h.encap = r->encap;
+	h.lost = r->hops_lost;
+	h.blackhole = false;
+	memcpy(h.hop, r->hop, r->n_hops * sizeof(h.hop[0]));
 	n = !r->n_hops && r->nh_id ? nexthop_find(k, r->nh_id) : NULL;
 	if (!n)
 		return h;
+	h.lost = n->hops_lost;
 	if (!n->n_group)
 		nexthop_add(&h, n, 1);
 	for (unsigned i = 0; i < n->n_group; i++) {
@@ -201,7 +206,7 @@ static void route_add(struct nscopy *k, const struct nl_route *r)
 		route_lost(k, r, "it leads through a tunnel");
 		return;
 	}
-	if (r->hops_lost)
+	if (h.lost)
 		log_warn("Not all hops of a route are copied: there are too many");
 	/* This one, or another one that it took the place of. */
 	lost = nsconf_route_add(k->conf, &to, hop, n) || k->conf->n_routes == before;

@@ -230,7 +230,7 @@ static bool is_stop(int sig)
 
 /*
  * Whoever continues us continues the command: the shell that has us as its job, for one. If there can't be anybody (an orphaned process
- * group), the kernel doesn't stop us.
+ * group), the kernel doesn't stop us. The next signal that comes in the very moment when we are continued stops us alone.
  */
 static int stop_together(const struct spawn *s, int sig)
 {

@@ -12,6 +12,9 @@
 #include "os/netlink.h"
 
 #define NL_ATTRS 64 /* attributes with a higher number are not looked at */
+#define NL_ENTRY_HEAD \
+	MAX(offsetof(struct nl_entry, route.hop), \
+	    offsetof(struct nl_entry, nexthop.group)) /* cleared; links and addresses are smaller */
 #define NL_BUF 32768 /* the kernel fills no larger datagrams than this for a dump */
 
 /* Attributes of one message by number; NULL: absent. */
@@ -144,6 +147,7 @@ static void parse_hops(const struct nlattr *mp, int family, struct nl_route *r)
 		if (left < sizeof(nh))
 			return;
 		memcpy(&nh, p, sizeof(nh));
+		*hop = (struct nl_hop){ 0 };
 		if (nh.rtnh_len < sizeof(nh) || nh.rtnh_len > left)
 			return;
 		t = attrs_parse(p + sizeof(nh), nh.rtnh_len - sizeof(nh));
@@ -193,9 +197,11 @@ static bool parse_route(const struct rtmsg *m, const struct attrs *t, struct nl_
 		parse_hops(t->a[RTA_MULTIPATH], m->rtm_family, r);
 	} else if (t->a[RTA_OIF]) {
 		r->n_hops = 1;
-		r->hop[0].oif = attr_u32(t, RTA_OIF);
-		r->hop[0].flags = m->rtm_flags & (RTNH_F_DEAD | RTNH_F_LINKDOWN | RTNH_F_ONLINK);
-		r->hop[0].weight = 1;
+		r->hop[0] = (struct nl_hop){
+			.oif = attr_u32(t, RTA_OIF),
+			.flags = m->rtm_flags & (RTNH_F_DEAD | RTNH_F_LINKDOWN | RTNH_F_ONLINK),
+			.weight = 1,
+		};
 		parse_gateway(t, m->rtm_family, &r->hop[0]);
 	}
 	return true;
@@ -221,8 +227,10 @@ static bool parse_nexthop(const struct nhmsg *m, const struct attrs *t, struct n
 	for (size_t at = 0; at + sizeof(struct nexthop_grp) <= mnl_attr_get_payload_len(group); at += sizeof(struct nexthop_grp)) {
 		struct nexthop_grp g;
 
-		if (n->n_group == NL_HOPS)
+		if (n->n_group == NL_HOPS) {
+			n->hops_lost = true;
 			break;
+		}
 		memcpy(&g, (const uint8_t *)mnl_attr_get_payload(group) + at, sizeof(g));
 		n->weight[n->n_group] = (uint16_t)(g.weight + 1);
 		n->group[n->n_group++] = g.id;
@@ -256,7 +264,7 @@ static bool msg_parse(const struct nlmsghdr *nlh, struct nl_entry *e)
 		struct nhmsg nexthop;
 	} m;
 
-	memset(e, 0, sizeof(*e));
+	memset(e, 0, NL_ENTRY_HEAD);
 	switch (nlh->nlmsg_type) {
 	case RTM_NEWLINK:
 		e->kind = NL_LINK;

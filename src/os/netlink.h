@@ -9,7 +9,7 @@
 #include "base/addr.h"
 
 #define NL_NAME_MAX 16
-#define NL_HOPS 8 /* of a multipath route or a nexthop group; more are left out */
+#define NL_HOPS 64 /* of a multipath route or a nexthop group; more are left out */
 #define NL_METRICS 16 /* the next one is a name */
 
 enum nl_kind { NL_LINK, NL_ADDR, NL_ROUTE, NL_NEXTHOP };
@@ -51,7 +51,6 @@ struct nl_route {
 	struct addr prefsrc; /* all-zero: none */
 	struct addr src; /* of IPv6: for packets from there only, */
 	uint8_t src_plen; /* unless this is 0 */
-	struct nl_hop hop[NL_HOPS]; /* one, for an ordinary route */
 	unsigned n_hops;
 	bool hops_lost; /* there were more */
 	uint8_t scope; /* RT_SCOPE_* */
@@ -59,16 +58,19 @@ struct nl_route {
 	uint8_t pref; /* RFC 4191, as the kernel writes it */
 	bool encap; /* through a tunnel that the route itself describes (RTA_ENCAP) */
 	uint32_t metrics[NL_METRICS]; /* RTAX_*, by number; 0: not set */
+	struct nl_hop
+		hop[NL_HOPS]; /* one, for an ordinary route; of no meaning from n_hops on, as there may be millions of routes */
 };
 
 struct nl_nexthop {
 	uint32_t id;
 	struct nl_hop hop; /* unless it is a group */
-	uint32_t group[NL_HOPS]; /* identifiers of nexthops */
-	uint16_t weight[NL_HOPS]; /* of each, 1..256 */
-	unsigned n_group;
 	bool blackhole;
 	bool encap;
+	bool hops_lost; /* the group has more */
+	unsigned n_group;
+	uint32_t group[NL_HOPS]; /* identifiers of nexthops; of no meaning from n_group on, likewise */
+	uint16_t weight[NL_HOPS]; /* of each, 1..256 */
 };
 
 struct nl_entry {

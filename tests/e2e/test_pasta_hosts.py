@@ -46,6 +46,8 @@ HOSTS = {
     # Hops.
     "multipath": Host(["route add 198.51.100.128/25 nexthop via 192.0.2.1 dev eth0 weight 2 nexthop via 192.0.2.3 dev eth0",
                        "-6 route add 2001:db8:9::/48 nexthop via 2001:db8::3 dev eth0 weight 2 nexthop via 2001:db8::4 dev eth0"]),
+    "twenty-hops": Host(["route add 198.51.100.128/25" + "".join(f" nexthop via 192.0.2.{10 + i} dev eth0" for i in range(20)),
+                         "-6 route add 2001:db8:9::/48" + "".join(f" nexthop via 2001:db8::{10 + i} dev eth0" for i in range(20))]),
     "multipath-default": Host(["route replace default nexthop via 192.0.2.1 dev eth0 weight 3 nexthop dev eth0"], open="6"),
     "multipath-of-two-interfaces": Host(OTHER + ["route add 10.20.0.0/16 nexthop via 192.0.2.1 dev eth0 nexthop via 10.1.0.2 dev other"],
                                         extra=["10.20.0.0/16 via 192.0.2.1 dev eth0"]),

@@ -79,7 +79,10 @@ def test_handled():
 
 
 class Job(Terminal):
-    """As a shell with job control runs it: it says "stopped SIGNAL STATE", the latter that of the command, and goes on by a line."""
+    """
+    As a shell with job control runs it: it says "stopped SIGNAL" when the command has stopped as well, goes on by a line, and says
+    "continued", when the next stop is for both again.
+    """
 
     def __init__(self, background, *argv):
         self.background = background
@@ -97,10 +100,15 @@ class Job(Terminal):
             if not os.WIFSTOPPED(status):
                 os._exit(0)
             tty_give(os.getpid())
-            print("stopped", os.WSTOPSIG(status), *(state(pid) for pid in children(job)), flush=True)
+            sig = os.WSTOPSIG(status)
+            for pid in children(job):
+                wait_status(pid, lambda s: s["State"].startswith("T"))
+            print("stopped", sig, flush=True)
             sys.stdin.readline()
             tty_give(job)
             os.kill(-job, signal.SIGCONT)
+            wait_status(job, lambda s: int(s["SigBlk"], 16) & 1 << sig - 1)
+            print("continued", flush=True)
 
 
 def tty_give(group):
@@ -114,15 +122,13 @@ def children(pid):
         return f.read().split()
 
 
-def state(pid):
-    """Of a process that is about to stop."""
-    for _ in range(1000):
-        with open(f"/proc/{pid}/stat", encoding="ascii") as f:
-            now = f.read().rpartition(")")[2].split()[0]
-        if now == "T":
-            break
+def wait_status(pid, good):
+    """Until what the kernel says about a process is good."""
+    while True:
+        with open(f"/proc/{pid}/status", encoding="utf-8") as f:
+            if good({key: value.strip() for key, _, value in (line.partition(":") for line in f)}):
+                return
         time.sleep(0.01)
-    return now
 
 
 def test_stopped():
@@ -132,9 +138,9 @@ def test_stopped():
     t.until(b"x\r\nx\r\n")
     for _ in range(3):
         t.type(b"\x1a")
-        t.until(b"stopped %d T\r\n" % signal.SIGTSTP)
+        t.until(b"stopped %d\r\n" % signal.SIGTSTP)
         t.type(b"go\n")
-        t.until(b"go\r\n")
+        t.until(b"continued\r\n")
         t.type(b"y\n")
         t.until(b"y\r\ny\r\n")
     t.type(b"\x03")
@@ -144,9 +150,9 @@ def test_stopped():
 def test_background():
     """Who reads from the terminal without having it is stopped; process 1 would try for ever."""
     t = Job(True, "cat")
-    t.until(b"stopped %d T\r\n" % signal.SIGTTIN)
+    t.until(b"stopped %d\r\n" % signal.SIGTTIN)
     t.type(b"go\n")
-    t.until(b"go\r\n")
+    t.until(b"continued\r\n")
     t.type(b"x\n")
     t.until(b"x\r\nx\r\n")
     t.type(b"\x03")

@@ -248,9 +248,16 @@ static void test_multipath(void **state)
 	eq(&r->hop[2].gw, "10.0.0.3");
 
 	setup(state);
-	multipath(40, 0);
+	multipath(NL_HOPS, 0);
 	assert_int_equal(parse(), 0);
 	assert_int_equal(r->n_hops, NL_HOPS);
+	assert_false(r->hops_lost);
+
+	setup(state);
+	multipath(NL_HOPS + 1, 0);
+	assert_int_equal(parse(), 0);
+	assert_int_equal(r->n_hops, NL_HOPS);
+	assert_true(r->hops_lost);
 
 	for (size_t cut = 1; cut < 16; cut++) {
 		setup(state);
@@ -263,7 +270,7 @@ static void test_multipath(void **state)
 static void test_nexthop(void **state)
 {
 	struct nhmsg m = { .nh_family = AF_INET6, .nh_flags = RTNH_F_LINKDOWN };
-	struct nexthop_grp g[12] = { { .id = 5 }, { .id = 6 } };
+	struct nexthop_grp g[NL_HOPS + 1] = { { .id = 5 }, { .id = 6 } };
 	struct nlmsghdr *nlh = msg(RTM_NEWNEXTHOP, &m, sizeof(m));
 
 	mnl_attr_put_u32(nlh, NHA_ID, 7);
@@ -289,6 +296,8 @@ static void test_nexthop(void **state)
 	eq(&b.e[0].nexthop.hop.gw, "fe80::1");
 	assert_int_equal(b.e[1].nexthop.n_group, 2);
 	assert_int_equal(b.e[1].nexthop.group[1], 6);
+	assert_false(b.e[1].nexthop.hops_lost);
+	assert_true(b.e[2].nexthop.hops_lost);
 	assert_int_equal(b.e[2].nexthop.n_group, NL_HOPS);
 }
 
