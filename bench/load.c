@@ -154,8 +154,11 @@ static int sock_new(const struct endpoint *e, int type)
 
 static int sock_connect(const struct endpoint *e, int type)
 {
+	struct timeval patience = { .tv_sec = PATIENCE_MS / 1000 };
 	int s = sock_new(e, type);
 
+	setsockopt(s, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+	setsockopt(s, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
 	if (connect(s, (const struct sockaddr *)&e->addr, e->len))
 		fail("connect: %s", strerror(errno));
 	return s;
