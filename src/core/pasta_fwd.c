@@ -21,6 +21,7 @@
 #define PIPES_MAX 1024
 #define PIPES_BIG 32
 #define UDP_PEERS_MAX 4096
+
 struct pasta_fwd {
 	struct pasta_fwd_deps d;
 	struct splice *splice;
@@ -188,7 +189,6 @@ static bool has_flows(const struct pasta_fwd *f, enum auto_dir dir, unsigned rul
 static int auto_open(void *ctx, enum auto_dir dir, unsigned rule, uint16_t port)
 {
 	struct pasta_fwd *f = ctx;
-
 	int err = listener_open(f->ls[dir], rule, port);
 
 	/* A program of the namespace that sends from the port it listens on may have been faster: then a flow has the port. */
