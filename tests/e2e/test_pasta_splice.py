@@ -123,25 +123,42 @@ def test_half_close(ends, family, first):
     assert closes.recv(1) == b""
 
 
+@pytest.mark.parametrize("family", LO)
+@pytest.mark.parametrize("first", ["client", "server"])
+def test_half_close_with_much_to_come(ends, family, first):
+    """In both directions, one after the other, more than fits anywhere on the way."""
+    pair = ends(family)
+    closes, goes_on = pair if first == "client" else pair[::-1]
+    for source, sink in (closes, goes_on), (goes_on, closes):
+        blob = os.urandom(9 << 20)
+        t = threading.Thread(target=send_all, args=(source, blob))
+        t.start()
+        assert drain(sink) == (len(blob), hashlib.sha256(blob).hexdigest())
+        t.join(60)
+    settled(ends)
+
+
 STEPS = [("client", "write"), ("client", "shut"), ("server", "write"), ("server", "shut")]
 ORDERS = [order for order in itertools.permutations(STEPS)
           if all(order.index((who, "write")) < order.index((who, "shut")) for who in ("client", "server"))]
 
 
 def test_every_order_of_words_and_ends(ends):
-    """Each side says its word and ends; in every order, closed at last by either side first. The other side gets the word and the end."""
+    """Each side says its words and ends; in every order, closed at last by either side first. The other side gets the words and the end."""
+    words = {who: os.urandom(20000) for who in ("client", "server")}
+    told = {who: (len(text), hashlib.sha256(text).hexdigest()) for who, text in words.items()}
     for order, last in itertools.product(ORDERS, ("client", "server")):
         pair = dict(zip(("client", "server"), ends()))
         for who, what in order:
             if what == "write":
-                pair[who].sendall(who.encode())
+                pair[who].sendall(words[who])
             else:
                 pair[who].shutdown(socket.SHUT_WR)
-        first, second = (pair[last], pair["server" if last == "client" else "client"])
-        assert drain(first)[0] == 6, order
-        first.close()
-        assert drain(second)[0] == 6, order
-        second.close()
+        other = "server" if last == "client" else "client"
+        assert drain(pair[last]) == told[other], order
+        pair[last].close()
+        assert drain(pair[other]) == told[last], order
+        pair[other].close()
     settled(ends)
 
 

@@ -149,23 +149,26 @@ def settled(p, most):
     until(lambda: p.fds() <= most, f"no more than {most} descriptors")
 
 
-@pytest.mark.parametrize("kind,rounds", [("splice", 20), ("interface", 6)])
-def test_nothing_is_left_of_thousands_of_connections(net, pasta, kind, rounds):
-    """1,000 at once, many times: there are no more descriptors than before the first one, but for a few pipes in stock."""
-    p = pasta("--config-net", "--host-lo-to-ns-lo", *NONE[2:], "-t", "9001")
+@pytest.mark.parametrize("kind", ["splice", "interface"])
+def test_nothing_is_left_of_thousands_of_connections(net, pasta, kind):
+    """
+    1,000 at once, 20 times: there are no more descriptors than before the first one, but for a few pipes in stock. To a port of its own each
+    time, as it takes the kernel long to find another free one on this side.
+    """
+    ports = range(9001, 9022)
+    p = pasta("--config-net", "--host-lo-to-ns-lo", *NONE[2:], "-t", f"{ports[0]}-{ports[-1]}")
     server, client, to = (p.ns, net.host, "127.0.0.1") if kind == "splice" else (net.remote, p.ns, REMOTE4)
-    with server.listen("127.0.0.1" if kind == "splice" else REMOTE4, 9001, backlog=1024) as listener:
-        assert p.fds() > 128, "sockets in stock"
-        most = p.fds() + 8
-        flock(listener, client, to, 9001, 1000)
+    assert p.fds() > 128, "sockets in stock"
+    most, memory = p.fds() + 8, None
+    for port in ports[:-1]:
+        with server.listen(to, port, backlog=1024) as listener:
+            flock(listener, client, to, port, 1000)
         settled(p, most)
-        memory = p.memory_kb()
-        for _ in range(rounds - 1):
-            flock(listener, client, to, 9001, 1000)
-        settled(p, most)
-        assert p.memory_kb() < memory + 8192
-    with server.listen("127.0.0.1" if kind == "splice" else REMOTE4, 9001) as listener:
-        flock(listener, client, to, 9001, 10)
+        memory = memory or p.memory_kb()
+    # Slots of connections take memory when they are needed, so none of them is left over.
+    assert p.memory_kb() < memory + 2048
+    with server.listen(to, ports[-1]) as listener:
+        flock(listener, client, to, ports[-1], 10)
 
 
 def test_resets_leave_nothing(net, pasta):
