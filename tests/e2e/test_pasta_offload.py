@@ -111,6 +111,7 @@ REFUSED = {
 def test_plain_frames_where_there_are_no_offloads(net, pasta, family, requests):
     """And one word about it."""
     p = pasta("--config-net", "-m", "1500", *NONE, prefix=refuse.prefix(errno.EINVAL, *requests))
+    p.ns.be_patient()
     with Capture(p.ns, "eth0") as seen:
         exchange(net, p, REMOTE[family], BLOB[: 2 << 20])
     for outgoing in True, False:
