@@ -13,6 +13,7 @@
 #include "service/guestconf.h"
 
 #define CONF_PATH_MAX 4096
+#define CONF_MTU_MIN6 1280 /* RFC 8200 5 */
 
 enum conf_mode { CONF_PASST, CONF_PASTA };
 

@@ -12,7 +12,6 @@
 #define MTU_DEFAULT 65520
 #define MTU_ETHERNET 1500 /* of a guest that is not told any */
 #define MTU_MIN4 68 /* RFC 791 3.2 */
-#define MTU_MIN6 1280 /* RFC 8200 5 */
 #define IFNAME_DEFAULT "tap0"
 
 /* A host without connectivity: addresses of our own making (RFC 3927). */
@@ -166,8 +165,9 @@ static void derive_mtu(const struct work *w)
 	c->mtu = (uint16_t)(mtu ? MAX(mtu, (unsigned)MTU_MIN4) : MTU_ETHERNET);
 	if (mtu && c->v4 && mtu < MTU_MIN4)
 		log_warn("MTU %u is too small for IPv4 (minimum %d)", mtu, MTU_MIN4);
-	if (mtu && c->v6 && mtu < MTU_MIN6)
-		log_warn("MTU %u is too small for IPv6 (minimum %d)", mtu, MTU_MIN6);
+	if (mtu && c->v6 && mtu < CONF_MTU_MIN6)
+		log_warn("MTU %u is too small for IPv6 (minimum %d)%s", mtu, CONF_MTU_MIN6,
+			 o->mode == CONF_PASTA ? ": the namespace's interface has none" : "");
 }
 
 static void derive_services(const struct work *w)

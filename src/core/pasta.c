@@ -174,7 +174,11 @@ int pasta_start(struct pasta *p, struct loop *loop)
 
 int pasta_go(struct pasta *p)
 {
-	return p->spawned ? spawn_go(&p->spawn) : 0;
+	int err = p->spawned ? spawn_go(&p->spawn) : 0;
+
+	if (err)
+		log_err("Couldn't start the command: %s", strerror(-err));
+	return err;
 }
 
 bool pasta_signal(struct pasta *p, int sig, bool from_tty)

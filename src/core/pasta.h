@@ -36,7 +36,7 @@ struct listen_place pasta_listen_place(struct pasta *p);
 /* Watches over namespace, command and agent; their end stops the loop. */
 MUST_USE int pasta_start(struct pasta *p, struct loop *loop);
 
-/* Everything is ready: the command may run. */
+/* Everything is ready: the command may run. -errno, logged. */
 MUST_USE int pasta_go(struct pasta *p);
 
 /* A signal that ends or concerns us. True if it was for the command, and we go on. */

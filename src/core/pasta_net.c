@@ -10,6 +10,12 @@
 #define SLAAC_PLEN 64
 #define HOST_PLEN4 32
 
+/* The kernel has no IPv6 on an interface with a smaller MTU. */
+static bool has_v6(const struct conf *c)
+{
+	return c->v6 && c->mtu >= CONF_MTU_MIN6;
+}
+
 static bool has_addr(const struct nsconf *n, const struct addr *a)
 {
 	for (unsigned i = 0; i < n->n_addrs; i++) {
@@ -52,7 +58,7 @@ static void routes_own(const struct conf *c, struct nsconf *n)
 			route_add(n, &g->gw4, HOST_PLEN4, &any4);
 		route_add(n, &any4, 0, &g->gw4);
 	}
-	if (c->v6 && !c->ns.copy_routes6)
+	if (has_v6(c) && !c->ns.copy_routes6)
 		route_add(n, &any6, 0, addr_is_set(&g->gw6) ? &g->gw6 : &g->our_ll6);
 }
 
@@ -61,7 +67,7 @@ void pasta_net(const struct conf *c, const char *ifname, struct nsconf *ret_net)
 	struct nsconf *n = ret_net;
 	struct nscopy k = {
 		.v4 = { .ifindex = c->v4 ? c->template4_ifindex : 0, .addrs = c->ns.copy_addrs4, .routes = c->ns.copy_routes4 },
-		.v6 = { .ifindex = c->v6 ? c->template6_ifindex : 0, .addrs = c->ns.copy_addrs6, .routes = c->ns.copy_routes6 },
+		.v6 = { .ifindex = has_v6(c) ? c->template6_ifindex : 0, .addrs = c->ns.copy_addrs6, .routes = c->ns.copy_routes6 },
 		.conf = n,
 	};
 
@@ -77,7 +83,7 @@ void pasta_net(const struct conf *c, const char *ifname, struct nsconf *ret_net)
 	nscopy_host(&k);
 	if (c->v4)
 		addr_add(n, &c->guest.addr4, c->guest.plen4);
-	if (c->v6)
+	if (has_v6(c))
 		addr_add(n, &c->guest.addr6, SLAAC_PLEN);
 	routes_own(c, n);
 }

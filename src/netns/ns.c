@@ -239,18 +239,30 @@ int ns_open(const struct ns_spec *s, struct ns *ret_ns)
 	return 0;
 }
 
+/* Whoever may not join a network namespace may all the same be the owner of the user namespace that it belongs to. */
+static const char *join_hint(const struct ns *ns)
+{
+	int fd = ns->user_fd < 0 ? fd_raise(ioctl(ns->net_fd, NS_GET_USERNS)) : -1;
+	bool other = fd >= 0 && !is_own("/proc/self/ns/user", fd);
+
+	fd_close(&fd);
+	return other ? " (joining the user namespace that it belongs to may give the right: --userns)"
+		     : " (this takes privileges in the user namespace that it belongs to)";
+}
+
 int ns_enter(const struct ns *ns)
 {
 	if (ns->user_fd >= 0 && setns(ns->user_fd, CLONE_NEWUSER)) {
 		int err = -errno;
 
-		log_err("Couldn't join user namespace: %s", strerror(-err));
+		log_err("Couldn't join user namespace: %s%s", strerror(-err),
+			err == -EPERM ? " (only its owner may, or who has privileges in the one around)" : "");
 		return err;
 	}
 	if (setns(ns->net_fd, CLONE_NEWNET)) {
 		int err = -errno;
 
-		log_err("Couldn't join network namespace %s: %s", ns->name, strerror(-err));
+		log_err("Couldn't join network namespace %s: %s%s", ns->name, strerror(-err), err == -EPERM ? join_hint(ns) : "");
 		return err;
 	}
 	return 0;

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "netns/refusal.h"
 #include "netns/spawn_child.h"
 #include "os/fdpass.h"
 
@@ -69,6 +70,10 @@ static int child_start(const struct spawn_child *c, struct spawn *s)
 		return 0;
 	err = -errno;
 	log_err("Couldn't create %s namespace: %s", c->conf->netns_only ? "network" : "user", strerror(-err));
+	if (c->conf->netns_only)
+		refusal_log_net(err);
+	else
+		refusal_log_user(err);
 	return err;
 }
 
@@ -115,8 +120,10 @@ static int report_log(const struct spawn_report *r)
 
 	if (r->err) {
 		log_err("Couldn't %s: %s", r->step < ARRAY_SIZE(step) ? step[r->step] : "start the command", strerror(-r->err));
-		if (r->step <= SPAWN_GID_MAP)
-			log_err("Couldn't configure user mappings");
+		if (r->step > SPAWN_GID_MAP)
+			return r->err;
+		log_err("Couldn't configure user mappings");
+		refusal_log_map(r->err);
 		return r->err;
 	}
 	for (unsigned i = 0; i < SPAWN_EXTRAS; i++) {

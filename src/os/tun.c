@@ -59,6 +59,25 @@ static int device_setup(const char *name, bool vnet, struct tun *t)
 	return 0;
 }
 
+static const char *open_hint(int err)
+{
+	if (err == -ENOENT || err == -ENODEV || err == -ENXIO)
+		return " (the module tun has to be loaded, and a container to be given the device)";
+	if (err == -EACCES || err == -EPERM)
+		return " (the device has to be open to the user, and to the container)";
+	return "";
+}
+
+/* The kernel says the first for a tap device that somebody uses, the other for an interface of another kind, and for a bad name. */
+static const char *make_hint(int err)
+{
+	if (err == -EBUSY || err == -EINVAL)
+		return " (there may be an interface of that name: --ns-ifname chooses another one)";
+	if (err == -EPERM)
+		return " (there is no right to set up interfaces in this network namespace: see --userns)";
+	return "";
+}
+
 int tun_open(const char *name, bool vnet, struct tun *ret_tun)
 {
 	struct tun t = { .fd = -1 };
@@ -73,13 +92,13 @@ int tun_open(const char *name, bool vnet, struct tun *ret_tun)
 		t = (struct tun){ .fd = open(TUN_PATH, O_RDWR | O_NONBLOCK | O_CLOEXEC) };
 		if (t.fd < 0) {
 			err = -errno;
-			log_err("Failed to open() " TUN_PATH ": %s", strerror(-err));
+			log_err("Failed to open() " TUN_PATH ": %s%s", strerror(-err), open_hint(err));
 			return err;
 		}
 		err = device_setup(name, with, &t);
 	}
 	if (err) {
-		log_err("Couldn't make tap device %s: %s", name, strerror(-err));
+		log_err("Couldn't make tap device %s: %s%s", name, strerror(-err), make_hint(err));
 		close(t.fd);
 		return err;
 	}

@@ -455,6 +455,7 @@ static void test_netns_only(void **state)
 	if (geteuid()) {
 		assert_int_equal(start(&c), -EPERM);
 		assert_non_null(strstr(logged, "Couldn't create network namespace: "));
+		assert_non_null(strstr(logged, "(without --netns-only)\n"));
 		close(r.out_fd);
 		return;
 	}
@@ -486,7 +487,11 @@ static void test_refused(void **state)
 		/* Nobody is mapped here, so we are nobody: creating another one takes a user. */
 		if (start(&c) != -EPERM)
 			_exit(3);
-		_exit(strcmp(logged, "Couldn't create user namespace: Operation not permitted\n") ? 4 : 0);
+		_exit(strcmp(logged, "Couldn't create user namespace: Operation not permitted\n"
+				     "User namespaces may be forbidden by a security module, by the filter of a container, or in a "
+				     "chroot environment\n")
+			      ? 4
+			      : 0);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_int_equal(status, 0);
