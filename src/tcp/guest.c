@@ -124,6 +124,8 @@ static int guest_filled(struct tcp_conn *k)
 	struct iovec iov[GUEST_IOV];
 	unsigned n;
 
+	/* It may have filled other holes as well, and what stands between them is not needed any more. */
+	ooo_drop(pool, &k->ooo, k->rcv.nxt);
 	while ((n = ooo_peek(pool, k->ooo, k->rcv.nxt, iov, GUEST_IOV))) {
 		size_t len = iov_len(iov, n);
 		uint32_t end = k->rcv.nxt + (uint32_t)len;

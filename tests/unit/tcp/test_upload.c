@@ -456,6 +456,32 @@ static void test_hole(void **state)
 	}
 }
 
+/* What fills a hole may reach over other holes, into the middle of what was kept behind them: that is next, too. */
+static void test_hole_filled_by_much(void **state)
+{
+	uint8_t data[4000];
+	struct world w;
+	uint32_t first;
+
+	pattern_fill(DIR_UP, 0, data, sizeof(data));
+	world_init(&w, &(struct world_conf){ 0 });
+	conn_open_out(&w);
+	first = w.seq;
+	for (unsigned at = 1000; at < 4000; at += 2000) {
+		w.seq = first + at;
+		conn_send(&w, TCP_ACK, data + at, 1000);
+		conn_expect(&w, TCP_ACK, w.ack, first);
+	}
+	w.seq = first;
+	conn_send(&w, TCP_ACK, data, 3500);
+	conn_expect(&w, TCP_ACK, w.ack, first + 4000);
+	assert_int_equal(host_check(w.s), 4000);
+	assert_null(world_conn(&w)->ooo);
+	w.seq = first + 4000;
+	conn_kill(&w);
+	world_fini(&w);
+}
+
 /*
  * Behind a hole the socket takes only a part. To acknowledge that part would tell the guest that the rest of what was kept is gone: all of
  * it is acknowledged at once, or the part when the guest's timer has fired.
@@ -655,6 +681,7 @@ int main(void)
 		cmocka_unit_test(test_window_edge),
 		cmocka_unit_test(test_full_window_and_duplicate),
 		cmocka_unit_test(test_hole),
+		cmocka_unit_test(test_hole_filled_by_much),
 		cmocka_unit_test(test_hole_and_full_socket),
 		cmocka_unit_test(test_hole_for_ever),
 		cmocka_unit_test(test_greedy_guest),
