@@ -107,8 +107,10 @@ static struct hops hops_of(const struct nscopy *k, const struct nl_route *r)
 	h.blackhole = false;
 	memcpy(h.hop, r->hop, r->n_hops * sizeof(h.hop[0]));
 	n = !r->n_hops && r->nh_id ? nexthop_find(k, r->nh_id) : NULL;
-	if (!n)
+	if (!n) {
+		h.lost |= !r->n_hops && r->nh_id && k->nexthops_lost;
 		return h;
+	}
 	h.lost = n->hops_lost;
 	if (!n->n_group)
 		nexthop_add(&h, n, 1);
@@ -116,6 +118,7 @@ static struct hops hops_of(const struct nscopy *k, const struct nl_route *r)
 		member = nexthop_find(k, n->group[i]);
 		if (member)
 			nexthop_add(&h, member, n->weight[i]);
+		h.lost |= !member && k->nexthops_lost;
 	}
 	return h;
 }
@@ -200,8 +203,11 @@ static void route_add(struct nscopy *k, const struct nl_route *r)
 	memcpy(to.metrics, r->metrics, sizeof(to.metrics));
 	if (!leads_nowhere(r->type) && h.blackhole && !h.n)
 		to.type = RTN_BLACKHOLE;
-	if (!n && !leads_nowhere(to.type))
+	if (!n && !leads_nowhere(to.type)) {
+		if (!h.n && h.lost && k->nexthops_lost)
+			route_lost(k, r, "there are too many nexthop objects");
 		return;
+	}
 	if (h.encap) {
 		route_lost(k, r, "it leads through a tunnel");
 		return;
@@ -212,6 +218,7 @@ static void route_add(struct nscopy *k, const struct nl_route *r)
 	lost = nsconf_route_add(k->conf, &to, hop, n) || k->conf->n_routes == before;
 	k->too_many += lost;
 	k->lost += lost;
+	k->without += r->more && !lost;
 }
 
 /* Rules that choose between tables are not copied, so of the others only what nothing works without is of use. */
@@ -237,12 +244,23 @@ static void copy_route(struct nscopy *k, const struct nl_route *r)
 	f->other = *r;
 }
 
+/* Those by other interfaces lead nowhere for us. */
+static void nexthop_keep(struct nscopy *k, const struct nl_nexthop *n)
+{
+	if (n->hop.oif && n->hop.oif != k->v4.ifindex && n->hop.oif != k->v6.ifindex)
+		return;
+	if (k->n_nexthops < NSCOPY_NEXTHOPS)
+		k->nexthop[k->n_nexthops++] = *n;
+	else
+		k->nexthops_lost = true;
+}
+
 void nscopy_entry(void *ctx, const struct nl_entry *e)
 {
 	struct nscopy *k = ctx;
 
-	if (e->kind == NL_NEXTHOP && k->n_nexthops < NSCOPY_NEXTHOPS)
-		k->nexthop[k->n_nexthops++] = e->nexthop;
+	if (e->kind == NL_NEXTHOP)
+		nexthop_keep(k, &e->nexthop);
 	else if (e->kind == NL_ADDR)
 		copy_addr(k, &e->addr);
 	else if (e->kind == NL_ROUTE)
@@ -270,6 +288,8 @@ void nscopy_finish(struct nscopy *k)
 	}
 	if (k->too_many)
 		log_warn("There are too many routes: %u of them are not copied", k->too_many);
+	if (k->without)
+		log_warn("Congestion control algorithms and realms of routes are not copied (of %u)", k->without);
 	for (unsigned i = 0; i < k->conf->n_routes; i++)
 		prefsrc_add(k, &k->conf->route[i].prefsrc);
 }

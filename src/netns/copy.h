@@ -9,7 +9,7 @@
 #include "netns/config.h"
 #include "os/netlink.h"
 
-#define NSCOPY_NEXTHOPS 64
+#define NSCOPY_NEXTHOPS 64 /* objects that routes may refer to */
 #define NSCOPY_OTHERS 32
 
 struct nscopy_family {
@@ -25,10 +25,12 @@ struct nscopy {
 	struct nsconf *conf; /* is added to; not owned */
 	struct nl_nexthop nexthop[NSCOPY_NEXTHOPS];
 	unsigned n_nexthops;
+	bool nexthops_lost; /* there were more */
 	struct nsconf_addr elsewhere[NSCOPY_OTHERS]; /* addresses of other interfaces: routes may prefer one as the source */
 	unsigned n_elsewhere;
 	unsigned lost; /* addresses and routes that can't be copied; each was a warning, */
 	unsigned too_many; /* but for these of them, which nscopy_finish() warns about */
+	unsigned without; /* routes that are copied without some of their attributes; likewise */
 };
 
 /* An nl_entry_fn; ctx is a struct nscopy. */

@@ -131,6 +131,7 @@ static void parse_metrics(const struct nlattr *a, struct nl_route *r)
 	t = attrs_parse(mnl_attr_get_payload(a), mnl_attr_get_payload_len(a));
 	for (unsigned i = 1; i < NL_METRICS; i++)
 		r->metrics[i] = attr_u32(&t, i);
+	r->more |= t.a[RTAX_CC_ALGO] != NULL;
 }
 
 static void parse_hops(const struct nlattr *mp, int family, struct nl_route *r)
@@ -156,6 +157,7 @@ static void parse_hops(const struct nlattr *mp, int family, struct nl_route *r)
 		hop->weight = (uint16_t)(nh.rtnh_hops + 1);
 		parse_gateway(&t, family, hop);
 		r->encap |= t.a[RTA_ENCAP] != NULL;
+		r->more |= t.a[RTA_FLOW] != NULL;
 		r->n_hops++;
 		step = RTNH_ALIGN(nh.rtnh_len);
 		if (step >= left)
@@ -188,6 +190,7 @@ static bool parse_route(const struct rtmsg *m, const struct attrs *t, struct nl_
 	r->scope = m->rtm_scope;
 	r->tos = m->rtm_tos;
 	r->encap = t->a[RTA_ENCAP] != NULL;
+	r->more = t->a[RTA_FLOW] != NULL;
 	(void)attr_get(t, RTA_PREF, &r->pref, sizeof(r->pref));
 	parse_metrics(t->a[RTA_METRICS], r);
 	(void)attr_addr(t, RTA_PREFSRC, m->rtm_family, &r->prefsrc);

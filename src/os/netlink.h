@@ -57,6 +57,7 @@ struct nl_route {
 	uint8_t tos;
 	uint8_t pref; /* RFC 4191, as the kernel writes it */
 	bool encap; /* through a tunnel that the route itself describes (RTA_ENCAP) */
+	bool more; /* it has a congestion control algorithm (RTAX_CC_ALGO) or a realm (RTA_FLOW) */
 	uint32_t metrics[NL_METRICS]; /* RTAX_*, by number; 0: not set */
 	struct nl_hop
 		hop[NL_HOPS]; /* one, for an ordinary route; of no meaning from n_hops on, as there may be millions of routes */

@@ -89,7 +89,12 @@ HOSTS = {
     "preference": Host(["-6 route replace default via 2001:db8::1 dev eth0 pref high", "-6 route add 2001:db8:9::/48 via 2001:db8::1 dev eth0 pref low"]),
     "protocol-and-scope": Host(["route add 10.20.0.0/16 via 192.0.2.1 proto bird", "route add 10.21.0.0/16 dev eth0 proto static scope link",
                                 "route add 10.22.0.0/16 dev eth0 scope global proto 77"]),
-    "realm": Host(["route add 10.20.0.0/16 via 192.0.2.1 realm 5"]),
+    "congestion-control": Host(["route add 10.20.0.0/16 via 192.0.2.1 congctl reno", "-6 route add 2001:db8:9::/48 via 2001:db8::1 congctl reno"],
+                               says=["Congestion control algorithms and realms of routes are not copied \\(of 2\\)"]),
+    "many-nexthops": Host([f"nexthop add id {1000 + i} via 192.0.2.1 dev eth0" for i in range(70)] + ["sysctl net.ipv4.nexthop_compat_mode 0"] +
+                          ["route add 10.20.0.0/16 nhid 1063", "route add 10.21.0.0/16 nhid 1064"], lost=["10.2[01].0.0/16"], extra=["10.20.0.0/16 via 192.0.2.1 dev eth0"],
+                          says=["Route to 10.21.0.0/16 is not copied: there are too many nexthop objects"]),
+    "realm": Host(["route add 10.20.0.0/16 via 192.0.2.1 realm 5"], says=["Congestion control algorithms and realms of routes are not copied \\(of 1\\)"]),
     "expires": Host(["-6 route add 2001:db8:9::/48 via 2001:db8::1 dev eth0 expires 1000 proto ra"]),
     "from": Host(["-6 route add 2001:db8:9::/48 from 2001:db8::/64 via 2001:db8::1 dev eth0", "-6 route flush default",
                   "-6 route add default from 2001:db8::/64 via 2001:db8::1 dev eth0"]),
@@ -160,7 +165,7 @@ def routes(ns, dev):
     found = []
     for family in "-4", "-6":
         for line in ns.ip(family, "route", "show", "table", "main").splitlines():
-            line = " ".join(re.sub(r"\b(linkdown|dead|nhid \d+|expires \d+sec|realm \S+)( |$)", "", line).split())
+            line = " ".join(re.sub(r"\b(linkdown|dead|nhid \d+|expires \d+sec|realm \S+|congctl \S+)( |$)", "", line).split())
             if line.startswith("nexthop"):
                 found[-1] += " " + line
             else:

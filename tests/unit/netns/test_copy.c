@@ -333,6 +333,68 @@ static void test_nexthops(void **state)
 	assert_int_equal(conf.hop[r->hop].weight, 5);
 }
 
+/* What there is no room for is told about, once a route needs it; those of other interfaces take none. */
+static void test_too_many_nexthops(void **state)
+{
+	struct nexthop_grp g[] = { { .id = 1 }, { .id = 1001 } };
+	struct nhmsg *n;
+
+	for (uint32_t id = 100; id < 200; id++)
+		nexthop(id, IF_OTHER, "192.0.2.1");
+	for (uint32_t id = 1; id <= NSCOPY_NEXTHOPS - 1; id++)
+		nexthop(id, IF_UP, "192.0.2.1");
+	n = start(RTM_NEWNEXTHOP, sizeof(*n));
+	mnl_attr_put_u32(m, NHA_ID, 1000);
+	mnl_attr_put(m, NHA_GROUP, sizeof(g), g);
+	feed();
+	route("10.1.0.0", 16);
+	mnl_attr_put_u32(m, RTA_NH_ID, 1001);
+	feed();
+	assert_string_equal(logged, "");
+
+	nexthop(1001, IF_UP, "192.0.2.2");
+	route("10.1.0.0", 16);
+	mnl_attr_put_u32(m, RTA_NH_ID, 1001);
+	feed();
+	assert_string_equal(logged, "Route to 10.1.0.0/16 is not copied: there are too many nexthop objects\n");
+	logged[0] = '\0';
+	route("10.2.0.0", 16);
+	mnl_attr_put_u32(m, RTA_NH_ID, 1000);
+	feed();
+	assert_string_equal(logged, "Not all hops of a route are copied: there are too many\n");
+	assert_int_equal(k.lost, 1);
+	assert_int_equal(conf.n_routes, 1);
+	is(0, "10.2.0.0/16 via 192.0.2.1");
+}
+
+static void test_attributes_left_out(void **state)
+{
+	const struct hop h[] = { { IF_UP, "192.0.2.1", 0, 0 } };
+	struct nlattr *nest;
+
+	route("10.1.0.0", 16);
+	via("192.0.2.1", IF_UP);
+	finish(0, 1);
+	assert_string_equal(logged, "");
+	route("10.2.0.0", 16);
+	mnl_attr_put_u32(m, RTA_FLOW, 5);
+	via("192.0.2.1", IF_UP);
+	route("10.3.0.0", 16);
+	nest = mnl_attr_nest_start(m, RTA_METRICS);
+	mnl_attr_put_u32(m, RTAX_MTU, 1400);
+	mnl_attr_put_strz(m, RTAX_CC_ALGO, "reno");
+	mnl_attr_nest_end(m, nest);
+	multipath(h, 1);
+	route("10.4.0.0", 16);
+	mnl_attr_put_u32(m, RTA_FLOW, 5);
+	via("192.0.2.1", IF_OTHER);
+	nscopy_finish(&k);
+	assert_string_equal(logged, "Congestion control algorithms and realms of routes are not copied (of 2)\n");
+	assert_int_equal(conf.n_routes, 3);
+	assert_int_equal(conf.route[2].metrics[RTAX_MTU], 1400);
+	assert_int_equal(k.lost, 0);
+}
+
 static void test_odd(void **state)
 {
 	const struct nsconf_route *r;
@@ -353,7 +415,6 @@ static void test_odd(void **state)
 	nest = mnl_attr_nest_start(m, RTA_METRICS);
 	mnl_attr_put_u32(m, RTAX_MTU, 1400);
 	mnl_attr_put_u32(m, RTAX_INITCWND, 20);
-	mnl_attr_put_strz(m, RTAX_CC_ALGO, "bbr");
 	mnl_attr_nest_end(m, nest);
 	via(NULL, IF_UP);
 	/* Nowhere: on no interface; the kernel's own is everywhere. */
@@ -497,11 +558,18 @@ static void test_host(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup(test_ordinary, setup),      cmocka_unit_test_setup(test_choice, setup),
-		cmocka_unit_test_setup(test_addresses, setup),     cmocka_unit_test_setup(test_multipath, setup),
-		cmocka_unit_test_setup(test_too_many_hops, setup), cmocka_unit_test_setup(test_nexthops, setup),
-		cmocka_unit_test_setup(test_odd, setup),           cmocka_unit_test_setup(test_source, setup),
-		cmocka_unit_test_setup(test_tables, setup),        cmocka_unit_test_setup(test_lost, setup),
+		cmocka_unit_test_setup(test_ordinary, setup),
+		cmocka_unit_test_setup(test_choice, setup),
+		cmocka_unit_test_setup(test_addresses, setup),
+		cmocka_unit_test_setup(test_multipath, setup),
+		cmocka_unit_test_setup(test_too_many_hops, setup),
+		cmocka_unit_test_setup(test_nexthops, setup),
+		cmocka_unit_test_setup(test_too_many_nexthops, setup),
+		cmocka_unit_test_setup(test_attributes_left_out, setup),
+		cmocka_unit_test_setup(test_odd, setup),
+		cmocka_unit_test_setup(test_source, setup),
+		cmocka_unit_test_setup(test_tables, setup),
+		cmocka_unit_test_setup(test_lost, setup),
 		cmocka_unit_test_setup(test_host, setup),
 	};
 
