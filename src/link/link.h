@@ -22,7 +22,6 @@
 #define LINK_OFF_TSO4 0x02u
 #define LINK_OFF_TSO6 0x04u
 #define LINK_OFF_USO 0x08u
-#define LINK_LOSSY 0x10u /* frames can get lost behind us */
 
 enum gso_type { GSO_NONE, GSO_TCP4, GSO_TCP6, GSO_UDP };
 
@@ -83,6 +82,12 @@ struct link {
 	const struct link_ops *ops;
 	struct link_cb cb;
 	uint32_t offloads; /* LINK_* */
+	/*
+	 * Frames can get lost or late between us and the guest's kernel, as other programs carry them there: worth twelve bytes of TCP
+	 * timestamp in each. A device whose queue may run over, but that keeps the order and no frame for long, is not meant: SACK, which
+	 * costs nothing where nothing is lost, is used on every link.
+	 */
+	bool lossy;
 	size_t mtu; /* bytes of L3 that one frame on the wire carries */
 	size_t max_body; /* bytes of L3 that one txframe may stand for: mtu, or 65535 with segmentation offload */
 	bool up;

@@ -380,7 +380,7 @@ int stream_new(struct loop *loop, const struct stream_conf *c, struct link **ret
 		free(s);
 		return -ENOMEM;
 	}
-	s->link = (struct link){ .ops = &stream_ops, .cb = c->cb, .mtu = c->mtu, .max_body = c->mtu };
+	s->link = (struct link){ .ops = &stream_ops, .cb = c->cb, .lossy = true, .mtu = c->mtu, .max_body = c->mtu };
 	s->loop = loop;
 	s->owner = loop_owner(loop, loop_event, s);
 	s->listen_fd = c->listen_fd;

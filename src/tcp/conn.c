@@ -100,6 +100,12 @@ uint32_t conn_isn(const struct tcp *t, const struct flow_key *key)
 	return (uint32_t)(t->d.loop->now_ns / 4096 + hash_bytes(&t->d.key, key, sizeof(*key)));
 }
 
+/* The half of the hash that is not in the sequence number. */
+uint32_t conn_ts_offset(const struct tcp *t, const struct flow_key *key)
+{
+	return (uint32_t)(hash_bytes(&t->d.key, key, sizeof(*key)) >> 32);
+}
+
 uint16_t conn_mss_local(const struct tcp *t, bool v4)
 {
 	return (uint16_t)(t->d.link->mtu - (v4 ? IP4_HLEN : IP6_HLEN) - TCP_HLEN);
@@ -115,6 +121,7 @@ struct tcp_conn *conn_new(struct tcp *t, const struct flow_key *key, int fd)
 	k = container_of(f, struct tcp_conn, f);
 	k->t = t;
 	k->fd = fd;
+	k->ts.offset = conn_ts_offset(t, key);
 	k->heard_s = (uint32_t)(t->d.loop->now_ns / NSEC_PER_SEC);
 	timer_init(&k->timer, conn_timer_fired);
 	list_init(&k->ack_node);

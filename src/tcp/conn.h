@@ -18,6 +18,7 @@
 #include "tcp/snd.h"
 #include "tcp/spill.h"
 #include "tcp/tcp.h"
+#include "tcp/ts.h"
 #include "xlate/hosterr.h"
 
 /*
@@ -64,6 +65,7 @@ struct tcp_conn {
 	bool probing : 1; /* the guest's window is shut, nothing is in flight: probe timer instead of retransmission */
 	struct tcp_rcv rcv;
 	struct tcp_snd snd;
+	struct tcp_ts ts;
 	struct tcp_sack twice; /* came though we had it, to be told with the next acknowledgement (RFC 2883); empty: nothing */
 	struct spill spill;
 	struct ooo *ooo; /* what came ahead of a hole; NULL: nothing */
@@ -118,6 +120,7 @@ void conn_board_put(struct tcp_conn *k);
 uint32_t conn_ack_seq(const struct tcp_conn *k); /* what we can truthfully acknowledge */
 MUST_USE int conn_sock_setup(struct tcp *t, int fd, bool v4, bool *ret_peek_off);
 uint32_t conn_isn(const struct tcp *t, const struct flow_key *key);
+uint32_t conn_ts_offset(const struct tcp *t, const struct flow_key *key);
 uint16_t conn_mss_local(const struct tcp *t, bool v4); /* MSS option that we send: from the link's MTU */
 
 /* guest.c */

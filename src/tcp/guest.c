@@ -216,22 +216,60 @@ static void guest_acked(struct batch *b, uint32_t acked)
 	k->discard += acked;
 }
 
+/* The acknowledgement of a segment that carries len of sequence space. */
+static struct tcp_snd_ack guest_ack(struct tcp_conn *k, const struct tcp_hdr *h, uint32_t len)
+{
+	uint64_t now_ns = k->t->d.loop->now_ns, rtt;
+	struct tcp_snd_ack a = tcp_snd_on_ack(&k->snd, h, len, now_ns);
+
+	if (a.twice && tcp_ts_rtt(&k->ts, h, now_ns, &rtt))
+		tcp_snd_rtt(&k->snd, rtt);
+	return a;
+}
+
+/* False: nothing of the segment counts (RFC 7323 5.3). */
+static bool batch_ts_check(struct batch *b, const struct segment *s)
+{
+	struct tcp_conn *k = b->k;
+
+	switch (tcp_ts_check(&k->ts, &s->h, k->t->d.loop->now_ns)) {
+	case TCP_TS_OLD:
+		batch_ack_now(b);
+		return false;
+	case TCP_TS_NONE:
+		return false;
+	case TCP_TS_TAKE:
+		break;
+	}
+	return true;
+}
+
+/* The segment was taken so far: not before, or one made up would have all that follows refused. */
+static void batch_ts_note(struct batch *b, const struct segment *s)
+{
+	uint32_t end = s->h.seq + s->len + !!(s->h.flags & TCP_FIN);
+	struct tcp_conn *k = b->k;
+
+	if (k->ts.on && tcp_ts_covers(k->rcv.adv_ack, s->h.seq, end))
+		tcp_ts_note(&k->ts, &s->h, k->t->d.loop->now_ns);
+}
+
 /* False: nothing more of the segment counts. */
 static bool batch_on_ack(struct batch *b, const struct segment *s)
 {
 	struct tcp_conn *k = b->k;
-	uint32_t len = s->len + !!(s->h.flags & TCP_FIN);
 	struct tcp_snd_ack a;
 
 	if (k->sack && tcp_snd_sacked(&k->snd, &s->h))
 		conn_board_get(k);
-	a = tcp_snd_on_ack(&k->snd, &s->h, len, k->t->d.loop->now_ns);
+	a = guest_ack(k, &s->h, s->len + !!(s->h.flags & TCP_FIN));
 	if (a.quiet)
 		conn_board_put(k);
 	if (a.bad) {
 		batch_ack_now(b); /* RFC 5961 5.2 */
 		return false;
 	}
+	batch_ts_note(b, s);
 	if (a.acked)
 		guest_acked(b, a.acked);
 	if (a.opened)
@@ -322,9 +360,13 @@ static uint16_t guest_mss(const struct tcp *t, bool v4, const struct tcp_hdr *h)
 static void guest_syn(struct tcp_conn *k, const struct tcp_hdr *h)
 {
 	bool v4 = addr_is4(&k->f.key.guest);
+	uint16_t opts;
 
-	tcp_rcv_init(&k->rcv, h->seq, conn_mss_local(k->t, v4));
-	k->snd.mss = guest_mss(k->t, v4, h);
+	tcp_ts_syn(&k->ts, h, k->t->d.link->lossy, k->t->d.loop->now_ns);
+	/* Neither MSS option leaves room for other options: who sends them sends that much less (RFC 6691). */
+	opts = k->ts.on ? TCP_TS_LEN : 0;
+	tcp_rcv_init(&k->rcv, h->seq, (uint16_t)(conn_mss_local(k->t, v4) - opts));
+	k->snd.mss = (uint16_t)(guest_mss(k->t, v4, h) - opts);
 	k->snd.wnd = h->window;
 	k->snd.wl1 = h->seq;
 	k->snd.wl2 = h->ack;
@@ -354,7 +396,7 @@ static void batch_syn_sent(struct batch *b, const struct segment *s)
 	if (!(s->h.flags & TCP_SYN))
 		return;
 	guest_syn(k, &s->h);
-	(void)tcp_snd_on_ack(&k->snd, &s->h, 1, k->t->d.loop->now_ns);
+	(void)guest_ack(k, &s->h, 1);
 	conn_set(k, CONN_ESTABLISHED);
 	guest_window_update(k);
 	conn_ack_later(k);
@@ -369,11 +411,13 @@ static void batch_syn_rcvd(struct batch *b, const struct segment *s)
 		batch_on_rst(b, s);
 		return;
 	}
+	if (s->h.flags & TCP_SYN && s->h.seq == k->rcv.irs) {
+		tcp_ts_note(&k->ts, &s->h, k->t->d.loop->now_ns);
+		(void)seg_send_ctl(k, TCP_SYN | TCP_ACK, k->snd.iss);
+		return;
+	}
 	if (s->h.flags & TCP_SYN) {
-		if (s->h.seq == k->rcv.irs)
-			(void)seg_send_ctl(k, TCP_SYN | TCP_ACK, k->snd.iss);
-		else
-			batch_ack_now(b);
+		batch_ack_now(b);
 		return;
 	}
 	if (!(s->h.flags & TCP_ACK))
@@ -383,7 +427,7 @@ static void batch_syn_rcvd(struct batch *b, const struct segment *s)
 		return;
 	}
 	/* The SYN's window was not scaled; that of this segment is. */
-	(void)tcp_snd_on_ack(&k->snd, &s->h, 0, k->t->d.loop->now_ns);
+	(void)guest_ack(k, &s->h, 0);
 	conn_set(k, CONN_ESTABLISHED);
 	b->pump = b->progress = true;
 	batch_established(b, s);
@@ -516,6 +560,8 @@ bool guest_spill_flush(struct tcp_conn *k)
 
 static void batch_segment(struct batch *b, const struct segment *s)
 {
+	if (b->k->state >= CONN_SYN_RCVD && b->k->ts.on && !batch_ts_check(b, s))
+		return;
 	switch ((enum conn_state)b->k->state) {
 	case CONN_CONNECTING:
 		batch_connecting(b, s);

@@ -27,7 +27,13 @@ static struct seg seg_init(const struct tcp_conn *k, uint8_t flags, uint32_t seq
 
 	return (struct seg){
 		.ip = { .src = key->remote, .dst = key->guest, .proto = PROTO_TCP, .ttl = IP_TTL_DEFAULT },
-		.tcp = { .sport = key->rport, .dport = key->gport, .seq = seq, .flags = flags },
+		.tcp = { .sport = key->rport,
+			 .dport = key->gport,
+			 .seq = seq,
+			 .flags = flags,
+			 .has_ts = k->ts.on,
+			 .ts_val = k->ts.on ? tcp_ts_now(&k->ts, k->t->d.loop->now_ns) : 0,
+			 .ts_ecr = flags & TCP_ACK ? k->ts.recent : 0 },
 	};
 }
 
@@ -81,7 +87,7 @@ static void seg_set_sack(struct tcp_conn *k, struct tcp_hdr *h)
 	if (k->twice.from != k->twice.to && seq_le(k->twice.to, h->ack))
 		h->sack[h->n_sack++] = k->twice;
 	k->twice = (struct tcp_sack){ 0 };
-	h->n_sack = (uint8_t)(h->n_sack + ooo_blocks(k->ooo, h->sack + h->n_sack, TCP_SACK_MAX - h->n_sack));
+	h->n_sack = (uint8_t)(h->n_sack + ooo_blocks(k->ooo, h->sack + h->n_sack, TCP_SACK_MAX - k->ts.on - h->n_sack));
 }
 
 bool seg_send_ctl(struct tcp_conn *k, uint8_t flags, uint32_t seq)
@@ -93,6 +99,10 @@ bool seg_send_ctl(struct tcp_conn *k, uint8_t flags, uint32_t seq)
 		s.tcp.has_wscale = !(flags & TCP_ACK) || k->rcv.wscale;
 		s.tcp.wscale = TCP_WSCALE;
 		s.tcp.sack_ok = !(flags & TCP_ACK) || k->sack;
+	}
+	if (flags == TCP_SYN && k->t->d.link->lossy) {
+		s.tcp.has_ts = true;
+		s.tcp.ts_val = tcp_ts_now(&k->ts, k->t->d.loop->now_ns);
 	}
 	if (flags & TCP_ACK)
 		seg_set_ack(k, &s.tcp);
@@ -125,7 +135,7 @@ bool seg_send_probe(struct tcp_conn *k)
 
 size_t seg_hdr_len(const struct tcp_conn *k)
 {
-	return ETH_HLEN + ip_hlen(&k->f.key.guest) + TCP_HLEN;
+	return ETH_HLEN + ip_hlen(&k->f.key.guest) + TCP_HLEN + (k->ts.on ? TCP_TS_LEN : 0);
 }
 
 size_t seg_data_max(const struct tcp_conn *k)
@@ -153,7 +163,7 @@ void seg_commit_data(struct tcp_conn *k, const struct txframe *f, uint32_t seq, 
 	seg_set_ack(k, &s.tcp);
 	h.len = (uint16_t)seg_put(k->t, &s, partial, buf, sizeof(buf));
 	if (partial) {
-		h.csum_start = (uint16_t)(h.len - TCP_HLEN);
+		h.csum_start = (uint16_t)(h.len - tcp_hdr_len(&s.tcp));
 		h.csum_offset = TCP_CSUM_OFFSET;
 	}
 	if (len > k->snd.mss) {

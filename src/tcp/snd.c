@@ -18,7 +18,7 @@ void tcp_snd_init(struct tcp_snd *s, uint32_t iss, uint16_t mss)
 }
 
 /* RFC 6298 section 2. */
-static void snd_rtt_sample(struct tcp_snd *s, uint64_t rtt_ns)
+void tcp_snd_rtt(struct tcp_snd *s, uint64_t rtt_ns)
 {
 	uint32_t r = (uint32_t)MIN(rtt_ns / NSEC_PER_USEC, (uint64_t)TCP_RTO_MAX_US);
 	uint32_t delta;
@@ -54,13 +54,14 @@ static void snd_window(struct tcp_snd *s, const struct tcp_hdr *h)
 static void snd_progress(struct tcp_snd *s, uint32_t ack, uint64_t now_ns, struct tcp_snd_ack *r)
 {
 	r->acked = ack - s->una;
+	r->twice = s->repair || s->board;
 	s->una = ack;
 	if (seq_lt(s->nxt, ack))
 		s->nxt = ack; /* a timeout made us go back, but the guest had it */
 	s->backoff = 0;
 	s->dupacks = 0;
 	if (s->rtt_at && seq_gt(ack, s->rtt_seq)) {
-		snd_rtt_sample(s, now_ns - s->rtt_at);
+		tcp_snd_rtt(s, now_ns - s->rtt_at);
 		s->rtt_at = 0;
 	}
 	if (!s->repair)

@@ -47,6 +47,7 @@ struct tcp_snd_ack {
 	uint32_t acked; /* sequence space that it newly covers, SYN and FIN included */
 	bool retransmit; /* send one segment from una again, now */
 	bool opened; /* more may be sent than before */
+	bool twice; /* what it covers may have been sent twice: only a timestamp tells the round trip (Karn) */
 	bool quiet; /* the board is not needed any more */
 	bool bad; /* acknowledges what was never sent: answer with an ACK and ignore */
 };
@@ -55,6 +56,9 @@ void tcp_snd_init(struct tcp_snd *s, uint32_t iss, uint16_t mss);
 
 /* Takes the acknowledgement and window of a segment of the guest that carries len bytes of sequence space. */
 struct tcp_snd_ack tcp_snd_on_ack(struct tcp_snd *s, const struct tcp_hdr *h, uint32_t len, uint64_t now_ns);
+
+/* A round trip that was measured by other means. */
+void tcp_snd_rtt(struct tcp_snd *s, uint64_t rtt_ns);
 
 /* Whether the SACK blocks of a segment tell of something that has arrived ahead of a hole: then a board is of use. */
 bool tcp_snd_sacked(const struct tcp_snd *s, const struct tcp_hdr *h);

@@ -125,6 +125,10 @@ static void seg_make(struct fuzz *z, const struct tcp_conn *k, uint8_t *bytes, s
 	s->h.ack = (uint32_t)ack * (sel & 0x80 ? 1000u : 1u);
 	if (!k)
 		return;
+	if (s->h.has_ts) {
+		s->h.ts_val = k->ts.recent + (uint32_t)(int8_t)(opts & 0xf0);
+		s->h.ts_ecr = tcp_ts_now(&k->ts, fake_os.now_ns) - (opts >> 4);
+	}
 	s->h.seq += sel & 1 ? tcp_rcv_limit(&k->rcv) : sel & 2 ? k->rcv.irs : k->rcv.nxt;
 	s->h.ack += sel & 4 ? k->snd.max : sel & 8 ? k->snd.una : k->snd.nxt;
 	for (s->h.n_sack = 0; s->h.n_sack < (sel >> 4 & 3u); s->h.n_sack++) {
@@ -162,14 +166,19 @@ static void op_polite(struct fuzz *z)
 			.flags = TCP_SYN, .seq = what * 0x01010101u, .window = 65535, .mss = 1460, .has_wscale = what & 1
 		};
 		s.h.sack_ok = what & 4;
+		s.h.has_ts = what & 8;
 	} else if (k->state == CONN_SYN_SENT) {
 		s.len = 0;
 		s.h = (struct tcp_hdr){ .flags = TCP_SYN | TCP_ACK, .seq = 77, .ack = k->snd.nxt, .window = 65535, .mss = 1000 };
 		s.h.sack_ok = what & 4;
+		s.h.has_ts = what & 8;
 	} else {
 		s.h.seq = k->rcv.nxt;
 		s.h.ack = what & 1 ? k->snd.max : k->snd.una;
 		s.h.flags |= what & 2 ? TCP_FIN : 0;
+		s.h.has_ts = k->ts.on;
+		s.h.ts_val = k->ts.recent + (what & 4);
+		s.h.ts_ecr = tcp_ts_now(&k->ts, fake_os.now_ns);
 		pattern_fill(DIR_UP, s.h.seq - k->rcv.irs - 1, bytes, s.len);
 	}
 	world_put(&z->w, &s, 1);
@@ -273,6 +282,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	world_init(&z.w, &(struct world_conf){ .v6 = conf & 1,
 					       .peek_off_err = conf & 2 ? ENOPROTOOPT : 0,
 					       .offloads = conf & 4 ? LINK_OFF_CSUM | LINK_OFF_TSO4 | LINK_OFF_TSO6 : 0,
+					       .lossy = conf & 32,
 					       .mtu = conf & 8 ? 9000 : 0,
 					       .flows = conf & 16 ? 3 : 0 });
 	for (unsigned i = 0; i < OPS_MAX && rd_left(&z.r); i++)

@@ -54,6 +54,14 @@ class Ns:
     def ip(self, *args):
         return self.run("ip", *args).stdout
 
+    def counters(self):
+        """What the namespace's kernel has counted since its beginning."""
+        rows = (line.split() for line in self.run("nstat", "-asz").stdout.splitlines() if not line.startswith("#"))
+        return {row[0]: int(row[1]) for row in rows}
+
+    def counter(self, name):
+        return self.counters()[name]
+
     def write(self, path, text):
         """Writes a file as seen from in here: sysctls above all."""
         self.run("sh", "-c", 'printf %s "$1" > "$2"', "sh", text, path)

@@ -49,14 +49,6 @@ class Inside(netns.Ns):
     def enter(self):
         return self._host.enter + self._join
 
-    def counters(self):
-        """What the namespace's kernel has counted since its beginning."""
-        rows = (line.split() for line in self.run("nstat", "-asz").stdout.splitlines() if not line.startswith("#"))
-        return {row[0]: int(row[1]) for row in rows}
-
-    def counter(self, name):
-        return self.counters()[name]
-
     def be_patient(self):
         """
         The kernel waits for acknowledgements for as long as they may take on a busy machine, on the way to REMOTE4 and REMOTE6: what it sends

@@ -54,7 +54,7 @@ static void peer_put_sack(const struct guest_peer *p, struct tcp_hdr *h)
 {
 	unsigned below = UINT32_MAX;
 
-	for (unsigned best; h->n_sack < TCP_SACK_MAX; h->n_sack++, below = p->range[best].grown) {
+	for (unsigned best; h->n_sack < TCP_SACK_MAX - p->ts; h->n_sack++, below = p->range[best].grown) {
 		best = PEER_RANGES;
 		for (unsigned i = 0; i < p->ranges; i++) {
 			if (p->range[i].grown < below && (best == PEER_RANGES || p->range[i].grown > p->range[best].grown))
@@ -65,6 +65,11 @@ static void peer_put_sack(const struct guest_peer *p, struct tcp_hdr *h)
 		h->sack[h->n_sack].from = p->irs + 1 + (uint32_t)p->range[best].from;
 		h->sack[h->n_sack].to = p->irs + 1 + (uint32_t)p->range[best].to;
 	}
+}
+
+static uint32_t peer_clock(const struct guest_peer *p)
+{
+	return (uint32_t)(fake_os.now_ns / NSEC_PER_MSEC) + p->c.iss;
 }
 
 static void peer_emit(struct guest_peer *p, uint8_t flags, uint32_t seq, const void *data, size_t len)
@@ -81,8 +86,13 @@ static void peer_emit(struct guest_peer *p, uint8_t flags, uint32_t seq, const v
 	} else if (p->sack && !len) {
 		peer_put_sack(p, &s.h);
 	}
+	if (p->ts || (p->c.ts && flags == TCP_SYN)) {
+		s.h.has_ts = true;
+		s.h.ts_val = peer_clock(p);
+		s.h.ts_ecr = flags & TCP_ACK ? p->ts_recent : 0;
+	}
 	if (flags & TCP_ACK) {
-		s.h.ack = peer_rcv_nxt(p);
+		s.h.ack = p->last_ack = peer_rcv_nxt(p);
 		p->dack_at = 0;
 		p->unacked = 0;
 	}
@@ -447,7 +457,7 @@ static bool peer_data(struct guest_peer *p, const struct seen *s)
 	uint64_t got = p->got;
 
 	assert_true(seq_le(end + fin, p->edge)); /* limits are kept exactly */
-	assert_true(s->gso_size ? s->gso_size <= p->c.mss : s->len <= p->c.mss);
+	assert_true((s->gso_size ? s->gso_size : s->len) + p->ts * TCP_TS_LEN <= p->c.mss);
 	p->data_in += s->len > 0;
 	p->psh_in += !!(s->h.flags & TCP_PSH);
 	if (seq_le(end + fin, nxt)) {
@@ -480,6 +490,11 @@ static void peer_open(struct guest_peer *p, const struct seen *s, uint64_t now)
 		p->c.no_wscale = true;
 	assert_true(p->c.sack || s->h.flags == TCP_SYN || !s->h.sack_ok);
 	p->sack = p->c.sack && s->h.sack_ok;
+	assert_true(p->c.ts || s->h.flags == TCP_SYN || !s->h.has_ts);
+	p->ts = p->c.ts && s->h.has_ts;
+	p->mss = (uint16_t)(p->mss - p->ts * TCP_TS_LEN);
+	p->ts_recent = s->h.ts_val;
+	p->ts_first = s->h.flags & TCP_ACK ? s->h.ts_ecr : peer_clock(p);
 	p->wnd = p->max_wnd = s->h.window;
 	p->wl1 = s->h.seq;
 	p->wl2 = s->h.ack;
@@ -495,9 +510,32 @@ static void peer_open(struct guest_peer *p, const struct seen *s, uint64_t now)
 	peer_timers(p, now, true);
 }
 
+/* RFC 7323 5.3. False: it is older than what came before. */
+static bool peer_take_ts(struct guest_peer *p, const struct seen *s)
+{
+	uint32_t end = s->h.seq + (uint32_t)s->len + !!(s->h.flags & TCP_FIN);
+
+	assert_int_equal(s->h.has_ts, p->ts);
+	if (!p->ts)
+		return true;
+	assert_true(seq_ge(s->h.ts_ecr, p->ts_first) && seq_le(s->h.ts_ecr, peer_clock(p)));
+	if (seq_lt(s->h.ts_val, p->ts_recent)) {
+		p->paws++;
+		return false;
+	}
+	if (seq_le(s->h.seq, p->last_ack) && seq_ge(end, p->last_ack))
+		p->ts_recent = s->h.ts_val;
+	return true;
+}
+
 static void peer_established(struct guest_peer *p, const struct seen *s, uint64_t now)
 {
 	bool now_ack = false;
+
+	if (!peer_take_ts(p, s)) {
+		peer_ack(p);
+		return;
+	}
 
 	if (s->h.flags & TCP_SYN) {
 		peer_ack(p);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A model of the guest's TCP: a correct sender and receiver (RFC 9293, RFC 5681, RFC 6298, RFC 6582, RFC 2018) with knobs, small rather than fast.
+ * A model of the guest's TCP: a correct sender and receiver (RFC 9293, RFC 5681, RFC 6298, RFC 6582, RFC 2018, RFC 7323) with knobs, small rather than fast.
  * Both streams are the pattern of world.h. It checks what it gets, and counts what should not be needed.
  *
  * The sender avoids silly windows as RFC 9293 3.8.6.2.1 says: a segment goes out if it is full, if it is all that there is, or if it is
@@ -24,6 +24,7 @@ struct peer_conf {
 	bool close; /* FIN behind them */
 	uint64_t read_max; /* the application reads no more than that until told; 0: all */
 	bool sack; /* permits it, and does it */
+	bool ts; /* the same of timestamps (RFC 7323) */
 	bool silent; /* answers nothing: the guest has vanished */
 };
 
@@ -49,7 +50,7 @@ struct guest_peer {
 	uint32_t rtt_seq;
 	uint64_t rto_at, probe_at, dack_at; /* 0: not armed */
 	bool fin_acked;
-	bool sack; /* both sides do it */
+	bool sack, ts; /* both sides do it */
 	struct peer_sacked sacked[PEER_RANGES]; /* by sequence number */
 	unsigned n_sacked;
 	uint32_t resent; /* in this repair, all up to here was sent again */
@@ -68,12 +69,14 @@ struct guest_peer {
 	uint32_t edge; /* right edge that was told */
 	unsigned unacked;
 	bool rst_in;
+	uint32_t ts_recent, ts_first, last_ack;
 
 	/* Counters. */
 	unsigned rexmits; /* segments that we sent again */
 	unsigned probes; /* the probe timer fired */
 	unsigned segs_in, segs_out, data_in, dup_in; /* dup_in: nothing new in it */
 	unsigned psh_in, probes_in, rtos;
+	unsigned paws; /* segments that were older than what had come */
 	unsigned reneged; /* an acknowledgement said that something is gone that was SACKed */
 };
 

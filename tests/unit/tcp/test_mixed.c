@@ -54,6 +54,8 @@ static struct sim_conf mixed(uint32_t seed)
 	c.link_room = rnd(&r) % 4 ? 0 : 1 + rnd(&r) % 10;
 	c.link_gap_ns = PICK(&r, gap_us) * NSEC_PER_USEC;
 	c.g.sack = rnd(&r) & 1;
+	c.g.ts = rnd(&r) & 1;
+	c.w.lossy = rnd(&r) % 4;
 	/* A byte at a time takes as long as it takes. */
 	if (c.write && c.write < 100)
 		c.g.total = MIN(c.g.total, (uint64_t)5000);
@@ -91,6 +93,8 @@ static void test_lossy(void **state)
 		c.down = (struct path){ .loss = rnd(&r) % 150, .dup = rnd(&r) % 50, .reorder = rnd(&r) % 100 };
 		c.up.delay_ns = rnd(&r) % 30 * NSEC_PER_MSEC;
 		c.g.sack = rnd(&r) & 1;
+		c.g.ts = rnd(&r) & 1;
+		c.w.lossy = rnd(&r) % 4;
 		sim_transfer(&c, 20000 * NSEC_PER_SEC);
 	}
 }

@@ -98,6 +98,7 @@ void world_init(struct world *w, const struct world_conf *c)
 	fake_link_init(&w->fl);
 	w->fl.piece = 700;
 	w->fl.link.offloads = c->offloads;
+	w->fl.link.lossy = c->lossy;
 	if (c->mtu)
 		w->fl.link.mtu = w->fl.link.max_body = c->mtu;
 	if (c->offloads & (LINK_OFF_TSO4 | LINK_OFF_TSO6))
@@ -128,8 +129,10 @@ void world_init(struct world *w, const struct world_conf *c)
 
 void world_fini(struct world *w)
 {
-	if (!w->conf.no_listener)
+	if (!w->conf.no_listener) {
 		sock_close(w->listener.fd);
+		timer_cancel(&w->loop.timers, &w->ls.retry);
+	}
 	assert_int_equal(flow_count(w->flows), 0);
 	assert_int_equal(chunk_pool_used(w->t->pool), 0);
 	assert_int_equal(w->t->conns, 0);

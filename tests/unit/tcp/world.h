@@ -18,6 +18,7 @@ struct world_conf {
 	uint32_t offloads;
 	uint32_t flows; /* 0: 64 */
 	int peek_off_err; /* of SO_PEEK_OFF; 0: the kernel has it */
+	bool lossy; /* the link */
 	bool no_listener;
 };
 

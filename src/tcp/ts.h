@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Timestamps of a connection (RFC 7323 sections 3 to 5): round trips that can be told apart even where something was sent twice, and
+ * protection against sequence numbers that wrapped around (PAWS). Numbers in, decisions out.
+ *
+ * Our clock counts milliseconds from a place of its own for each connection, so that it tells nothing of others, nor of the host.
+ */
+#pragma once
+
+#include "base/defs.h"
+#include "wire/tcp.h"
+
+#define TCP_TS_LEN 12u /* of the option in every segment, with its padding */
+#define TCP_TS_OLD_S (24u * 86400) /* a timestamp that old may have wrapped around (RFC 7323 5.5) */
+
+struct tcp_ts {
+	uint32_t offset; /* of our clock */
+	uint32_t recent; /* TS.Recent: what we echo */
+	uint32_t recent_s; /* when it came, seconds */
+	bool on; /* both sides do it */
+};
+
+/* The guest's SYN or SYN-ACK. offered: we do it, or would. */
+void tcp_ts_syn(struct tcp_ts *t, const struct tcp_hdr *h, bool offered, uint64_t now_ns);
+
+uint32_t tcp_ts_now(const struct tcp_ts *t, uint64_t now_ns);
+
+enum tcp_ts_verdict {
+	TCP_TS_TAKE,
+	TCP_TS_OLD, /* answer with an acknowledgement and drop (RFC 7323 5.3, R1) */
+	TCP_TS_NONE, /* the timestamp is missing: drop (RFC 7323 3.2) */
+};
+
+/* What to do with a segment of an open connection. */
+enum tcp_ts_verdict tcp_ts_check(const struct tcp_ts *t, const struct tcp_hdr *h, uint64_t now_ns);
+
+/* Whether what we acknowledged last ends in the segment [seq, end), or right before it: its timestamp is the one to echo (RFC 7323 4.3). */
+static inline bool tcp_ts_covers(uint32_t acked, uint32_t seq, uint32_t end)
+{
+	return seq == acked || (seq_lt(seq, acked) && seq_gt(end, acked));
+}
+
+/* A segment that covers it was taken, or the guest's SYN once more. */
+void tcp_ts_note(struct tcp_ts *t, const struct tcp_hdr *h, uint64_t now_ns);
+
+/* Round trip that an acknowledgement tells of, nanoseconds; false: none that makes sense. */
+bool tcp_ts_rtt(const struct tcp_ts *t, const struct tcp_hdr *h, uint64_t now_ns, uint64_t *ret_ns);
