@@ -10,7 +10,7 @@ import time
 
 import pytest
 from lab import servers
-from lab.program import assert_idle
+from lab.program import assert_asleep, assert_idle
 from lab.topology import HOST4, HOST6, REMOTE4, REMOTE6, UNREACHABLE4
 from lab.wait import until
 
@@ -189,9 +189,11 @@ def test_resets_leave_nothing(net, pasta):
 
 
 def test_idle(net, pasta):
-    """Nothing to do, nothing done: with no automatic ports, not even looking."""
+    """Nothing to do, nothing done: with no automatic ports, not even looking. None of its processes."""
     p = pasta("--config-net", *NONE)
     auto = pasta("--config-net")
     with net.remote.listen(REMOTE4) as server, p.ns.connect(REMOTE4, server.getsockname()[1]):
-        assert_idle(p, share=0.01, wakeups=2, seconds=3)
+        assert len(p.family()) == len(auto.family()) == 2
+        assert_asleep(p)
+        assert_asleep(auto, wakeups=40)
         assert_idle(auto, share=0.01, wakeups=8, seconds=3)

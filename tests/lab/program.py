@@ -72,6 +72,22 @@ class Passt:
     def wakeups(self):
         return int(self.status("voluntary_ctxt_switches"))
 
+    def family(self):
+        """It and all processes that belong to it, {PID: (times that it was woken up, nanoseconds of processor time)}."""
+        found, left = {}, [self.pid]
+        while left:
+            pid = left.pop()
+            with open(f"/proc/{pid}/comm", encoding="ascii") as f:
+                if not f.read().startswith("pas"):
+                    continue
+            with open(f"/proc/{pid}/status", encoding="ascii") as f:
+                woken = int(f.read().partition("\nvoluntary_ctxt_switches:")[2].split()[0])
+            with open(f"/proc/{pid}/schedstat", encoding="ascii") as f:
+                found[pid] = woken, int(f.read().split()[0])
+            with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as f:
+                left += [int(word) for word in f.read().split()]
+        return found
+
     def wait(self, limit=LIMIT):
         """Waits for its end, which is to come by itself; the exit status."""
         self.ended = True
@@ -136,3 +152,20 @@ def assert_idle(passt, share=0.2, wakeups=200.0, seconds=1.0):
         if used[0] <= share and used[1] <= wakeups:
             return
         assert time.monotonic() < end, f"{used[0]:.1%} of a CPU and {used[1]:.1f} wake-ups a second doing nothing"
+
+
+def assert_asleep(passt, wakeups=0, seconds=5.0):
+    """
+    Nobody of its family is woken up more often than that during an interval, all of them together; and without it, they use no processor
+    time at all. Once it has done what is still to be done.
+    """
+    end = time.monotonic() + LIMIT
+    while True:
+        before, start = passt.family(), time.monotonic()
+        time.sleep(seconds)
+        after, spent = passt.family(), time.monotonic() - start
+        assert before.keys() == after.keys()
+        woken, used = (sum(after[pid][i] - before[pid][i] for pid in before) for i in range(2))
+        if woken <= wakeups * spent / seconds and (wakeups or not used):
+            return
+        assert time.monotonic() < end, f"woken up {woken} times in {spent:.1f} s, {used / 1e6:.1f} ms used, doing nothing"
