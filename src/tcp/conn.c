@@ -142,6 +142,7 @@ void conn_free(struct tcp_conn *k)
 	spill_drop(t->pool, &k->spill, k->spill.len);
 	ooo_free(t->pool, &k->ooo);
 	conn_board_put(k);
+	(void)!host_discard(k); /* a close with something in the receive queue is a reset */
 	sock_close(k->fd); /* takes it out of the epoll set as well: nobody else has a copy of it */
 	if (!--t->conns)
 		timer_cancel(&t->d.loop->timers, &t->sweep);
@@ -154,6 +155,7 @@ void conn_reset_host(struct tcp_conn *k)
 
 	if (err)
 		log_limited(LOG_LVL_DEBUG, "TCP: SO_LINGER: %s", strerror(-err));
+	k->discard = 0;
 	conn_free(k);
 }
 

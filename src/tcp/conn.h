@@ -46,6 +46,7 @@ struct tcp_conn {
 	int fd;
 	uint8_t state; /* enum conn_state; written by conn_set() only */
 	uint8_t idle_in; /* EPOLLIN events without progress since the last progress */
+	uint8_t lazy_acks; /* since the receive queue was last cut short */
 	uint8_t probes; /* keepalive probes without an answer */
 	bool guest_fin : 1;
 	bool host_shut : 1;
@@ -58,7 +59,7 @@ struct tcp_conn {
 	bool in_off : 1; /* readable, but the guest's window or the link is closed: EPOLLIN is not wanted */
 	bool out_armed : 1; /* EPOLLOUT will come, and will reopen the window or empty the spill buffer */
 	bool urgent : 1; /* urgent data was announced: a peek may end before it, with more behind */
-	bool peek_off : 1; /* the socket keeps a peek offset (SO_PEEK_OFF): nxt - una, but for peek_moved */
+	bool peek_off : 1; /* the socket keeps a peek offset (SO_PEEK_OFF): nxt - una + discard, but for peek_moved */
 	bool sack : 1; /* both sides do SACK */
 	bool peek_moved : 1; /* the offset is another one, or unknown, until the next peek sets it; see host_peek() */
 	bool held : 1; /* what was SACKed up to hold went into the spill buffer: acknowledged as a whole or not at all; see conn_ack_seq() */
@@ -71,7 +72,7 @@ struct tcp_conn {
 	struct ooo *ooo; /* what came ahead of a hole; NULL: nothing */
 	uint32_t hold; /* with held */
 	uint32_t looked_room; /* window that was left when the send buffer was last looked at */
-	uint32_t discard; /* acknowledged bytes to take off the receive queue */
+	uint32_t discard; /* acknowledged bytes at the head of the receive queue, to be taken off */
 	uint32_t heard_s; /* when the guest was last heard of, seconds */
 };
 
@@ -133,6 +134,7 @@ void tcp_on_host(void *ctx, struct ref ref, uint32_t events);
 void host_pump(struct tcp_conn *k); /* sends what the guest's window and the link take. k may be gone afterwards */
 MUST_USE int host_resend(struct tcp_conn *k); /* one segment from una again */
 MUST_USE int host_discard(struct tcp_conn *k); /* takes acknowledged bytes off the receive queue */
+MUST_USE int host_acked(struct tcp_conn *k); /* the same, unless it is too little to be worth a system call yet */
 
 /* accept.c */
 void tcp_on_listen(void *ctx, struct ref ref, uint32_t events);

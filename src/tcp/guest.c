@@ -494,7 +494,7 @@ static void batch_end(struct batch *b)
 	k = b->k;
 	if (!k || k->state != CONN_ESTABLISHED)
 		return;
-	if (host_discard(k)) {
+	if (k->discard && host_acked(k)) {
 		conn_reset(k);
 		return;
 	}

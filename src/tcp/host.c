@@ -11,6 +11,8 @@
 #define PEEK_IOV 512 /* entries of a peek */
 #define SKIP_IOV (TCP_SND_WND_MAX / TCP_SCRATCH) /* entries that skip what is in flight */
 #define IDLE_IN_MAX 2 /* wake-ups without progress before EPOLLIN is switched off */
+#define LAZY_BYTES 1024u /* acknowledged bytes that may stay in the receive queue: next to nothing of the smallest buffer */
+#define LAZY_ACKS 16u /* acknowledgements that brought them: what is short has an overhead many times its length */
 
 /* What one peek goes into: frames of the link, as one vector. */
 struct fill {
@@ -80,7 +82,7 @@ static ssize_t peek_skip(struct tcp_conn *k, uint32_t off, const struct iovec *i
  */
 static ssize_t host_peek(struct tcp_conn *k, uint32_t seq, const struct iovec *iov, unsigned n)
 {
-	uint32_t off = seq - k->snd.una;
+	uint32_t off = seq - k->snd.una + k->discard;
 	int err = 0;
 
 	if (!k->peek_off)
@@ -103,7 +105,15 @@ int host_discard(struct tcp_conn *k)
 			return -EPIPE; /* the guest acknowledged what the queue does not hold: can't be */
 		k->discard -= (uint32_t)r;
 	}
+	k->lazy_acks = 0;
 	return 0;
+}
+
+int host_acked(struct tcp_conn *k)
+{
+	bool lazy = k->peek_off && !k->host_rdhup && k->discard < LAZY_BYTES;
+
+	return lazy && ++k->lazy_acks < LAZY_ACKS ? 0 : host_discard(k);
 }
 
 static void pump_eof(struct tcp_conn *k)

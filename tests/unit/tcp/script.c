@@ -136,6 +136,11 @@ size_t conn_take_data(struct world *w, size_t from)
 	return n;
 }
 
+size_t conn_unacked(struct world *w)
+{
+	return w->s->in_len - world_conn(w)->discard;
+}
+
 void conn_kill(struct world *w)
 {
 	struct gseg s = { .h = { .flags = TCP_RST | TCP_ACK, .ack = w->ack } };

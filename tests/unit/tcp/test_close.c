@@ -37,7 +37,7 @@ static void test_guest_first(void **state)
 		world_settle(&w);
 		assert_int_equal(conn_take_data(&w, 0), 5000);
 		conn_ack(&w, w.ack);
-		assert_int_equal(w.s->in_len, 0);
+		assert_int_equal(conn_unacked(&w), 0);
 		fake_stream_fin(w.s);
 		world_settle(&w);
 		conn_expect(&w, TCP_FIN | TCP_ACK, w.ack, w.iss + 2);

@@ -196,7 +196,7 @@ static void finish(struct world *w, unsigned n)
 	tell(w, n, NULL);
 	assert_null(world_conn(w)->snd.board);
 	assert_int_equal(chunk_pool_used(w->t->pool), 0);
-	assert_int_equal(w->s->in_len, 0);
+	assert_int_equal(conn_unacked(w), 0);
 	/* New data is found at the right place. */
 	host_push(w->s, 2 * SEG);
 	world_settle(w);

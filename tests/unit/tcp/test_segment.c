@@ -411,7 +411,7 @@ static void test_two_connections(void **state)
 	assert_int_equal(host_check(first), 10);
 	w.ack = ack + 100;
 	conn_send(&w, TCP_ACK, NULL, 0);
-	assert_int_equal(first->in_len, 0);
+	assert_int_equal(conn_unacked(&w), 0);
 	conn_kill(&w);
 	world_fini(&w);
 }

@@ -113,6 +113,9 @@ void conn_expect_none(struct world *w);
 /* Data of the host up to the end of what was sent: checks contents against the pattern; returns bytes. The guest's ack moves on. */
 size_t conn_take_data(struct world *w, size_t from);
 
+/* Bytes in the host's receive queue that the guest has not acknowledged. What it has may stay there for a while. */
+size_t conn_unacked(struct world *w);
+
 /* Ends the connection with a reset of the guest. */
 void conn_kill(struct world *w);
 
