@@ -177,20 +177,24 @@ static int iovs_add(struct vmem_iovs *v, uint8_t *p, size_t len)
 	return 0;
 }
 
+/* The first bytes of a range, as many as lie in the region at this position of the order; NULL if it does not begin there. */
+static uint8_t *range_part(const struct vmem *m, unsigned at, uint64_t guest, uint64_t len, uint64_t *ret_part)
+{
+	const struct vmem_slot *s = at < m->n ? &m->slot[m->order[at]] : NULL;
+
+	if (!s || guest < s->r.guest || guest - s->r.guest >= s->r.size)
+		return NULL;
+	*ret_part = MIN(len, s->r.size - (guest - s->r.guest));
+	return s->host + (guest - s->r.guest);
+}
+
 int vmem_iov(const struct vmem *m, uint64_t guest, uint64_t len, struct vmem_iovs *v)
 {
 	for (unsigned at = order_find(m, guest); len; at++) {
-		const struct vmem_slot *s = at < m->n ? &m->slot[m->order[at]] : NULL;
-		uint64_t off, part;
-		int err;
+		uint64_t part = 0;
+		uint8_t *p = range_part(m, at, guest, len, &part);
+		int err = p ? iovs_add(v, p, (size_t)part) : -EFAULT;
 
-		if (!s || guest < s->r.guest)
-			return -EFAULT;
-		off = guest - s->r.guest;
-		if (off >= s->r.size)
-			return -EFAULT;
-		part = MIN(len, s->r.size - off);
-		err = iovs_add(v, s->host + off, (size_t)part);
 		if (err)
 			return err;
 		guest += part;
@@ -201,16 +205,16 @@ int vmem_iov(const struct vmem *m, uint64_t guest, uint64_t len, struct vmem_iov
 
 int vmem_read(const struct vmem *m, uint64_t guest, void *dst, size_t len)
 {
-	struct iovec iov[2];
-	struct vmem_iovs v = { .iov = iov, .room = ARRAY_SIZE(iov) };
-	int err = vmem_iov(m, guest, len, &v);
 	size_t done = 0;
 
-	if (err)
-		return -EFAULT;
-	for (unsigned i = 0; i < v.n; i++) {
-		memcpy((uint8_t *)dst + done, iov[i].iov_base, iov[i].iov_len);
-		done += iov[i].iov_len;
+	for (unsigned at = order_find(m, guest); done < len; at++) {
+		uint64_t part = 0;
+		uint8_t *p = range_part(m, at, guest + done, len - done, &part);
+
+		if (!p)
+			return -EFAULT;
+		memcpy((uint8_t *)dst + done, p, (size_t)part);
+		done += (size_t)part;
 	}
 	/* The compiler may not go back to the guest's memory for what it has in the copy. */
 	__asm__ volatile("" ::: "memory");

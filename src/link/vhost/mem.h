@@ -67,7 +67,7 @@ static inline bool vmem_torn(const struct vmem *m)
 /* Appends the len bytes at address guest to v. -EFAULT; -ENOBUFS if v is full: what fitted is in it. */
 MUST_USE int vmem_iov(const struct vmem *m, uint64_t guest, uint64_t len, struct vmem_iovs *v);
 
-/* Copies len bytes from address guest, each read once; what arrives does not change any more. -EFAULT, also if they lie in three regions. */
+/* Copies len bytes from address guest, each read once; what arrives does not change any more. -EFAULT: part of it may have been copied. */
 MUST_USE int vmem_read(const struct vmem *m, uint64_t guest, void *dst, size_t len);
 
 /* Memory of len bytes at an address of the front-end, within one region; NULL if there is none. */
