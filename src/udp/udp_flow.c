@@ -152,6 +152,7 @@ static struct udp_flow *slot_new(struct udp *u, const struct flow_key *key)
 	f->sock.fd = -1;
 	f->sock.ttl = IP_TTL_DEFAULT;
 	f->frags = 1;
+	f->seg_max = UINT16_MAX;
 	list_init(&f->idle);
 	list_init(&f->wait);
 	list_push(&u->idle[UDP_ONEWAY], &f->idle);

@@ -21,6 +21,7 @@
 #include "os/pktinfo.h"
 #include "os/sock.h"
 #include "udp/udp.h"
+#include "udp/udp_out.h"
 #include "wire/eth.h"
 #include "xlate/hosterr.h"
 #include "xlate/peer.h"
@@ -45,6 +46,7 @@ struct udp_flow {
 	struct ep local; /* host first: what the peer sent to */
 	unsigned scope; /* host first: interface of a link-local peer */
 	uint32_t listener; /* host first: index */
+	uint16_t seg_max; /* longest payload that leaves in a message with others; udp_out.h */
 	uint16_t longest; /* payload of the last batch */
 	uint8_t frags; /* fragments that the largest datagram of the last batch became; 1: none was cut */
 	uint8_t from_guest : 1, from_host : 1; /* directions seen */
@@ -77,7 +79,7 @@ struct udp {
 		uint8_t b[PKTINFO_CTL];
 		struct cmsghdr align;
 	} ctl[LINK_BATCH];
-	const struct pkt *pkt[LINK_BATCH]; /* from the guest: what a message was made of */
+	struct udp_out out; /* towards the host */
 	struct txframe tx[LINK_BATCH];
 	uint8_t *area; /* LINK_BATCH times UDP_AREA */
 	uint8_t frame[ETH_HLEN + UDP_AREA];

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/udp.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -52,6 +53,22 @@ void fake_dgram_push(int fd, const struct ep *from, const struct ep *to, const v
 
 	d->from = *from;
 	d->to = to ? *to : fake_fd(fd)->local;
+}
+
+void fake_dgram_push_super(int fd, const struct ep *from, const void *data, size_t len, uint16_t seg)
+{
+	struct fake_fd *f = fake_fd(fd);
+	struct fake_dgram *d;
+
+	if (!fake_opt(f, IPPROTO_UDP, UDP_GRO, 0)) {
+		for (size_t at = 0; at < len; at += seg)
+			fake_dgram_push(fd, from, NULL, (const uint8_t *)data + at, MIN((size_t)seg, len - at));
+		return;
+	}
+	d = dgram_new(&f->rx, data, len);
+	d->from = *from;
+	d->to = f->local;
+	d->seg = seg;
 }
 
 int fake_dgram_route(int proto, const struct ep *from, const struct ep *to, const void *data, size_t len)
@@ -136,7 +153,7 @@ const struct fake_dgram *fake_sent(unsigned i)
 void fake_sent_clear(void)
 {
 	queue_free(&fake_os.sent);
-	fake_os.n_sent = 0;
+	fake_os.n_sent = fake_os.n_messages = 0;
 }
 
 unsigned fake_rx_count(int fd)
@@ -178,13 +195,69 @@ static int pending_take(struct fake_fd *f)
 	return err;
 }
 
+/* Size of the datagrams of a message (UDP_SEGMENT); 0: it is one. */
+static uint16_t seg_of(const struct msghdr *h)
+{
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(h); c; c = CMSG_NXTHDR((struct msghdr *)h, c)) {
+		uint16_t seg;
+
+		if (c->cmsg_level != IPPROTO_UDP || c->cmsg_type != UDP_SEGMENT)
+			continue;
+		assert_int_equal(c->cmsg_len, CMSG_LEN(sizeof(seg)));
+		memcpy(&seg, CMSG_DATA(c), sizeof(seg));
+		return seg;
+	}
+	return 0;
+}
+
+/* What the kernel says of a message with several datagrams (udp_send_skb()). */
+static int seg_check(const struct fake_fd *f, size_t len, uint16_t seg)
+{
+	if (f->seg_err)
+		return f->seg_err;
+	if (len > 65507 || (f->seg_max && seg > f->seg_max))
+		return EMSGSIZE;
+	return (len + seg - 1) / seg > 64 ? EINVAL : 0;
+}
+
+static int dgram_check(struct fake_fd *f, const struct msghdr *h, const struct ep *to, uint16_t seg)
+{
+	size_t len = iov_len(h->msg_iov, (unsigned)h->msg_iovlen);
+
+	if (!h->msg_name && !f->connected)
+		return EDESTADDRREQ;
+	if (addr_is_broadcast(&to->addr) && !fake_opt(f, SOL_SOCKET, SO_BROADCAST, 0))
+		return EACCES;
+	if (seg && seg_check(f, len, seg))
+		return seg_check(f, len, seg);
+	if (f->pmtu && (seg ? seg : len) > f->pmtu)
+		return EMSGSIZE;
+	return f->room ? 0 : EAGAIN;
+}
+
+static void dgram_sent(struct fake_fd *f, const struct msghdr *h, const struct ep *to, size_t off, size_t len)
+{
+	struct fake_dgram *d = dgram_new(&fake_os.sent, NULL, len);
+	bool v4 = f->family == AF_INET;
+
+	fake_os.n_sent++;
+	iov_copy_out(h->msg_iov, (unsigned)h->msg_iovlen, off, d->data, len);
+	d->fd = f->fd;
+	d->from = f->local;
+	d->to = *to;
+	d->ttl = (uint8_t)(v4 ? fake_opt(f, SOL_IP, IP_TTL, 64) : fake_opt(f, SOL_IPV6, IPV6_UNICAST_HOPS, 64));
+	if (addr_is_multicast(&to->addr))
+		d->ttl = (uint8_t)(v4 ? fake_opt(f, SOL_IP, IP_MULTICAST_TTL, 1) : fake_opt(f, SOL_IPV6, IPV6_MULTICAST_HOPS, 1));
+	d->tos = (uint8_t)(v4 ? fake_opt(f, SOL_IP, IP_TOS, 0) : fake_opt(f, SOL_IPV6, IPV6_TCLASS, 0));
+	d->pktinfo = pktinfo_of(h);
+}
+
 static int dgram_send_one(struct fake_fd *f, struct mmsghdr *m)
 {
 	const struct msghdr *h = &m->msg_hdr;
-	size_t len = iov_len(h->msg_iov, (unsigned)h->msg_iovlen);
+	size_t len = iov_len(h->msg_iov, (unsigned)h->msg_iovlen), at = 0;
 	int err = fake_inject_again(FAKE_SENDMMSG, f->fd);
-	bool v4 = f->family == AF_INET;
-	struct fake_dgram *d;
+	uint16_t seg = seg_of(h);
 	struct ep to = f->peer;
 
 	if (!err)
@@ -194,15 +267,9 @@ static int dgram_send_one(struct fake_fd *f, struct mmsghdr *m)
 
 		memcpy(&ss, h->msg_name, h->msg_namelen);
 		err = -sock_to_ep(&ss, &to);
-	} else if (!err && !f->connected) {
-		err = EDESTADDRREQ;
 	}
-	if (!err && addr_is_broadcast(&to.addr) && !fake_opt(f, SOL_SOCKET, SO_BROADCAST, 0))
-		err = EACCES;
-	if (!err && f->pmtu && len > f->pmtu)
-		err = EMSGSIZE;
-	if (!err && !f->room)
-		err = EAGAIN;
+	if (!err)
+		err = dgram_check(f, h, &to, seg);
 	if (err)
 		return -err;
 	if (f->room != UINT32_MAX)
@@ -211,17 +278,13 @@ static int dgram_send_one(struct fake_fd *f, struct mmsghdr *m)
 		f->bound = true;
 		f->local.port = fake_os.next_port++;
 	}
-	d = dgram_new(&fake_os.sent, NULL, len);
-	fake_os.n_sent++;
-	iov_copy_out(h->msg_iov, (unsigned)h->msg_iovlen, 0, d->data, len);
-	d->fd = f->fd;
-	d->from = f->local;
-	d->to = to;
-	d->ttl = (uint8_t)(v4 ? fake_opt(f, SOL_IP, IP_TTL, 64) : fake_opt(f, SOL_IPV6, IPV6_UNICAST_HOPS, 64));
-	if (addr_is_multicast(&to.addr))
-		d->ttl = (uint8_t)(v4 ? fake_opt(f, SOL_IP, IP_MULTICAST_TTL, 1) : fake_opt(f, SOL_IPV6, IPV6_MULTICAST_HOPS, 1));
-	d->tos = (uint8_t)(v4 ? fake_opt(f, SOL_IP, IP_TOS, 0) : fake_opt(f, SOL_IPV6, IPV6_TCLASS, 0));
-	d->pktinfo = pktinfo_of(h);
+	fake_os.n_messages++;
+	do {
+		size_t part = seg ? MIN((size_t)seg, len - at) : len;
+
+		dgram_sent(f, h, &to, at, part);
+		at += part;
+	} while (at < len);
 	m->msg_len = (unsigned)len;
 	return 0;
 }
@@ -274,6 +337,23 @@ static void put_cmsg_info(const struct fake_fd *f, struct msghdr *h, const struc
 	h->msg_controllen = used;
 }
 
+/* Flows have no other control messages. */
+static void put_cmsg_seg(struct msghdr *h, const struct fake_dgram *d)
+{
+	struct cmsghdr *c = h->msg_control;
+	int seg = d->seg;
+
+	if (!seg)
+		return;
+	assert_int_equal(h->msg_controllen, 0);
+	assert_non_null(c);
+	c->cmsg_level = IPPROTO_UDP;
+	c->cmsg_type = UDP_GRO;
+	c->cmsg_len = CMSG_LEN(sizeof(seg));
+	memcpy(CMSG_DATA(c), &seg, sizeof(seg));
+	h->msg_controllen = CMSG_SPACE(sizeof(seg));
+}
+
 static int dgram_recv_one(struct fake_fd *f, struct mmsghdr *m, int flags)
 {
 	struct msghdr *h = &m->msg_hdr;
@@ -298,6 +378,7 @@ static int dgram_recv_one(struct fake_fd *f, struct mmsghdr *m, int flags)
 		h->msg_namelen = len;
 	}
 	put_cmsg_info(f, h, d);
+	put_cmsg_seg(h, d);
 	if (!(flags & MSG_PEEK))
 		dgram_free(d);
 	return 0;

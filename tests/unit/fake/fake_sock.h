@@ -55,6 +55,7 @@ struct fake_dgram {
 	uint8_t ttl, tos; /* sent: options of the socket at that time */
 	struct addr pktinfo; /* sent: source asked for by IP_PKTINFO, or all-zero */
 	struct sock_err err; /* of an entry in the error queue */
+	uint16_t seg; /* received in one piece: size of the datagrams that it consists of; 0: it is one */
 	size_t len;
 	uint8_t data[];
 };
@@ -82,6 +83,8 @@ struct fake_fd {
 	/* FAKE_DGRAM */
 	struct list rx, errq; /* struct fake_dgram */
 	size_t pmtu; /* longest payload that send() takes; 0: any */
+	size_t seg_max; /* the same, of datagrams that share a message; 0: any */
+	int seg_err; /* positive errno of messages with several datagrams; 0: none */
 	unsigned room; /* messages that send() takes until EAGAIN; UINT_MAX: any number */
 
 	/* FAKE_STREAM */
@@ -99,7 +102,7 @@ struct fake_os {
 	unsigned calls[FAKE_CALLS];
 	struct fake_fail fail[FAKE_CALLS];
 	struct list sent; /* datagrams that we sent, oldest first */
-	unsigned n_sent;
+	unsigned n_sent, n_messages; /* each of one datagram or several (UDP_SEGMENT) */
 	uint16_t next_port; /* for bind(2) to port 0 */
 	uint64_t now_ns; /* of the loop */
 	unsigned dispatched; /* events of the last loop_turn() */
@@ -135,6 +138,9 @@ int fake_inject_again(enum fake_call call, int fd); /* without counting */
 
 /* Puts one into the receive queue of fd; to is the local address that it was sent to. */
 void fake_dgram_push(int fd, const struct ep *from, const struct ep *to, const void *data, size_t len);
+
+/* Several datagrams of seg bytes, but for the last: in one piece if the socket has UDP_GRO, else one by one. */
+void fake_dgram_push_super(int fd, const struct ep *from, const void *data, size_t len, uint16_t seg);
 
 /* As the network would: to the socket that matches best. Returns its descriptor, or -1 if there is none. */
 int fake_dgram_route(int proto, const struct ep *from, const struct ep *to, const void *data, size_t len);

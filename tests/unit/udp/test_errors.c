@@ -177,7 +177,7 @@ static void long_quote(void **state)
 	}
 }
 
-/* What send() itself says, of the second of three datagrams. */
+/* What send() itself says, of the second of three datagrams, each longer than the one before. */
 static void send_errors(void **state)
 {
 	static const struct {
@@ -200,7 +200,7 @@ static void send_errors(void **state)
 		open_flow(w, a);
 		fake_sent_clear();
 		for (unsigned i = 0; i < 3; i++) {
-			net_udp(&w->g[i], &src, &dst, i == 1 ? "two" : "one", 3, NULL);
+			net_udp(&w->g[i], &src, &dst, i == 1 ? "two" : "last", 2 + i, NULL);
 			p[i] = w->g[i].p;
 			f[i] = w->g[i].f;
 		}
@@ -212,6 +212,97 @@ static void send_errors(void **state)
 		expect_error(w, 0, a, &a->our, "two");
 		assert_int_equal(w->seen.type, a->v4 ? cases[k / 2].type4 : cases[k / 2].type6);
 		assert_int_equal(w->seen.code, a->v4 ? cases[k / 2].code4 : cases[k / 2].code6);
+		fake_link_clear(&w->net.fl);
+	}
+}
+
+/* Datagrams that left as one message, which was refused: each is told about with its own quote, and those that can be sent are. */
+static void send_errors_of_segments(void **state)
+{
+	struct world *w = *state;
+	struct pkt p[5];
+	struct frame f[5];
+
+	for (unsigned k = 0; k < 2; k++) {
+		const struct net_family *a = &net_families[k];
+		struct ep src = net_ep(&a->guest, 5000), dst = net_ep(&a->peer, 6000);
+
+		open_flow(w, a);
+		fake_sent_clear();
+		for (unsigned i = 0; i < 5; i++) {
+			uint8_t data[3] = { 'a', 'b', (uint8_t)('0' + i) };
+
+			net_udp(&w->g[i], &src, &dst, data, 3, NULL);
+			p[i] = w->g[i].p;
+			f[i] = w->g[i].f;
+		}
+		fake_fail(FAKE_SENDMMSG, -1, EPERM, 0, 3);
+		udp_from_guest(w->udp, p, f, 5);
+		assert_int_equal(fake_os.n_sent, 3);
+		assert_int_equal(w->net.fl.frames, 2);
+		for (uint8_t i = 0; i < 2; i++)
+			expect_error(w, i, a, &a->our, (char[]){ 'a', 'b', (char)('0' + i), 0 });
+		for (uint8_t i = 2; i < 5; i++)
+			assert_memory_equal(fake_sent(i - 2u)->data, ((uint8_t[]){ 'a', 'b', (uint8_t)('0' + i) }), 3);
+		fake_link_clear(&w->net.fl);
+
+		/* That had nothing to do with segments. */
+		fake_sent_clear();
+		udp_from_guest(w->udp, p, f, 5);
+		assert_int_equal(fake_os.n_messages, 1);
+		assert_int_equal(fake_os.n_sent, 5);
+	}
+}
+
+/* A pending error is that of an earlier datagram: the message is sent all the same, in one piece. */
+static void pending_error_and_segments(void **state)
+{
+	struct world *w = *state;
+	const struct net_family *a = &net_families[1];
+	struct ep src = net_ep(&a->guest, 5000), dst = net_ep(&a->peer, 6000);
+	struct sock_err e = { .err = EMSGSIZE, .origin = SO_EE_ORIGIN_ICMP6, .type = 2, .info = 1280 };
+	uint8_t data[4000] = { 0 };
+	int fd = open_flow(w, a);
+
+	fake_sent_clear();
+	fake_dgram_error(fd, &e, "open", 4);
+	world_send(w, &src, &dst, data, sizeof(data), &(struct gopt){ .gso = 1000 });
+	assert_int_equal(w->net.fl.frames, 1);
+	net_seen(&w->net, 0, &w->seen);
+	assert_int_equal(w->seen.type, 2);
+	assert_int_equal(w->seen.info, 1280);
+	assert_int_equal(fake_os.n_messages, 1);
+	assert_int_equal(fake_os.n_sent, 4);
+}
+
+/* A superframe whose datagrams are longer than the path allows, but for the last. */
+static void segments_too_big(void **state)
+{
+	struct world *w = *state;
+
+	for (unsigned k = 0; k < 2; k++) {
+		const struct net_family *a = &net_families[k];
+		struct ep src = net_ep(&a->guest, 5000), dst = net_ep(&a->peer, 6000);
+		uint8_t data[3 * 1400 + 100] = { 0 };
+		int fd = open_flow(w, a);
+
+		fake_sent_clear();
+		fake_fd(fd)->pmtu = 1200;
+		fake_opt_set(fake_fd(fd), a->v4 ? IPPROTO_IP : IPPROTO_IPV6, a->v4 ? IP_MTU : IPV6_MTU, 1228);
+		world_send(w, &src, &dst, data, sizeof(data), &(struct gopt){ .gso = 1400 });
+		assert_int_equal(fake_os.n_sent, 1);
+		assert_int_equal(fake_sent(0)->len, 100);
+		assert_int_equal(w->net.fl.frames, 3);
+		for (unsigned i = 0; i < 3; i++) {
+			net_seen(&w->net, i, &w->seen);
+			assert_int_equal(w->seen.type, a->v4 ? 3 : 2);
+			assert_int_equal(w->seen.info, 1228);
+		}
+		/* Those that fit still leave together. */
+		fake_sent_clear();
+		world_send(w, &src, &dst, data, 4000, &(struct gopt){ .gso = 1200 });
+		assert_int_equal(fake_os.n_messages, 1);
+		assert_int_equal(fake_os.n_sent, 4);
 		fake_link_clear(&w->net.fl);
 	}
 }
@@ -312,7 +403,7 @@ static void full_socket(void **state)
 
 	fake_sent_clear();
 	for (unsigned i = 0; i < 10; i++) {
-		net_udp(&w->g[i], &src, &dst, "x", 1, NULL);
+		net_udp(&w->g[i], &src, &dst, "0123456789", i, NULL); /* of different sizes: none joins another */
 		p[i] = w->g[i].p;
 		f[i] = w->g[i].f;
 	}
@@ -394,6 +485,9 @@ int main(void)
 		T(pending_error_without_entry),
 		T(long_quote),
 		T(send_errors),
+		T(send_errors_of_segments),
+		T(pending_error_and_segments),
+		T(segments_too_big),
 		T(stale_socket),
 		T(pending_error_at_send),
 		T(too_big_at_send),

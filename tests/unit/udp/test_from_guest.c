@@ -99,19 +99,184 @@ static void udp_length_rules(void **state)
 	assert_int_equal(fake_os.n_sent, 1);
 }
 
-static void superframe_is_split(void **state)
+static void fill(uint8_t *data, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		data[i] = (uint8_t)(i * 7 + i / 256);
+}
+
+/* A superframe leaves with few messages, as the datagrams that it stands for. */
+static void superframe(void **state)
 {
 	struct world *w = *state;
 	struct ep src = net_ep(&net_families[1].guest, 5000), dst = net_ep(&net_families[1].peer, 6000);
 	uint8_t data[65000];
 
-	for (size_t i = 0; i < sizeof(data); i++)
-		data[i] = (uint8_t)(i * 7 + i / 256);
+	fill(data, sizeof(data));
 	world_send(w, &src, &dst, data, sizeof(data), &(struct gopt){ .gso = 600 });
 	assert_int_equal(fake_os.n_sent, 109); /* 108 of 600 and one of 200 */
-	assert_int_equal(fake_os.calls[FAKE_SENDMMSG], 2);
+	assert_int_equal(fake_os.n_messages, 2); /* 64 and 45 */
+	assert_int_equal(fake_os.calls[FAKE_SENDMMSG], 1);
 	for (unsigned i = 0; i < 109; i++)
 		expect_sent(i, world_sock(0)->fd, &dst, data + i * 600, i < 108 ? 600 : 200);
+}
+
+/* What the kernel does not take in one piece leaves one by one, at once and from then on. */
+static void segments_refused(void **state)
+{
+	static const struct {
+		int err;
+		bool longer_only; /* shorter ones still leave together */
+	} cases[] = { { EIO, false }, { EINVAL, true }, { EMSGSIZE, true } };
+	struct world *w = *state;
+	uint8_t data[6000];
+
+	fill(data, sizeof(data));
+	for (uint16_t k = 0; k < 2 * ARRAY_SIZE(cases); k++) {
+		const struct net_family *a = &net_families[k % 2];
+		struct ep src = net_ep(&a->guest, 5000 + k), dst = net_ep(&a->peer, 6000);
+		int fd;
+
+		world_send(w, &src, &dst, "open", 4, NULL);
+		fd = fake_sent(fake_os.n_sent - 1)->fd;
+		fake_fd(fd)->seg_err = cases[k / 2].err;
+		fake_sent_clear();
+		fake_os.calls[FAKE_SENDMMSG] = 0;
+		world_send(w, &src, &dst, data, sizeof(data), &(struct gopt){ .gso = 1400 });
+		assert_int_equal(fake_os.calls[FAKE_SENDMMSG], 6); /* in vain once, and 5 */
+		world_send(w, &src, &dst, data, sizeof(data), &(struct gopt){ .gso = 1400 });
+		assert_int_equal(fake_os.calls[FAKE_SENDMMSG], 7);
+		assert_int_equal(fake_os.n_sent, 10);
+		for (unsigned i = 0; i < 10; i++)
+			expect_sent(i, fd, &dst, data + i % 5 * 1400, i % 5 < 4 ? 1400 : 400);
+		fake_fd(fd)->seg_err = 0;
+		fake_sent_clear();
+		world_send(w, &src, &dst, data, sizeof(data), &(struct gopt){ .gso = 1399 });
+		assert_int_equal(fake_os.n_sent, 5);
+		assert_int_equal(fake_os.n_messages, cases[k / 2].longer_only ? 1 : 5);
+		assert_int_equal(w->net.fl.frames, 0);
+		assert_int_equal(flow_count(w->net.flows), k + 1);
+	}
+}
+
+/* A kernel that does not know segments would send all of them as one datagram. */
+static void segments_unknown(void **state)
+{
+	struct world *w = *state;
+	struct ep src = net_ep(&net_families[0].guest, 5000), dst = net_ep(&net_families[0].peer, 6000);
+	uint8_t data[1000];
+
+	fill(data, sizeof(data));
+	fake_fail(FAKE_GETOPT, -1, ENOPROTOOPT, 0, 1);
+	for (unsigned k = 0; k < 2; k++) {
+		world_send(w, &src, &dst, data, sizeof(data), &(struct gopt){ .gso = 10 });
+		assert_int_equal(fake_os.n_sent, 100);
+		assert_int_equal(fake_os.n_messages, 100);
+		for (unsigned i = 0; i < 100; i++)
+			expect_sent(i, world_sock(0)->fd, &dst, data + i * 10, 10);
+		fake_sent_clear();
+	}
+	assert_int_equal(fake_os.calls[FAKE_GETOPT], 1);
+}
+
+/* Without room for all of it, what is left over is dropped like anything else; nothing is sent twice. */
+static void superframe_without_room(void **state)
+{
+	struct world *w = *state;
+	struct ep src = net_ep(&net_families[0].guest, 5000), dst = net_ep(&net_families[0].peer, 6000);
+	uint8_t data[5000];
+
+	fill(data, sizeof(data));
+	world_send(w, &src, &dst, "open", 4, NULL);
+	fake_sent_clear();
+	world_sock(0)->seg_err = EIO;
+	world_sock(0)->room = 3;
+	world_send(w, &src, &dst, data, sizeof(data), &(struct gopt){ .gso = 1000 });
+	assert_int_equal(fake_os.n_sent, 3);
+	world_sock(0)->room = UINT32_MAX;
+	world_send(w, &src, &dst, "next", 4, NULL);
+	assert_int_equal(fake_os.n_sent, 4);
+	expect_sent(2, world_sock(0)->fd, &dst, data + 2000, 1000);
+	expect_sent(3, world_sock(0)->fd, &dst, "next", 4);
+}
+
+/* Datagrams of one size that come together leave together, in order, each as it was. */
+static void runs_of_one_size(void **state)
+{
+	static const struct {
+		uint16_t len[16];
+		unsigned n, messages;
+	} cases[] = {
+		{ { 100, 100, 100, 100 }, 4, 1 },
+		{ { 100, 100, 40, 100, 100 }, 5, 2 }, /* a shorter one is the last */
+		{ { 100, 100, 101, 101 }, 4, 2 }, /* a longer one is the first of others */
+		{ { 5, 4, 3, 2, 1 }, 5, 3 },
+		{ { 1, 2, 3, 4, 5 }, 5, 5 },
+		{ { 0, 0, 0 }, 3, 3 }, /* empty ones are none of several */
+		{ { 10, 0, 10, 10, 0, 10 }, 6, 5 },
+		{ { 1472, 1472, 1472, 1, 1, 1 }, 6, 2 },
+		{ { 40000, 25507, 40000, 25508 }, 4, 3 }, /* the longest that there is, and one more */
+		{ { 1 }, 1, 1 },
+	};
+	struct world *w = *state;
+	static uint8_t data[16][65536];
+	struct pkt p[16];
+	struct frame f[16];
+
+	for (unsigned i = 0; i < 16; i++) {
+		fill(data[i], sizeof(data[i]));
+		data[i][0] = (uint8_t)i;
+	}
+	for (unsigned k = 0; k < 2 * ARRAY_SIZE(cases); k++) {
+		const struct net_family *a = &net_families[k % 2];
+		struct ep src = net_ep(&a->guest, 5000), dst = net_ep(&a->peer, 6000);
+		unsigned n = cases[k / 2].n;
+
+		for (unsigned i = 0; i < n; i++) {
+			net_udp(&w->g[i], &src, &dst, data[i], cases[k / 2].len[i], NULL);
+			p[i] = w->g[i].p;
+			f[i] = w->g[i].f;
+		}
+		udp_from_guest(w->udp, p, f, n);
+		assert_int_equal(fake_os.n_messages, cases[k / 2].messages);
+		assert_int_equal(fake_os.n_sent, n);
+		for (unsigned i = 0; i < n; i++)
+			expect_sent(i, fake_sent(0)->fd, &dst, data[i], cases[k / 2].len[i]);
+		fake_sent_clear();
+	}
+}
+
+/* Superframes and single datagrams in one batch, more than one call takes; and two hop limits in it. */
+static void many_messages(void **state)
+{
+	struct world *w = *state;
+	struct ep src = net_ep(&net_families[0].guest, 5000), dst = net_ep(&net_families[0].peer, 6000);
+	struct pkt p[LINK_BATCH];
+	struct frame f[LINK_BATCH];
+	unsigned at = 0;
+	uint8_t data[3000];
+
+	fill(data, sizeof(data));
+	world_send(w, &src, &dst, "open", 4, NULL);
+	fake_sent_clear();
+	for (unsigned i = 0; i < LINK_BATCH; i++) {
+		struct gopt o = { .gso = i % 2 ? 1000 : 0, .ttl = i < 40 ? 64 : 63 };
+
+		net_udp(&w->g[i], &src, &dst, data, i % 2 ? 2000 + i : i, &o);
+		p[i] = w->g[i].p;
+		f[i] = w->g[i].f;
+	}
+	udp_from_guest(w->udp, p, f, LINK_BATCH);
+	assert_int_equal(fake_os.n_messages, LINK_BATCH);
+	for (unsigned i = 0; i < LINK_BATCH; i++) {
+		for (unsigned k = 0; k < (i % 2 ? 3 : 1); k++, at++) {
+			size_t len = i % 2 ? (k < 2 ? 1000 : i) : i;
+
+			assert_int_equal(fake_sent(at)->ttl, i < 40 ? 64 : 63);
+			expect_sent(at, world_sock(0)->fd, &dst, data + k * 1000, len);
+		}
+	}
+	assert_int_equal(fake_os.n_sent, at);
 }
 
 static void hop_limit_is_carried(void **state)
@@ -315,7 +480,12 @@ int main(void)
 		T(batch_is_one_call),
 		T(empty_datagram),
 		T(udp_length_rules),
-		T(superframe_is_split),
+		T(superframe),
+		T(segments_refused),
+		T(segments_unknown),
+		T(superframe_without_room),
+		T(runs_of_one_size),
+		T(many_messages),
 		T(hop_limit_is_carried),
 		T(default_hop_limit_costs_nothing),
 		T(zero_hop_limit_is_dropped),
