@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "core/join.h"
+#include "core/ns_ports.h"
 #include "core/pool.h"
 #include "fwd/auto_run.h"
 #include "os/sock.h"
@@ -29,6 +30,7 @@ struct pasta_fwd {
 	struct pool pool;
 	struct join join;
 	struct auto_run *auto_run;
+	struct ns_ports ns_ports; /* automatic ones */
 	struct listeners *ls[AUTO_DIRS]; /* those that connections of each direction come to */
 	uint32_t *udp_id[AUTO_DIRS]; /* for each of them: its number in udp_splice, plus one; 0: none yet */
 };
@@ -189,8 +191,11 @@ static bool has_flows(const struct pasta_fwd *f, enum auto_dir dir, unsigned rul
 static int auto_open(void *ctx, enum auto_dir dir, unsigned rule, uint16_t port)
 {
 	struct pasta_fwd *f = ctx;
-	int err = listener_open(f->ls[dir], rule, port);
+	int err;
 
+	if (dir == AUTO_OUT)
+		return ns_ports_open(&f->ns_ports, rule, port);
+	err = listener_open(f->ls[dir], rule, port);
 	/* A program of the namespace that sends from the port it listens on may have been faster: then a flow has the port. */
 	if (err == -EADDRINUSE && has_flows(f, dir, rule) && udp_port_release(f->d.udp, port))
 		err = listener_open(f->ls[dir], rule, port);
@@ -207,7 +212,17 @@ static void auto_close(void *ctx, enum auto_dir dir, unsigned rule, uint16_t por
 	/* A port that is closed is free for others. */
 	if (has_flows(f, dir, rule))
 		(void)udp_port_release(f->d.udp, port);
-	listener_close(f->ls[dir], rule, port);
+	if (dir == AUTO_OUT)
+		ns_ports_close(&f->ns_ports, rule, port);
+	else
+		listener_close(f->ls[dir], rule, port);
+}
+
+static void ns_port_failed(void *ctx, unsigned rule, uint16_t port, int err)
+{
+	struct pasta_fwd *f = ctx;
+
+	auto_run_failed(f->auto_run, AUTO_OUT, rule, port, err);
 }
 
 static bool has_auto(const struct fwd_table *t)
@@ -267,6 +282,10 @@ static void on_reply(void *ctx, const struct agent_reply *r, const int *fds, uns
 	enum pool_kind kind;
 	int err;
 
+	if (r->head.type == AGENT_LISTEN) {
+		ns_ports_reply(&f->ns_ports, r, fds);
+		return;
+	}
 	if (r->head.type != AGENT_SOCKETS) {
 		while (n)
 			sock_close(fds[--n]);
@@ -320,6 +339,7 @@ int pasta_fwd_new(const struct pasta_fwd_deps *d, struct pasta_fwd **ret_f)
 	f->d = *d;
 	f->ls[AUTO_IN] = d->in;
 	f->ls[AUTO_OUT] = d->out;
+	f->ns_ports = (struct ns_ports){ .agent = d->agent, .ls = d->out, .failed = ns_port_failed, .ctx = f };
 	pool_init(&f->pool, d->agent);
 	agent_set_reply(d->agent, on_reply, f);
 	err = engines_new(f);
@@ -340,7 +360,7 @@ int pasta_fwd_new(const struct pasta_fwd_deps *d, struct pasta_fwd **ret_f)
 
 bool pasta_fwd_settled(const struct pasta_fwd *f)
 {
-	return !f->auto_run || auto_run_looked(f->auto_run);
+	return !f->auto_run || (auto_run_looked(f->auto_run) && !f->ns_ports.n);
 }
 
 void pasta_fwd_free(struct pasta_fwd *f)

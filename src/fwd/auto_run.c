@@ -109,6 +109,13 @@ static void lane_close(struct auto_run *a, struct lane *l)
 	}
 }
 
+static void lane_refused(struct auto_run *a, struct lane *l, uint16_t port, int err)
+{
+	log_debug("Automatic %s port %u: not opened: %s", proto_name[proto_of(rule_of(a, l)->proto)], port, strerror(-err));
+	portmap_set(&l->refused, port);
+	l->refused_ns = a->c.loop->now_ns;
+}
+
 static void lane_open(struct auto_run *a, struct lane *l)
 {
 	for (uint32_t p = 0; auto_port_next(&a->diff.open, &p); p++) {
@@ -117,11 +124,9 @@ static void lane_open(struct auto_run *a, struct lane *l)
 		if (!err) {
 			portmap_set(&l->open, (uint16_t)p);
 			log_debug("Automatic %s port %u: open", proto_name[proto_of(rule_of(a, l)->proto)], p);
-			continue;
+		} else if (err != -EAGAIN) {
+			lane_refused(a, l, (uint16_t)p, err);
 		}
-		log_debug("Automatic %s port %u: not opened: %s", proto_name[proto_of(rule_of(a, l)->proto)], p, strerror(-err));
-		portmap_set(&l->refused, (uint16_t)p);
-		l->refused_ns = a->c.loop->now_ns;
 	}
 }
 
@@ -217,6 +222,19 @@ static void on_scan(void *ctx, const struct sockdiag_scan *scan)
 	k->pending = false;
 	if (!a->look[AUTO_HOST].pending && !a->look[AUTO_NS].pending)
 		look_over(a);
+}
+
+void auto_run_failed(struct auto_run *a, enum auto_dir dir, unsigned rule, uint16_t port, int err)
+{
+	for (unsigned i = 0; i < a->n; i++) {
+		struct lane *l = &a->lane[i];
+
+		if (l->dir != dir || l->rule != rule || !portmap_has(&l->open, port))
+			continue;
+		portmap_clear(&l->open, port);
+		lane_refused(a, l, port, err);
+		a->closed = true;
+	}
 }
 
 void auto_run_now(struct auto_run *a)

@@ -26,7 +26,8 @@ struct auto_conf {
 	unsigned reach[AUTO_DIRS];
 
 	/*
-	 * One port of one rule. open may fail: the port is tried again after a while. close is to be done before the next look, or what is
+	 * One port of one rule. open may fail: the port is tried again after a while, or with the next look after -EAGAIN. It may also
+	 * return 0 before the port is open, and report a failure later (auto_run_failed()). close is to be done before the next look, or what is
 	 * left of the port looks like somebody's service.
 	 */
 	int (*open)(void *ctx, enum auto_dir dir, unsigned rule, uint16_t port);
@@ -47,6 +48,9 @@ void auto_run_free(struct auto_run *a);
 
 /* A port (of proto 6 or 17) that a rule without FWD_SCAN listens on, in this direction. */
 void auto_run_ours(struct auto_run *a, enum auto_dir dir, uint8_t proto, uint16_t port);
+
+/* A port that open() was called for could not be opened after all. Not from within a look. */
+void auto_run_failed(struct auto_run *a, enum auto_dir dir, unsigned rule, uint16_t port, int err);
 
 /* Looks at once, say because somebody tells that something has changed. */
 void auto_run_now(struct auto_run *a);

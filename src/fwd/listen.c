@@ -49,21 +49,28 @@ static int host_open(void *ctx, const struct bound_spec *s, int *ret_fd, bool *r
 
 static const struct listen_place host = { .name = "HOST", .open = host_open };
 
-static int listener_open_at(struct listeners *ls, struct listener *l)
+void listener_spec(const struct listeners *ls, const struct listener *l, struct bound_spec *ret_spec)
 {
 	const struct fwd_rule *r = &ls->table->rule[l->rule];
-	struct bound_spec s = {
+
+	*ret_spec = (struct bound_spec){
 		.addr = r->addr,
 		.port = l->port,
 		.proto = r->proto,
 		.dual = !!(r->flags & FWD_DUAL),
 		.freebind = ls->table->freebind,
 	};
+	static_assert(sizeof(ret_spec->dev) == sizeof(r->ifname), "names of interfaces");
+	memcpy(ret_spec->dev, r->ifname, sizeof(ret_spec->dev));
+}
+
+static int listener_open_at(struct listeners *ls, struct listener *l)
+{
+	struct bound_spec s;
 	bool v6;
 	int rc;
 
-	static_assert(sizeof(s.dev) == sizeof(r->ifname), "names of interfaces");
-	memcpy(s.dev, r->ifname, sizeof(s.dev));
+	listener_spec(ls, l, &s);
 	rc = ls->place.open(ls->place.ctx, &s, &l->fd, &v6);
 	if (!rc)
 		l->v6 = v6;
@@ -98,6 +105,17 @@ struct listener *listener_find(const struct listeners *ls, unsigned rule, uint16
 	return &ls->l[ls->first[rule] + port - ls->table->rule[rule].first];
 }
 
+static int listener_opened(struct listeners *ls, struct listener *l)
+{
+	int rc = ls->loop ? listener_start(ls, l) : 0;
+
+	if (rc) {
+		sock_close(l->fd);
+		l->fd = -1;
+	}
+	return rc;
+}
+
 int listener_open(struct listeners *ls, unsigned rule, uint16_t port)
 {
 	struct listener *l = listener_find(ls, rule, port);
@@ -108,14 +126,20 @@ int listener_open(struct listeners *ls, unsigned rule, uint16_t port)
 	if (l->fd >= 0)
 		return 0;
 	rc = listener_open_at(ls, l);
-	if (rc || !ls->loop)
-		return rc;
-	rc = listener_start(ls, l);
-	if (rc) {
-		sock_close(l->fd);
-		l->fd = -1;
+	return rc ? rc : listener_opened(ls, l);
+}
+
+int listener_take(struct listeners *ls, unsigned rule, uint16_t port, int fd, bool v6)
+{
+	struct listener *l = listener_find(ls, rule, port);
+
+	if (!l || l->fd >= 0) {
+		sock_close(fd);
+		return -EINVAL;
 	}
-	return rc;
+	l->fd = fd;
+	l->v6 = v6;
+	return listener_opened(ls, l);
 }
 
 void listener_close(struct listeners *ls, unsigned rule, uint16_t port)

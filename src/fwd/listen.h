@@ -69,6 +69,10 @@ struct listener *listener_find(const struct listeners *ls, unsigned rule, uint16
 MUST_USE int listener_open(struct listeners *ls, unsigned rule, uint16_t port);
 void listener_close(struct listeners *ls, unsigned rule, uint16_t port);
 
+/* The same in two steps, for a socket that somebody else opens meanwhile: what it has to be, and taking it. Closed on failure. */
+void listener_spec(const struct listeners *ls, const struct listener *l, struct bound_spec *ret_spec);
+MUST_USE int listener_take(struct listeners *ls, unsigned rule, uint16_t port, int fd, bool v6);
+
 /*
  * A connection from peer: takes fd, which is non-blocking, in any case. 0 or -errno; the listener rests after one of listener_accept()'s
  * errors of shortage.

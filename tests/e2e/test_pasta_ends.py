@@ -3,6 +3,7 @@
 Commands that end in odd ways, or don't: what is left of them, and which status pasta passes on. As root of the host namespace and as
 somebody without privileges there.
 """
+import contextlib
 import glob
 import os
 import signal
@@ -10,7 +11,7 @@ import time
 
 import pytest
 from lab import netns
-from lab.pasta import Process, program, wait_listening
+from lab.pasta import Process, listening, program, wait_closed, wait_listening
 from lab.program import assert_clean, gone
 from lab.topology import REMOTE4
 from lab.wait import until
@@ -170,3 +171,59 @@ def test_ignores_signals_and_ends_by_itself(net, tmp_path, who):
         p.process.send_signal(sig)
     go.touch()
     assert p.wait() == 6
+
+
+# The agent in the namespace, which nobody but a debugger or an administrator touches.
+
+
+def agent(p):
+    return command(p, "pasta")
+
+
+def test_agent_is_stopped(net, pasta):
+    """Only new sockets of the namespace have to wait for it; packets and all that is open go on at once."""
+    p = pasta("--config-net", "-t", "none", "-u", "none", "-T", "auto", "-U", "none")
+    pid = agent(p)
+    with net.remote.listen(REMOTE4) as server, p.ns.connect(REMOTE4, server.getsockname()[1]) as s, contextlib.ExitStack() as stack:
+        there = stack.enter_context(server.accept()[0])
+        os.kill(pid, signal.SIGSTOP)
+        until(lambda: state(pid) == "T", "stopped")
+        for i in range(20):
+            stack.enter_context(net.host.listen("127.0.0.1", 7900 + i))
+        slowest, end = 0, time.monotonic() + 2
+        while time.monotonic() < end:
+            start = time.monotonic()
+            s.sendall(b"question")
+            assert there.recv(8) == b"question"
+            slowest = max(slowest, time.monotonic() - start)
+        assert slowest < 5, f"a packet waited for {slowest:.1f} s"
+        assert not listening(p.ns, 7900)
+        os.kill(pid, signal.SIGCONT)
+        for i in range(20):
+            wait_listening(p.ns, 7900 + i)
+    wait_closed(p.ns, 7919)
+
+
+def test_agent_is_stopped_and_the_port_goes(net, pasta):
+    """What nobody wants any more when it comes is closed."""
+    p = pasta("--config-net", "-t", "none", "-u", "none", "-T", "auto", "-U", "none", "-d")
+    pid = agent(p)
+    os.kill(pid, signal.SIGSTOP)
+    with net.host.listen("127.0.0.1", 7930):
+        p.says("TCP port 7930: open")
+    p.says("TCP port 7930: closed")
+    with net.host.listen("127.0.0.1", 7931):
+        p.says("TCP port 7931: open")
+        os.kill(pid, signal.SIGCONT)
+        wait_listening(p.ns, 7931)
+        wait_closed(p.ns, 7930)
+
+
+def test_agent_is_killed(net, tmp_path, who):
+    """Nothing can be opened in the namespace any more: the end, with a word of why, and the command's as well."""
+    p = Process(net.host, str(tmp_path), "--config-net", "--", "sleep", "1000", prefix=who)
+    pid = command(p, "sleep")
+    os.kill(agent(p), signal.SIGKILL)
+    assert p.wait() == 1
+    assert "The namespace agent is gone" in p.output()
+    assert gone(pid)
