@@ -137,7 +137,7 @@ void conn_free(struct tcp_conn *k)
 
 	conn_set(k, CONN_FREE);
 	timer_cancel(&t->d.loop->timers, &k->timer);
-	list_del(&k->ack_node);
+	conn_ack_done(k);
 	list_del(&k->wait_node);
 	spill_drop(t->pool, &k->spill, k->spill.len);
 	ooo_free(t->pool, &k->ooo);
@@ -214,10 +214,43 @@ uint32_t conn_ack_seq(const struct tcp_conn *k)
 	return k->held && seq_lt(ack, k->hold) ? k->rcv.adv_ack : ack;
 }
 
+void conn_ack_done(struct tcp_conn *k)
+{
+	list_del(&k->ack_node);
+	if (list_empty(&k->t->late))
+		timer_cancel(&k->t->d.loop->timers, &k->t->late_timer);
+}
+
 void conn_ack_later(struct tcp_conn *k)
 {
-	if (list_empty(&k->ack_node))
-		list_push(&k->t->acks, &k->ack_node);
+	conn_ack_done(k);
+	list_push(&k->t->acks, &k->ack_node);
+}
+
+void conn_ack_wait(struct tcp_conn *k)
+{
+	struct tcp *t = k->t;
+
+	k->late_ns = t->d.loop->now_ns + TCP_TALK_WAIT_NS;
+	if (list_empty(&t->late))
+		timer_set(&t->d.loop->timers, &t->late_timer, k->late_ns);
+	list_push(&t->late, &k->ack_node);
+}
+
+void conn_ack_waited(struct timer *timer, uint64_t now_ns)
+{
+	struct tcp *t = container_of(timer, struct tcp, late_timer);
+
+	while (!list_empty(&t->late)) {
+		struct tcp_conn *k = container_of(t->late.next, struct tcp_conn, ack_node);
+
+		if (k->late_ns > now_ns) {
+			timer_set(&t->d.loop->timers, timer, k->late_ns);
+			break;
+		}
+		tcp_talk_silence(&k->talk);
+		conn_ack_later(k);
+	}
 }
 
 void conn_wait_link(struct tcp_conn *k)

@@ -17,6 +17,7 @@
 #include "tcp/rcv.h"
 #include "tcp/snd.h"
 #include "tcp/spill.h"
+#include "tcp/talk.h"
 #include "tcp/tcp.h"
 #include "tcp/ts.h"
 #include "xlate/hosterr.h"
@@ -40,7 +41,7 @@ enum conn_state {
 struct tcp_conn {
 	struct flow f;
 	struct timer timer; /* retransmission or window probe; see conn_timer_update() */
-	struct list ack_node; /* in tcp.acks while an ACK is due */
+	struct list ack_node; /* in tcp.acks while an ACK is due, in tcp.late while it may wait */
 	struct list wait_node; /* in tcp.wait while the link has no room for what we want to send */
 	struct tcp *t;
 	int fd;
@@ -73,6 +74,8 @@ struct tcp_conn {
 	uint32_t hold; /* with held */
 	uint32_t looked_room; /* window that was left when the send buffer was last looked at */
 	uint32_t discard; /* acknowledged bytes at the head of the receive queue, to be taken off */
+	struct tcp_talk talk;
+	uint64_t late_ns; /* until when the ACK waits, in tcp.late */
 	uint32_t heard_s; /* when the guest was last heard of, seconds */
 };
 
@@ -87,6 +90,8 @@ struct tcp {
 	struct listeners *ls;
 	struct chunk_pool *pool;
 	struct list acks;
+	struct list late; /* in ack_node, by late_ns: they wait for data to go with */
+	struct timer late_timer; /* for the first of them */
 	struct list wait;
 	struct list again; /* in wait_node: more to read than one turn's share */
 	struct timer again_timer;
@@ -115,7 +120,10 @@ bool conn_end(struct tcp_conn *k); /* done: k goes, now or at the end of the tur
 void conn_timer_update(struct tcp_conn *k, bool restart);
 void conn_timer_fired(struct timer *timer, uint64_t now_ns);
 void conn_wait_link(struct tcp_conn *k);
-void conn_ack_later(struct tcp_conn *k);
+void conn_ack_later(struct tcp_conn *k); /* at the end of the turn */
+void conn_ack_wait(struct tcp_conn *k); /* with the data that the host is about to send, or after a short while */
+void conn_ack_done(struct tcp_conn *k);
+void conn_ack_waited(struct timer *timer, uint64_t now_ns); /* of tcp.late */
 void conn_board_get(struct tcp_conn *k); /* gives snd a board if there is memory for one */
 void conn_board_put(struct tcp_conn *k);
 uint32_t conn_ack_seq(const struct tcp_conn *k); /* what we can truthfully acknowledge */

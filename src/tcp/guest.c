@@ -20,6 +20,7 @@ struct batch {
 	struct tcp_conn *k; /* NULL: the connection is gone */
 	struct iovec iov[GUEST_IOV];
 	unsigned n;
+	unsigned segs; /* segments, or superframes, that it is of */
 	size_t len;
 	bool fin; /* the FIN behind all of it came in order */
 	bool pump; /* the guest can take more than before */
@@ -83,7 +84,7 @@ static int guest_write(struct tcp_conn *k, const struct iovec *iov, unsigned n, 
 static void batch_clear(struct batch *b)
 {
 	b->k = NULL;
-	b->n = 0;
+	b->n = b->segs = 0;
 	b->len = 0;
 	b->fin = b->pump = b->progress = false;
 }
@@ -144,18 +145,29 @@ static int guest_filled(struct tcp_conn *k)
 	return 0;
 }
 
+/* What is to be said of the data that was handed on. wait: that may wait for the host's answer. */
+static void guest_taken(struct tcp_conn *k, bool wait)
+{
+	if (wait && !k->spill.len && !k->guest_fin && !k->ooo && list_empty(&k->ack_node))
+		conn_ack_wait(k);
+	else
+		conn_ack_later(k);
+}
+
 /* Hands on what was gathered. */
 static void batch_flush(struct batch *b)
 {
 	struct tcp_conn *k = b->k;
 	uint32_t end;
+	bool wait;
 	int err;
 
 	if (!k || (!b->len && !b->fin))
 		return;
 	end = k->rcv.nxt + (uint32_t)b->len;
+	wait = tcp_talk_heard(&k->talk, b->segs == 1 && b->len <= k->rcv.mss && k->rcv.nxt == k->rcv.adv_ack);
 	err = b->len ? guest_write(k, b->iov, b->n, b->len) : 0;
-	b->n = 0;
+	b->n = b->segs = 0;
 	b->len = 0;
 	if (err) {
 		guest_broken(b, err);
@@ -171,7 +183,7 @@ static void batch_flush(struct batch *b)
 	}
 	/* What went into the spill buffer is not acknowledged yet; to say nothing new three times would tell the guest of a loss. */
 	if (conn_ack_seq(k) != k->rcv.adv_ack || k->rcv.nxt != end + k->guest_fin)
-		conn_ack_later(k);
+		guest_taken(k, wait);
 }
 
 /* rcv.nxt as it will be when the batch is handed on. */
@@ -198,6 +210,7 @@ static void batch_add(struct batch *b, const struct segment *s, const struct tcp
 			return;
 		b->n += iov_slice(s->f->iov, s->f->n, s->off + cut->skip, cut->len, b->iov + b->n, GUEST_IOV - b->n, &got);
 		b->len += got;
+		b->segs++;
 	}
 	b->fin = cut->fin && got == cut->len;
 }

@@ -177,6 +177,7 @@ static int pump_round(struct tcp_conn *k)
 	}
 	pump_commit(k, &fl, k->snd.nxt, (size_t)got, (size_t)got < fl.len);
 	tcp_snd_on_sent(&k->snd, (uint32_t)got, k->t->d.loop->now_ns);
+	tcp_talk_said(&k->talk);
 	k->idle_in = 0;
 	if ((size_t)got < fl.len && !k->urgent)
 		k->drained = true;

@@ -72,7 +72,7 @@ static bool seg_send(struct tcp *t, const struct seg *s)
 static void seg_acked(struct tcp_conn *k, uint32_t seq, bool data)
 {
 	if (seq == k->snd.max && !(data && k->ooo && k->sack))
-		list_del(&k->ack_node);
+		conn_ack_done(k);
 }
 
 static void seg_set_ack(struct tcp_conn *k, struct tcp_hdr *h)

@@ -92,9 +92,11 @@ struct tcp *tcp_new(const struct tcp_deps *d)
 	t->d = *d;
 	t->hosterr = (struct hosterr){ .link = d->link, .guest = d->guest, .nat = d->nat };
 	list_init(&t->acks);
+	list_init(&t->late);
 	list_init(&t->wait);
 	list_init(&t->again);
 	timer_init(&t->again_timer, tcp_again);
+	timer_init(&t->late_timer, conn_ack_waited);
 	timer_init(&t->sweep, tcp_sweep);
 	t->pool = chunk_pool_new(CHUNKS_MAX);
 	t->scratch = malloc(TCP_SCRATCH); /* its pages are touched only on kernels without SO_PEEK_OFF */
@@ -112,6 +114,7 @@ void tcp_free(struct tcp *t)
 	if (!t)
 		return;
 	timer_cancel(&t->d.loop->timers, &t->again_timer);
+	timer_cancel(&t->d.loop->timers, &t->late_timer);
 	timer_cancel(&t->d.loop->timers, &t->sweep);
 	chunk_pool_free(t->pool);
 	free(t->scratch);

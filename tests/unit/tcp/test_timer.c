@@ -285,6 +285,142 @@ static void test_lazy(void **state)
 	}
 }
 
+/* A request of n segments. */
+static void ask(struct world *w, size_t *up, unsigned n)
+{
+	uint8_t req[100];
+
+	while (n--) {
+		pattern_fill(DIR_UP, *up, req, sizeof(req));
+		conn_send(w, TCP_ACK | TCP_PSH, req, sizeof(req));
+		*up += sizeof(req);
+	}
+	fake_stream_ack(w->s, *up);
+}
+
+static void answer(struct world *w, size_t *down)
+{
+	host_push(w->s, 50);
+	world_settle(w);
+	assert_int_equal(conn_take_data(w, *down), 50);
+	*down += 50;
+}
+
+/* Requests and responses: an acknowledgement goes with the response, where that is what happened before. */
+static void test_talk(void **state)
+{
+	size_t up = 0, down = 0;
+	struct world w;
+	struct seen a;
+
+	world_init(&w, &(struct world_conf){ 0 });
+	conn_open_out(&w);
+	for (unsigned again = 0; again < 3; again++) {
+		for (unsigned i = 0; i < 10; i++) {
+			ask(&w, &up, 1);
+			if (i + !!again < TCP_TALK_TURNS) /* an answer that came late was one turn */
+				conn_expect(&w, TCP_ACK, w.ack, w.seq);
+			else
+				conn_expect_none(&w);
+			host_push(w.s, 50);
+			world_settle(&w);
+			a = conn_expect(&w, TCP_ACK, w.ack, w.seq);
+			assert_int_equal(a.len, 50);
+			down += 50;
+			w.ack += 50;
+		}
+		if (again == 0) {
+			/* No response: it goes by itself, once, and soon enough. */
+			ask(&w, &up, 1);
+			conn_expect_none(&w);
+			world_wait(&w, TCP_TALK_WAIT_NS + 2 * TIMER_TICK_NS);
+			conn_expect(&w, TCP_ACK, w.ack, w.seq);
+			world_wait(&w, NSEC_PER_SEC);
+			conn_expect_none(&w);
+			answer(&w, &down);
+		} else if (again == 1) {
+			/* The second segment of a guest that waits for the acknowledgement of the first is not held up again. */
+			ask(&w, &up, 1);
+			conn_expect_none(&w);
+			ask(&w, &up, 1);
+			conn_expect(&w, TCP_ACK, w.ack, w.seq);
+			answer(&w, &down);
+		}
+	}
+	/* Nor is the end of the guest's half, nor what can not be told from a repetition. */
+	ask(&w, &up, 1);
+	w.seq -= 100;
+	conn_send(&w, TCP_ACK, NULL, 0);
+	w.seq += 100;
+	world_clear(&w);
+	answer(&w, &down);
+	ask(&w, &up, 1);
+	conn_expect_none(&w);
+	conn_send(&w, TCP_FIN | TCP_ACK, NULL, 0);
+	conn_expect(&w, TCP_ACK, w.ack, w.seq);
+	assert_int_equal(host_check(w.s), up);
+	conn_kill(&w);
+	world_fini(&w);
+}
+
+/* Guests that go to and fro, some of them with a last segment before the end: whoever is still waiting is not forgotten. */
+static void test_talk_many(void **state)
+{
+	enum { N = 3 };
+	struct world w;
+	struct {
+		struct ep g;
+		struct fake_stream *s;
+		uint32_t seq, ack, irs;
+	} c[N];
+
+	world_init(&w, &(struct world_conf){ 0 });
+	for (unsigned i = 0; i < N; i++) {
+		size_t up = 0, down = 0;
+
+		w.checked = false;
+		conn_open_out(&w);
+		for (unsigned j = 0; j <= TCP_TALK_TURNS; j++) {
+			ask(&w, &up, 1);
+			answer(&w, &down);
+		}
+		world_clear(&w);
+		ask(&w, &up, 1);
+		conn_expect_none(&w);
+		c[i].g = w.g;
+		c[i].s = w.s;
+		c[i].seq = w.seq;
+		c[i].ack = w.ack;
+		c[i].irs = w.irs;
+		w.g.port++;
+		world_wait(&w, NSEC_PER_MSEC);
+	}
+	/* The first one goes away; each of the others is told in its own time. */
+	w.checked = false;
+	w.g = c[0].g;
+	w.s = c[0].s;
+	w.seq = c[0].seq;
+	conn_kill(&w);
+	world_clear(&w);
+	world_wait(&w, TCP_TALK_WAIT_NS);
+	for (unsigned i = 1; i < N; i++) {
+		struct seen a;
+
+		assert_true(world_take(&w, &a));
+		assert_int_equal(a.h.dport, c[i].g.port);
+		assert_int_equal(a.h.ack, c[i].seq);
+		world_wait(&w, 2 * TIMER_TICK_NS);
+	}
+	assert_false(timer_armed(&w.t->late_timer));
+	for (unsigned i = 1; i < N; i++) {
+		w.g = c[i].g;
+		w.s = c[i].s;
+		w.seq = c[i].seq;
+		conn_kill(&w);
+	}
+	world_fini(&w);
+}
+
 /* Many rounds and turns: one connection does not keep the others from being served. */
 static void test_fair_turns(void **state)
 {
@@ -319,7 +455,8 @@ int main(void)
 		cmocka_unit_test(test_answers_late), cmocka_unit_test(test_probe_tells_nothing),
 		cmocka_unit_test(test_no_timer),     cmocka_unit_test(test_slow_path),
 		cmocka_unit_test(test_cost),         cmocka_unit_test(test_cost_round_trip),
-		cmocka_unit_test(test_lazy),         cmocka_unit_test(test_fair_turns),
+		cmocka_unit_test(test_lazy),         cmocka_unit_test(test_talk),
+		cmocka_unit_test(test_talk_many),    cmocka_unit_test(test_fair_turns),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
