@@ -113,8 +113,10 @@ static void reassemble(struct engine *e, const struct pkt *p, const struct frame
 	if (frags_add(e->frags, p, f->iov, f->n, e->loop.now_ns, &bytes, &whole.len) != 1)
 		return;
 	iov = (struct iovec){ .iov_base = (void *)bytes, .iov_len = whole.len };
-	if (!head_parse(&e->whole, &whole) && !e->whole.frag && !is_discovery(&e->whole))
-		deliver_or_serve(e, &e->whole, &whole);
+	if (head_parse(&e->whole, &whole) || e->whole.frag || is_discovery(&e->whole))
+		return;
+	e->whole.may_frag = true;
+	deliver_or_serve(e, &e->whole, &whole);
 }
 
 /* One line for --trace. Fragments and what has no ports show 0 for them. */

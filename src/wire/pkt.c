@@ -10,6 +10,7 @@
 #include "wire/tcp.h"
 #include "wire/udp.h"
 
+#define IP4_DF 0x4000
 #define IP4_MF 0x2000
 #define IP4_OFF 0x1fff
 #define IP4_OPT_END 0
@@ -32,7 +33,7 @@ static void pkt_clear(struct pkt *p)
 	p->src = p->dst = addr_any6;
 	p->l3 = p->l4 = p->l4_nexthdr = 0;
 	p->l4_len = p->frag_id = 0;
-	p->frag = p->frag_more = false;
+	p->frag = p->frag_more = p->may_frag = false;
 	p->frag_off = 0;
 	p->sport = p->dport = 0;
 }
@@ -75,8 +76,9 @@ static int ip4_parse(struct pkt *p, struct rd *r, size_t l3_len)
 
 	p->tos = h[1];
 	frag = be16_get(&h[6]);
+	p->may_frag = !(frag & IP4_DF);
 	if (frag & (IP4_MF | IP4_OFF)) {
-		p->frag = true;
+		p->frag = p->may_frag = true;
 		p->frag_more = frag & IP4_MF;
 		p->frag_off = (uint16_t)((frag & IP4_OFF) * 8);
 		p->frag_id = be16_get(&h[4]);
@@ -136,7 +138,7 @@ static bool ip6_frag_take(struct pkt *p, struct rd *r, uint16_t *nexthdr)
 	off = rd_be16(r);
 	id = rd_be32(r);
 	if (rd_ok(r) && off & 0xfff9) {
-		p->frag = true;
+		p->frag = p->may_frag = true;
 		p->frag_more = off & 1;
 		p->frag_off = off & 0xfff8;
 		p->frag_id = id;

@@ -24,6 +24,7 @@ struct pkt {
 	uint8_t family;
 	uint8_t proto; /* of the transport header, behind all IPv6 extension headers */
 	uint8_t ttl, tos;
+	bool may_frag; /* the sender lets it be cut: IPv4 without DF, or fragments. What was put together of such has to be told so */
 	struct addr src, dst;
 	uint16_t l3; /* offset of the IP header in the frame */
 	uint16_t l4; /* offset of the transport header (of the fragment's data for a fragment) */

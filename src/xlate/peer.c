@@ -35,6 +35,15 @@ void peer_failed(struct peer_sock *s, int err)
 		s->stale = s->stale || err == errs[i];
 }
 
+/* In IPv6 nobody but the sender cuts, so that it is enough to let the kernel do so. */
+static int cuts_set(struct peer_sock *s, bool v4, bool may_frag)
+{
+	int val = v4 ? (may_frag ? IP_PMTUDISC_DONT : IP_PMTUDISC_DO) : (may_frag ? IPV6_PMTUDISC_WANT : IPV6_PMTUDISC_DO);
+
+	s->cuts = may_frag ? PEER_CUTS_ALL : PEER_CUTS_NONE;
+	return sock_set_int(s->fd, v4 ? IPPROTO_IP : IPPROTO_IPV6, v4 ? IP_MTU_DISCOVER : IPV6_MTU_DISCOVER, val);
+}
+
 void peer_opts_set(struct peer_sock *s, const struct pkt *p)
 {
 	bool v4 = addr_is4(&s->to.addr), multicast = addr_is_multicast(&s->to.addr);
@@ -46,8 +55,10 @@ void peer_opts_set(struct peer_sock *s, const struct pkt *p)
 		rc = sock_set_int(s->fd, level, ttl, p->ttl);
 	if (s->tos != p->tos && sock_set_int(s->fd, level, v4 ? IP_TOS : IPV6_TCLASS, p->tos))
 		rc = -EINVAL;
+	if (!peer_cuts_same(s, p) && cuts_set(s, v4, p->may_frag))
+		rc = -EINVAL;
 	if (rc)
-		log_limited(LOG_LVL_WARN, "Hop limit or type of service of a datagram socket not set");
+		log_limited(LOG_LVL_WARN, "Hop limit, type of service or fragmentation of a datagram socket not set");
 	/* Even then: once is enough. */
 	s->ttl = p->ttl;
 	s->tos = p->tos;

@@ -5,12 +5,25 @@
 #include "fwd/out.h"
 #include "wire/pkt.h"
 
+/*
+ * Datagrams that fit every path are never cut, so only longer ones have the socket follow the guest's wish: those that it sent with DF, and
+ * in IPv6 all but fragments, are refused if they do not fit the path (EMSGSIZE), and the guest is told its MTU; others are cut.
+ */
+#define PEER_ANY_PATH 512 /* IP packets of 552 bytes are what Linux takes any path for, RFC 8200 has 1280 */
+
+enum peer_cuts {
+	PEER_CUTS_UNSET, /* as the host has it for all sockets */
+	PEER_CUTS_NONE,
+	PEER_CUTS_ALL,
+};
+
 struct peer_sock {
 	int fd;
 	struct ep to; /* in the host's view */
 	bool connected;
 	bool stale; /* a new socket may do better: peer_failed() */
 	uint8_t ttl, tos; /* what the socket has */
+	uint8_t cuts; /* who may cut datagrams: enum peer_cuts */
 };
 
 /*
@@ -25,10 +38,15 @@ MUST_USE int peer_connect(struct peer_sock *s, const struct outbound *o);
  */
 void peer_failed(struct peer_sock *s, int err);
 
-/* Hop limit and type of service of p are those of the socket already. */
+static inline bool peer_cuts_same(const struct peer_sock *s, const struct pkt *p)
+{
+	return p->l4_len <= PEER_ANY_PATH || s->cuts == (p->may_frag ? PEER_CUTS_ALL : PEER_CUTS_NONE);
+}
+
+/* Hop limit and type of service of p, and whether it may be cut, are as the socket has them already. */
 static inline bool peer_opts_same(const struct peer_sock *s, const struct pkt *p)
 {
-	return s->ttl == p->ttl && s->tos == p->tos;
+	return s->ttl == p->ttl && s->tos == p->tos && peer_cuts_same(s, p);
 }
 
 /* They will be. What can't be set is logged, and not tried again. */

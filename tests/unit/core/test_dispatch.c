@@ -32,6 +32,7 @@ struct fix {
 	enum service_verdict verdict;
 	size_t last_len; /* of the last frame that a translator got */
 	uint8_t last_byte;
+	bool last_may_frag;
 	unsigned replies;
 };
 
@@ -47,6 +48,7 @@ static void note(const char *who, const struct pkt *p, const struct frame *f, un
 		assert_int_equal(p[0].dport, p[i].dport);
 	}
 	cur->last_len = f[n - 1].len;
+	cur->last_may_frag = p[n - 1].may_frag;
 	assert_int_equal(iov_len(f[n - 1].iov, f[n - 1].n), f[n - 1].len);
 	iov_copy_out(f[n - 1].iov, f[n - 1].n, f[n - 1].len - 1, &cur->last_byte, 1);
 	snprintf(cur->calls + at, sizeof(cur->calls) - at, "%s:%u ", who, n);
@@ -396,6 +398,7 @@ static void test_fragments(void **state)
 	expect(x, "udp:1 ");
 	assert_int_equal(x->last_len, ETH_HLEN + IP4_HLEN + 24);
 	assert_int_equal(x->last_byte, 0x77);
+	assert_true(x->last_may_frag);
 
 	/* Services are asked about the whole as well. */
 	add_fragment(x, 67, 0, 16, true);
@@ -436,6 +439,7 @@ static void test_fragmented_discovery(void **state)
 	add_fragment6(x, 128, 0, true);
 	add_fragment6(x, 128, 8, false);
 	expect(x, "service icmp:1 ");
+	assert_true(x->last_may_frag);
 }
 
 static void keep_line(void *ctx, enum log_level level, const char *line)

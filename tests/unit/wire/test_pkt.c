@@ -29,6 +29,7 @@ struct want {
 	uint16_t off;
 	uint32_t id;
 	uint16_t l4_nexthdr;
+	bool may_frag; /* without being a fragment */
 };
 
 struct good {
@@ -38,10 +39,10 @@ struct good {
 
 static const struct good good[] = {
 	{ "tcp", IP4("5", "0028", "4000", "06") TCP20, { 4, 6, 34, 20, 1234, 80 } },
-	{ "tcp with data", IP4("5", "002c", "0000", "06") TCP20 DATA4, { 4, 6, 34, 24, 1234, 80 } },
+	{ "tcp with data", IP4("5", "002c", "0000", "06") TCP20 DATA4, { 4, 6, 34, 24, 1234, 80, .may_frag = true } },
 	{ "udp", IP4("5", "0020", "4000", "11") UDP8 DATA4, { 4, 17, 34, 12, 1234, 53 } },
 	{ "empty udp", IP4("5", "001c", "4000", "11") "04d20035 00080000", { 4, 17, 34, 8, 1234, 53 } },
-	{ "reserved flag", IP4("5", "001c", "8000", "11") UDP8, { 4, 17, 34, 8, 1234, 53 } },
+	{ "reserved flag", IP4("5", "001c", "8000", "11") UDP8, { 4, 17, 34, 8, 1234, 53, .may_frag = true } },
 	{ "echo", IP4("5", "001c", "4000", "01") ICMP8, { 4, 1, 34, 8 } },
 	{ "other protocol", IP4("5", "0018", "4000", "2f") DATA4, { 4, 47, 34, 4 } },
 	{ "no payload", IP4("5", "0014", "4000", "2f"), { 4, 47, 34, 0 } },
@@ -150,6 +151,8 @@ static void assert_pkt(const struct pkt *p, const struct want *w, const char *na
 		fail_msg("%s: family %u proto %u l4 %u len %u", name, p->family, p->proto, p->l4, p->l4_len);
 	if (p->frag != w->frag || p->frag_more != w->more || p->frag_off != w->off || p->frag_id != w->id)
 		fail_msg("%s: fragment %d more %d off %u id %x", name, p->frag, p->frag_more, p->frag_off, p->frag_id);
+	if (p->may_frag != (w->may_frag || w->frag))
+		fail_msg("%s: may be cut: %d", name, p->may_frag);
 	if (p->sport != w->sport || p->dport != w->dport || p->l4_nexthdr != w->l4_nexthdr)
 		fail_msg("%s: ports %u %u, fragment header named at %u", name, p->sport, p->dport, p->l4_nexthdr);
 }

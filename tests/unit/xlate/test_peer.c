@@ -110,6 +110,48 @@ static void test_opts(void **state)
 	fake_os_fini();
 }
 
+/* Nothing for what fits every path; else only when it changes. */
+static void test_cuts(void **state)
+{
+	static const struct {
+		uint32_t l4_len;
+		bool may_frag;
+		bool call;
+		int val[2]; /* IP_MTU_DISCOVER, IPV6_MTU_DISCOVER */
+	} steps[] = {
+		{ 8, false, false, { -1, -1 } },
+		{ PEER_ANY_PATH, true, false, { -1, -1 } },
+		{ PEER_ANY_PATH + 1, false, true, { IP_PMTUDISC_DO, IPV6_PMTUDISC_DO } },
+		{ 1200, false, false, { IP_PMTUDISC_DO, IPV6_PMTUDISC_DO } },
+		{ 100, true, false, { IP_PMTUDISC_DO, IPV6_PMTUDISC_DO } },
+		{ 5000, true, true, { IP_PMTUDISC_DONT, IPV6_PMTUDISC_WANT } },
+		{ 600, true, false, { IP_PMTUDISC_DONT, IPV6_PMTUDISC_WANT } },
+		{ 600, false, true, { IP_PMTUDISC_DO, IPV6_PMTUDISC_DO } },
+	};
+
+	fake_os_init();
+	for (unsigned k = 0; k < 2; k++) {
+		struct peer_sock s = peer_new(&net_families[k].peer);
+		struct fake_fd *f = fake_fd(s.fd);
+
+		assert_int_equal(peer_connect(&s, &out), 0);
+		for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
+			struct pkt p = { .ttl = 64, .l4_len = steps[i].l4_len, .may_frag = steps[i].may_frag };
+			unsigned calls = fake_os.calls[FAKE_SETOPT];
+			int val;
+
+			assert_int_equal(peer_opts_same(&s, &p), !steps[i].call);
+			peer_opts_set(&s, &p);
+			assert_true(peer_opts_same(&s, &p));
+			assert_int_equal(fake_os.calls[FAKE_SETOPT] - calls, steps[i].call);
+			val = k ? fake_opt(f, IPPROTO_IPV6, IPV6_MTU_DISCOVER, -1) : fake_opt(f, IPPROTO_IP, IP_MTU_DISCOVER, -1);
+			assert_int_equal(val, steps[i].val[k]);
+		}
+		sock_close(s.fd);
+	}
+	fake_os_fini();
+}
+
 static void test_mtu(void **state)
 {
 	fake_os_init();
@@ -128,10 +170,8 @@ static void test_mtu(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_connect),
-		cmocka_unit_test(test_failed),
-		cmocka_unit_test(test_opts),
-		cmocka_unit_test(test_mtu),
+		cmocka_unit_test(test_connect), cmocka_unit_test(test_failed), cmocka_unit_test(test_opts),
+		cmocka_unit_test(test_cuts),    cmocka_unit_test(test_mtu),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,293 @@
+# SPDX-License-Identifier: MIT
+"""
+What the guest learns of the path: its hops, its MTU, its errors.
+
+    guest ---pasta--- "host" ---veth--- "r1" ---veth, narrow--- "r2" ---veth--- "far" (lab/path.py)
+"""
+import errno
+import re
+import select
+import socket
+import struct
+
+import pytest
+from lab import pasta as lab_pasta
+from lab import servers
+from lab.netns import family_of
+from lab.path import FAR, HOPS, NARROW, REFUSED, WIDE, Path
+from lab.wait import LIMIT, until
+
+NONE = ["-t", "none", "-u", "none", "-T", "none", "-U", "none"]
+FAMILIES = pytest.mark.parametrize("family", FAR)
+IP_MTU_DISCOVER, IP_RECVERR, IP_MTU = 10, 11, 14
+IPV6_MTU_DISCOVER, IPV6_MTU, IPV6_RECVERR = 23, 24, 25
+DONT, WANT, DO = 0, 1, 2
+HLEN = {"v4": 28, "v6": 48}  # of IP and UDP
+
+
+@pytest.fixture(scope="module")
+def path():
+    p = Path()
+    yield p
+    p.close()
+
+
+@pytest.fixture(scope="module")
+def attached(path, tmp_path_factory):
+    """attached(MTU): the namespace of a pasta that lives as long as the module."""
+    running = {}
+
+    def get(mtu):
+        if lab_pasta.no_tun():
+            pytest.skip(lab_pasta.no_tun())
+        if mtu not in running:
+            work = tmp_path_factory.mktemp("pasta")
+            running[mtu] = lab_pasta.Pasta(path.host, str(work), "--config-net", "-m", mtu, *NONE)
+            running[mtu].ns.write("/proc/sys/net/ipv4/ping_group_range", "0 0")
+        return running[mtu].ns
+
+    yield get
+    for p in running.values():
+        p.close()
+
+
+@pytest.fixture
+def guest(path, attached):
+    """A guest that knows nothing of the path, nor does its host."""
+    ns = attached(65520)
+    path.narrow(NARROW)
+    for who in path.host, path.far, ns:
+        who.ip("route", "flush", "cache")
+        who.ip("-6", "route", "flush", "cache")
+    return ns
+
+
+def hops_of(output):
+    """[address, ...] in the order of traceroute or tracepath, each once."""
+    found = re.findall(r"^ *\d+: +([0-9a-f.:]+) |^ *\d+ +([0-9a-f.:]+) ", output, re.M)
+    return list(dict.fromkeys(a or b for a, b in found))
+
+
+@FAMILIES
+@pytest.mark.parametrize("method", ["-U", "-I"])
+def test_traceroute(guest, family, method):
+    out = guest.run("traceroute", method, "-n", "-q", "1", "-w", LIMIT, FAR[family]).stdout
+    assert hops_of(out) == HOPS[family], out
+
+
+@FAMILIES
+def test_tracepath_finds_hops_and_mtu(guest, family):
+    out = guest.run("tracepath", "-n", FAR[family]).stdout
+    assert hops_of(out) == HOPS[family], out
+    assert f"Resume: pmtu {NARROW} hops 3" in out, out
+
+
+@FAMILIES
+@pytest.mark.parametrize("ttl", [1, 2])
+def test_ping_that_ends_on_the_way(guest, family, ttl):
+    out = guest.run("ping", "-n", "-c", "1", "-W", LIMIT, "-t", ttl, FAR[family], check=False).stdout
+    assert f"From {HOPS[family][ttl - 1]} icmp_seq=1 Time" in out, out
+
+
+def cached_mtu(ns, addr):
+    """What the kernel has learned of the path; None if it was told nothing."""
+    found = re.search(r" mtu (\d+)", ns.ip("route", "get", addr))
+    return int(found[1]) if found else None
+
+
+@FAMILIES
+def test_ping_that_may_not_be_cut(path, guest, family):
+    """It is told the MTU, of the first link and of the narrow one; and again when that shrinks."""
+    far, hlen = FAR[family], HLEN[family]
+
+    def ping(size):
+        return guest.run("ping", "-n", "-c", "1", "-W", LIMIT, "-M", "do", "-s", size - hlen, far, check=False).stdout
+
+    for size, mtu in (WIDE + 1, WIDE), (WIDE, NARROW):
+        assert cached_mtu(guest, far) != mtu
+        assert re.search(rf"From {HOPS[family][0]} icmp_seq=1 .*mtu ?= ?{mtu}", ping(size))
+        assert cached_mtu(guest, far) == mtu
+    assert "1 received" in ping(NARROW)
+    path.narrow(NARROW - 100)
+    assert f"{NARROW - 100}" in ping(NARROW)
+    assert cached_mtu(guest, far) == NARROW - 100
+    assert "1 received" in ping(NARROW - 100)
+
+
+def mtu_discover(s, family, how):
+    if family == "v4":
+        s.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, how)
+    else:
+        s.setsockopt(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, how)
+
+
+def path_mtu(s):
+    """Of a connected socket, as its kernel has it."""
+    return s.getsockopt(*((socket.IPPROTO_IP, IP_MTU) if s.family == socket.AF_INET else (socket.IPPROTO_IPV6, IPV6_MTU)))
+
+
+def pending_error(s):
+    return s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+
+
+class Pair:
+    """A socket of the guest, connected to one of the far side."""
+
+    def __init__(self, path, guest, family, how=WANT):
+        self.family = family
+        self.server = path.far.udp(FAR[family])
+        self.client = guest.socket(family_of(FAR[family]), socket.SOCK_DGRAM)
+        mtu_discover(self.client, family, how)
+        self.client.connect((FAR[family], self.server.getsockname()[1]))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.client.close()
+        self.server.close()
+
+    def arrives(self, size, seconds=LIMIT):
+        """Whether a datagram that fills an IP packet of that size comes through."""
+        data = struct.pack(">I", size) * (size // 4)
+        data = data[: size - HLEN[self.family]]
+        self.client.send(data)
+        return self.expect(data, seconds)
+
+    def expect(self, data, seconds=LIMIT):
+        if not select.select([self.server], [], [], seconds)[0]:
+            return False
+        assert self.server.recv(65536) == data
+        return True
+
+    def refused(self, size):
+        try:
+            self.client.send(bytes(size - HLEN[self.family]))
+        except OSError as e:
+            assert e.errno == errno.EMSGSIZE
+            return True
+        return False
+
+
+@FAMILIES
+@pytest.mark.parametrize("how", [WANT, DO], ids=["want", "do"])
+def test_datagram_that_is_too_long_for_the_path(path, guest, family, how):
+    """The guest's kernel hears of the MTU, link by link; from then on it cuts by itself, or refuses."""
+    with Pair(path, guest, family, how) as p:
+        for mtu in WIDE, NARROW, NARROW - 100:
+            path.narrow(min(mtu, NARROW))
+            # That which finds out is lost, whether the kernel may cut or not: it didn't know.
+            p.client.send(bytes(mtu + 1 - HLEN[family]))
+            until(lambda: pending_error(p.client) == errno.EMSGSIZE, f"the guest hears of an MTU of {mtu}")
+            assert path_mtu(p.client) == mtu
+            assert how == WANT or p.refused(mtu + 1)
+        assert p.arrives(NARROW - 100)
+        if how == WANT:
+            assert p.arrives(8000)
+
+
+def test_datagram_that_may_be_cut(path, guest):
+    """Without DF: not one is lost, whatever the MTU of the path, and nobody is told. IPv6 has no such thing."""
+    with Pair(path, guest, "v4", DONT) as p:
+        for size in 65520, 60000, 9001, 8000, 1500, 1401, 1400, 600:
+            assert p.arrives(size)
+        assert path_mtu(p.client) == 65520
+
+
+def exchanged(s, data):
+    s.send(data)
+    try:
+        return s.recv(65536) == data
+    except TimeoutError:
+        return False
+
+
+@FAMILIES
+def test_fragments_both_ways(path, attached, family):
+    """60000 bytes from the guest in fragments of 1500, and back; in the middle are others."""
+    ns = attached(1500)
+    server = servers.udp_echo(path.far.udp(FAR[family]))
+    data = bytes(i % 251 for i in range(60000))
+    before = ns.counters()
+    with ns.socket(family_of(FAR[family]), socket.SOCK_DGRAM) as s:
+        s.connect((FAR[family], server.port))
+        # Of IPv6, the first ones tell the hosts at both ends what the path takes.
+        mtu_discover(s, family, DONT)
+        s.settimeout(0.2)
+        until(lambda: exchanged(s, data), "a datagram of 60000 bytes comes back")
+    after = ns.counters()
+    kind = "Ip" if family == "v4" else "Ip6"
+    assert after[f"{kind}FragCreates"] - before[f"{kind}FragCreates"] >= 41
+    assert after[f"{kind}ReasmOKs"] - before[f"{kind}ReasmOKs"] >= 1
+    assert after[f"{kind}ReasmFails"] == before[f"{kind}ReasmFails"]
+    server.close()
+
+
+@FAMILIES
+def test_stream_while_the_path_shrinks(path, guest, family):
+    """The MTU of the path is the business of the host's kernel, as the segments are its own: the stream goes on, up and down."""
+    blob = bytes(i * 7 & 0xFF for i in range(1 << 20))
+    with path.far.listen(FAR[family]) as listener, guest.connect(FAR[family], listener.getsockname()[1]) as s:
+        conn, _ = listener.accept()
+        with conn:
+            conn.settimeout(LIMIT)
+            for a, b in (s, conn), (conn, s):
+                for mtu in NARROW, NARROW - 100:
+                    path.narrow(mtu)
+                    a.setblocking(False)
+                    sent, got = 0, b""
+                    while len(got) < len(blob):
+                        r, w, _ = select.select([b], [a] if sent < len(blob) else [], [], LIMIT)
+                        assert r or w
+                        if w:
+                            sent += a.send(blob[sent : sent + (1 << 16)])
+                        if r:
+                            got += b.recv(1 << 16)
+                    assert got == blob
+                    a.settimeout(LIMIT)
+        assert cached_mtu(guest, FAR[family]) is None
+
+
+def errno_of(call):
+    try:
+        call()
+    except OSError as e:
+        return e.errno
+    return 0
+
+
+def connect_errno(ns, addr):
+    with ns.socket(family_of(addr), socket.SOCK_STREAM) as s:
+        return errno_of(lambda: s.connect((addr, 9)))
+
+
+def datagram_errno(ns, addr):
+    with ns.socket(family_of(addr), socket.SOCK_DGRAM) as s:
+        s.setsockopt(*((socket.IPPROTO_IPV6, IPV6_RECVERR) if ":" in addr else (socket.IPPROTO_IP, IP_RECVERR)), 1)
+        s.connect((addr, 9))
+        # A router reports no more than so many a second.
+        return until(lambda: errno_of(lambda: s.send(b"x")), f"{addr} is refused", every=0.1)
+
+
+@pytest.mark.parametrize("call", [connect_errno, datagram_errno], ids=["tcp", "udp"])
+@pytest.mark.parametrize("addr", [*FAR.values(), *REFUSED["v4"], *REFUSED["v6"]])
+def test_refusal_is_that_of_the_network(path, guest, call, addr):
+    """Closed ports, unreachable and forbidden addresses: the guest's programs see the errors that the host's see."""
+    expected = call(path.host, addr)
+    assert expected
+    assert call(guest, addr) == expected
+
+
+def ping_errors(ns, addr):
+    def lines():
+        out = ns.run("ping", "-n", "-c", "1", "-W", "1", addr, check=False).stdout
+        return [line for line in out.splitlines() if line.startswith("From")]
+
+    return until(lines, f"echo requests to {addr} are refused")
+
+
+@pytest.mark.parametrize("addr", [*REFUSED["v4"], *REFUSED["v6"]])
+def test_refusal_of_echo_is_that_of_the_network(path, guest, addr):
+    expected = ping_errors(path.host, addr)
+    assert expected
+    assert ping_errors(guest, addr) == expected
