@@ -342,7 +342,7 @@ static int translators_open(struct engine *e)
 /* Who hears of the listeners: in pasta mode some of what arrives there doesn't go to the translators. */
 static int listeners_open_events(struct engine *e)
 {
-	struct pasta_fwd_deps d = { e->conf, NULL, &e->loop, &e->listeners, &e->ns_listeners, e->tcp, e->udp };
+	struct pasta_fwd_deps d = { e->conf, &e->guest, NULL, &e->loop, &e->listeners, &e->ns_listeners, e->tcp, e->udp };
 
 	if (!e->pasta)
 		return listeners_start(&e->listeners, &e->loop, e->tcp ? tcp_listen_owner(e->tcp) : 0,

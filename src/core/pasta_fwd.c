@@ -43,7 +43,7 @@ static bool splice_dst(const struct pasta_fwd *f, const struct listener *l, cons
 	const struct conf *c = f->d.conf;
 	bool v4 = addr_is4(peer);
 	struct addr lo = v4 ? addr_loopback4 : addr_loopback6;
-	const struct addr *own = v4 ? &c->guest.addr4 : &c->guest.addr6;
+	const struct addr *own = v4 ? &f->d.guest->addr4 : &f->d.guest->addr6;
 
 	if (!c->ns.splice || !addr_is_loopback(peer) || c->in.rule[l->rule].flags & FWD_TARGET)
 		return false;
@@ -115,14 +115,15 @@ static int udp_sock(void *ctx, void *user, int family, int *ret_fd)
 /* The number of a listener in udp_splice, or -errno. */
 static int udp_port(struct pasta_fwd *f, enum auto_dir dir, uint32_t index)
 {
+	static const struct addr lo4 = addr_loopback4, lo6 = addr_loopback6;
 	const struct listener *l = &f->ls[dir]->l[index];
 	bool lo = dir == AUTO_OUT || f->d.conf->ns.host_lo_to_ns_lo;
 	struct udp_splice_port p = {
 		.fd = l->fd,
 		.v6 = l->v6,
 		.to = l->to,
-		.to4 = lo ? addr_loopback4 : f->d.conf->guest.addr4,
-		.to6 = lo ? addr_loopback6 : f->d.conf->guest.addr6,
+		.to4 = lo ? &lo4 : &f->d.guest->addr4,
+		.to6 = lo ? &lo6 : &f->d.guest->addr6,
 		.same_lo = dir == AUTO_OUT,
 		.user = dir == AUTO_IN ? f : NULL,
 	};

@@ -16,6 +16,7 @@ struct pasta_fwd;
 
 struct pasta_fwd_deps {
 	const struct conf *conf;
+	const struct guest *guest;
 	struct agent *agent;
 	struct loop *loop;
 	struct listeners *in, *out; /* of the host, of the namespace; open, not started */

@@ -147,7 +147,7 @@ static int peer_open(struct udp_splice *u, struct peer *p)
 {
 	const struct udp_splice_port *port = peer_port(u, p);
 	bool v4 = addr_is4(&p->flow.key.guest);
-	struct ep dst = { .addr = v4 ? port->to4 : port->to6, .port = port->to };
+	struct ep dst = { .addr = v4 ? *port->to4 : *port->to6, .port = port->to };
 	int family = addr_family(&dst.addr), err;
 
 	if (port->same_lo && addr_is_loopback(&p->flow.key.remote))
@@ -196,7 +196,7 @@ static struct peer *peer_find(struct udp_splice *u, uint16_t id, const struct ud
 		peer_touch(u, p);
 		return p;
 	}
-	if (!path->peer.port || addr_is_any(v4 ? &u->port[id].p.to4 : &u->port[id].p.to6))
+	if (!path->peer.port || addr_is_any(v4 ? u->port[id].p.to4 : u->port[id].p.to6))
 		return NULL;
 	make_room(u);
 	p = (struct peer *)flow_new(u->peers, &key);

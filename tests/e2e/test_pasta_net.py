@@ -7,7 +7,7 @@ import re
 import subprocess
 
 import pytest
-from lab.pasta import Daemon, box
+from lab.pasta import Daemon, box, exchange_tcp, exchange_udp
 from lab.topology import GW4, GW6, HOST4, HOST6, REMOTE4, REMOTE6
 from lab.wait import until
 
@@ -202,6 +202,20 @@ def test_dhcpv6(net, attached, tmp_path):
     with net.remote.listen(REMOTE6) as server, b.connect(REMOTE6, server.getsockname()[1], source=HOST6) as s:
         server.accept()[0].close()
         s.close()
+
+
+@pytest.mark.parametrize("own,plen,remote,lo", [("10.5.5.5", 24, REMOTE4, "127.0.0.1"), ("2001:db8:5::5", 64, REMOTE6, "::1")], ids=["v4", "v6"])
+def test_address_of_its_own_choice(net, attached, own, plen, remote, lo):
+    """Forwarded ports lead to it as soon as it was seen, from the host's loopback as well."""
+    b = attached("-t", "8080:80", "-u", "8080:80")
+    b.ip("link", "set", "eth0", "up")
+    b.ip("address", "add", f"{own}/{plen}", "dev", "eth0", *(["nodad"] if ":" in own else []))
+    b.ip("route", "add", "default", "via", own[:-1] + "1", "dev", "eth0")
+    with net.remote.udp(remote) as server, b.udp(own) as client:
+        client.sendto(b"", (remote, server.getsockname()[1]))
+        server.recv(1)
+    for exchange in exchange_tcp, exchange_udp:
+        assert exchange(b, own, 80, net.host, lo, 8080) == (own, own)
 
 
 @pytest.mark.parametrize("option", ["--no-ra", "--no-ndp"])

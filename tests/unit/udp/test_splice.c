@@ -91,12 +91,14 @@ static int udp_sock(const struct addr *a, uint16_t port, struct ep *ret_ep)
 /* watch: we read the socket; else its datagrams are fed by the test. */
 static void add_port(struct fix *x, bool watch, bool v6)
 {
+	static const struct addr none4 = addr_any4, none6 = addr_any6;
+	bool is4 = addr_is4(&x->service_ep.addr);
 	struct udp_splice_port p = {
 		.fd = x->bound,
 		.v6 = v6,
 		.to = x->service_ep.port,
-		.to4 = addr_is4(&x->service_ep.addr) ? x->service_ep.addr : addr_any4,
-		.to6 = addr_is4(&x->service_ep.addr) ? addr_any6 : x->service_ep.addr,
+		.to4 = is4 ? &x->service_ep.addr : &none4,
+		.to6 = is4 ? &none6 : &x->service_ep.addr,
 		.user = x,
 	};
 
