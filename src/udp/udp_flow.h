@@ -47,12 +47,15 @@ struct udp_flow {
 	unsigned scope; /* host first: interface of a link-local peer */
 	uint32_t listener; /* host first: index */
 	uint16_t seg_max; /* longest payload that leaves in a message with others; udp_out.h */
-	uint16_t longest; /* payload of the last batch */
+	uint16_t longest; /* message of the last batch */
+	uint16_t same; /* size of all datagrams of the last batch, if the next may be received as one superframe; else 0 */
 	uint8_t frags; /* fragments that the largest datagram of the last batch became; 1: none was cut */
 	uint8_t from_guest : 1, from_host : 1; /* directions seen */
 	uint8_t host_first : 1;
 	uint8_t shares : 1; /* counted in udp.users */
 	uint8_t blocked : 1;
+	uint8_t gro : 1; /* messages may consist of several datagrams (os/udpseg.h) */
+	uint8_t super : 1; /* one of the last batch did */
 };
 
 struct udp {

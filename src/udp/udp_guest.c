@@ -5,13 +5,18 @@
 
 #include "base/csum.h"
 #include "base/iov.h"
+#include "base/log.h"
 #include "os/pktinfo.h"
+#include "os/udpseg.h"
 #include "udp/udp_err.h"
 #include "wire/fragout.h"
 #include "wire/udp.h"
 
 #define HEAD_MAX (ETH_HLEN + IP6_HLEN + UDP_HLEN)
 #define BODY_MIN 2048 /* frames are reserved for so much payload at least, where packets are that long */
+#define JOIN_MIN 4 /* datagrams of one size in a batch, to expect more of them */
+#define GRO_MIN 16 /* the same, to ask the kernel for superframes */
+#define BULK_RCVBUF (1 << 20)
 #define LISTEN_BATCH 16 /* few: later datagrams of a peer come by its flow */
 
 /* Source and destination as the guest sees them. */
@@ -50,8 +55,16 @@ static size_t body_max(const struct udp *u, const struct addr *a)
 	return u->d.link->mtu > hlen ? MIN(u->d.link->mtu - hlen, (size_t)UDP_PAYLOAD_MAX - UDP_HLEN) : 0;
 }
 
-/* The frame that message i was received into. */
-static void commit_frame(struct udp *u, const struct pair *a, const struct txframe *t, size_t len)
+/* Payload of one superframe; 0: the link takes none. */
+static size_t super_max(const struct udp *u, const struct addr *a)
+{
+	const struct link *l = u->d.link;
+
+	return l->offloads & LINK_OFF_USO ? MIN(l->max_body - ip_hlen(a) - UDP_HLEN, (size_t)UDPSEG_BYTES) : 0;
+}
+
+/* A frame with len bytes received into it: one datagram, or several of size seg. */
+static void commit_frame(struct udp *u, const struct pair *a, const struct txframe *t, size_t len, uint16_t seg)
 {
 	size_t l4 = ETH_HLEN + ip_hlen(&a->dst.addr);
 	bool partial = u->d.link->offloads & LINK_OFF_CSUM;
@@ -68,6 +81,10 @@ static void commit_frame(struct udp *u, const struct pair *a, const struct txfra
 	} else {
 		csum = csum_fold(csum_add_iov(t->body, t->n, 0, len, pair_sum(a, len)));
 	}
+	if (seg && len > seg) {
+		h.gso_type = GSO_UDP;
+		h.gso_size = seg;
+	}
 	eth_head(u, &w, a);
 	ip_put(&w, &ip, UDP_HLEN + len);
 	udp_hdr_put(&w, a->src.port, a->dst.port, len, csum);
@@ -75,35 +92,88 @@ static void commit_frame(struct udp *u, const struct pair *a, const struct txfra
 	link_commit(u->d.link, t, &h, len);
 }
 
-/* A datagram in slot i of the area, with a full checksum, in as many frames as it takes. What finds no room is lost. */
-static void send_area(struct udp *u, const struct pair *a, unsigned i, size_t len)
+/* A datagram behind room for its header, with a full checksum, in as many frames as it takes. What finds no room is lost. */
+static void send_datagram(struct udp *u, const struct pair *a, const struct iovec *l4)
 {
-	struct iovec l4 = { udp_area(u, i), UDP_HLEN + len };
 	struct ip_tx ip = ip_of(a);
-	struct wr h = wr_init(l4.iov_base, UDP_HLEN), w;
+	struct wr h = wr_init(l4->iov_base, UDP_HLEN), w;
+	size_t len = l4->iov_len - UDP_HLEN, off, n;
 	struct fragout f;
-	size_t off, n;
 
-	udp_hdr_put(&h, a->src.port, a->dst.port, len, csum_fold(csum_add_iov(&l4, 1, UDP_HLEN, len, pair_sum(a, len))));
-	if (ip_hlen(&ip.dst) + l4.iov_len <= u->d.link->mtu) {
+	udp_hdr_put(&h, a->src.port, a->dst.port, len, csum_fold(csum_add_iov(l4, 1, UDP_HLEN, len, pair_sum(a, len))));
+	if (ip_hlen(&ip.dst) + l4->iov_len <= u->d.link->mtu) {
 		w = wr_init(u->frame, sizeof(u->frame));
 		eth_head(u, &w, a);
-		ip_put(&w, &ip, l4.iov_len);
-		wr_bytes(&w, l4.iov_base, l4.iov_len);
+		ip_put(&w, &ip, l4->iov_len);
+		wr_bytes(&w, l4->iov_base, l4->iov_len);
 		(void)!link_send(u->d.link, u->frame, wr_len(&w));
 		return;
 	}
-	if (fragout_init(&f, &ip, u->frag_id++ & INT32_MAX, l4.iov_len, u->d.link->mtu))
+	if (fragout_init(&f, &ip, u->frag_id++ & INT32_MAX, l4->iov_len, u->d.link->mtu))
 		return;
 	for (;;) {
 		w = wr_init(u->frame, sizeof(u->frame));
 		eth_head(u, &w, a);
 		if (!fragout_next(&f, &w, &off, &n))
 			return;
-		iov_copy_out(&l4, 1, off, wr_put(&w, n), n);
+		iov_copy_out(l4, 1, off, wr_put(&w, n), n);
 		if (link_send(u->d.link, u->frame, wr_len(&w)))
 			return;
 	}
+}
+
+/* Size of the datagrams that message i consists of; its length, if it is one. */
+static size_t msg_seg(const struct udp *u, unsigned i)
+{
+	uint16_t seg = udpseg_get(&u->m[i].msg_hdr);
+
+	return seg ? MIN((size_t)seg, (size_t)u->m[i].msg_len) : u->m[i].msg_len;
+}
+
+/* Message i, out of its slot of the area. The header of a datagram takes the place of what is in front of it, and has been sent. */
+static void send_area(struct udp *u, const struct pair *a, unsigned i)
+{
+	struct iovec area = { udp_area(u, i), UDP_AREA }, datagram;
+	size_t len = u->m[i].msg_len, seg = msg_seg(u, i), at = 0;
+
+	do {
+		iov_slice(&area, 1, at, UDP_HLEN + MIN(seg, len - at), &datagram, 1, NULL);
+		send_datagram(u, a, &datagram);
+		at += seg;
+	} while (at < len);
+}
+
+/* Datagrams of the size f->same that fit in a superframe. */
+static unsigned joint_max(const struct udp *u, const struct udp_flow *f)
+{
+	return (unsigned)MIN(super_max(u, &f->flow.key.guest) / f->same, (size_t)UDPSEG_MAX);
+}
+
+/* What the batch of n messages says of those that come next. */
+static void learn(struct udp *u, struct udp_flow *f, unsigned n)
+{
+	size_t same = u->m[0].msg_len, longest = 0;
+	bool super = false;
+
+	for (unsigned i = 0; i < n; i++) {
+		size_t len = u->m[i].msg_len;
+
+		super = super || udpseg_get(&u->m[i].msg_hdr);
+		longest = MAX(longest, len);
+		if (len > same || (len < same && i + 1 < n))
+			same = 0;
+	}
+	if (n < JOIN_MIN || super || same > body_max(u, &f->flow.key.guest) || 2 * same > super_max(u, &f->flow.key.guest))
+		same = 0;
+	f->longest = (uint16_t)longest;
+	f->super = super;
+	f->same = (uint16_t)same;
+	if (f->gro || !same || n < GRO_MIN)
+		return;
+	f->gro = 1;
+	/* A receive buffer of the usual size has room for two or three of them. */
+	if (udpseg_receive(f->sock.fd) || sock_set_int(f->sock.fd, SOL_SOCKET, SO_RCVBUF, BULK_RCVBUF))
+		log_debug("UDP: no superframes from the kernel, or little room for them");
 }
 
 /* Source of message i in the host's view. */
@@ -152,7 +222,6 @@ static struct source source_of(const struct udp_flow *f)
 static void deliver_area(struct udp *u, const struct source *s, unsigned i)
 {
 	bool alive = flow_get(u->d.flows, s->index, s->gen);
-	size_t len = u->m[i].msg_len;
 	struct pair a = s->pair;
 	struct ep from;
 
@@ -172,78 +241,158 @@ static void deliver_area(struct udp *u, const struct source *s, unsigned i)
 	} else if (!ep_eq(&from, &s->path.peer) && nat_to_guest(u->d.nat, &a.dst.addr, &from, &a.src)) {
 		return;
 	}
-	send_area(u, &a, i, len);
+	send_area(u, &a, i);
 }
 
 /* True if message i can stay where it is, in the frame that it was received into. */
 static bool deliver_frame(struct udp *u, struct udp_flow *f, unsigned i)
 {
+	size_t len = u->m[i].msg_len, seg = msg_seg(u, i);
 	struct pair a = pair_of(f);
 	struct ep from;
 
-	if (u->m[i].msg_len > u->tx[i].cap || !msg_source(u, i, &from))
+	if (len > u->tx[i].cap || seg > body_max(u, &f->flow.key.guest) || !msg_source(u, i, &from))
 		return false;
 	if (!ep_eq(&from, &f->sock.to) && (f->host_first || nat_to_guest(u->d.nat, &a.dst.addr, &from, &a.src)))
 		return false;
-	commit_frame(u, &a, &u->tx[i], u->m[i].msg_len);
+	commit_frame(u, &a, &u->tx[i], len, (uint16_t)seg);
 	return true;
+}
+
+/* How many of n messages from i on, received one behind the other, can stay there as one frame. */
+static unsigned joint_count(const struct udp *u, const struct udp_flow *f, unsigned i, unsigned n)
+{
+	for (unsigned k = 0; k < n; k++) {
+		size_t len = u->m[i + k].msg_len;
+		struct ep from;
+
+		if (!len || len > f->same || udpseg_get(&u->m[i + k].msg_hdr) || !msg_source(u, i + k, &from) ||
+		    !ep_eq(&from, &f->sock.to))
+			return k;
+		if (len < f->same)
+			return k + 1;
+	}
+	return n;
+}
+
+/* Messages that can stay where they are, from the first on, in frames of several. */
+static unsigned deliver_joint(struct udp *u, const struct udp_flow *f, unsigned n)
+{
+	unsigned per = joint_max(u, f);
+	struct pair a = pair_of(f);
+
+	for (unsigned i = 0, k; i < n; i += per) {
+		k = joint_count(u, f, i, MIN(n - i, per));
+		if (k)
+			commit_frame(u, &a, &u->tx[i / per], (k - 1) * (size_t)f->same + u->m[i + k - 1].msg_len, f->same);
+		if (k < per)
+			return i + k;
+	}
+	return n;
+}
+
+/* How many frames message i becomes when it is cut because of its size. */
+static size_t pieces_of(const struct udp *u, const struct udp_flow *f, unsigned i)
+{
+	size_t len = u->m[i].msg_len, seg = msg_seg(u, i);
+
+	if (seg <= body_max(u, &f->flow.key.guest))
+		return 1;
+	return fragout_count(&f->flow.key.guest, UDP_HLEN + seg, u->d.link->mtu) * ((len + seg - 1) / seg);
 }
 
 static void deliver(struct udp *u, struct udp_flow *f, unsigned n)
 {
-	const struct addr *guest = &f->flow.key.guest;
 	struct source s = source_of(f);
 	unsigned first = 0;
 	size_t frags = 1;
 
-	while (first < n && deliver_frame(u, f, first))
+	if (f->same)
+		first = deliver_joint(u, f, n);
+	while (!f->same && first < n && deliver_frame(u, f, first))
 		first++;
 	/* From the first that can't, all the rest is copied, as frames are committed in order and another reservation ends this one. */
 	for (unsigned i = first; i < n; i++) {
 		struct iovec dst = { udp_area(u, i), UDP_AREA };
-		size_t in_frame = MIN((size_t)u->m[i].msg_len, u->tx[i].cap), done = 0;
+		size_t len = u->m[i].msg_len, done = 0;
 
-		for (unsigned k = 0; k < u->tx[i].n && done < in_frame; k++)
-			done += iov_copy_in(&dst, 1, UDP_HLEN + done, u->tx[i].body[k].iov_base,
-					    MIN(u->tx[i].body[k].iov_len, in_frame - done));
-		frags = MAX(frags, fragout_count(guest, UDP_HLEN + u->m[i].msg_len, u->d.link->mtu));
+		/* The last piece of memory is in the area already. */
+		for (unsigned k = 0; k + 1 < u->m[i].msg_hdr.msg_iovlen && done < len; k++)
+			done += iov_copy_in(&dst, 1, UDP_HLEN + done, u->iov[i][k].iov_base, MIN(u->iov[i][k].iov_len, len - done));
+		frags = MAX(frags, pieces_of(u, f, i));
 	}
 	f->frags = (uint8_t)MIN(frags, (size_t)LINK_BATCH);
+	learn(u, f, n);
 	for (unsigned i = first; i < n; i++)
 		deliver_area(u, &s, i);
 }
 
-void udp_guest_from_flow(struct udp *u, struct udp_flow *f)
+/* Message i has n pieces of memory, of len bytes, in a frame; what is longer goes on where a copy of it would have that. */
+static void msg_place(struct udp *u, const struct udp_flow *f, unsigned i, unsigned n, size_t len)
+{
+	struct iovec area = { udp_area(u, i), UDP_AREA };
+
+	iov_slice(&area, 1, UDP_HLEN + len, UDP_PAYLOAD_MAX - len, &u->iov[i][n], 1, NULL);
+	msg_prepare(u, i, n + 1);
+	if (!f->gro)
+		return;
+	u->m[i].msg_hdr.msg_control = u->ctl[i].b;
+	u->m[i].msg_hdr.msg_controllen = sizeof(u->ctl[i].b);
+}
+
+/* A frame for each message. */
+static unsigned place_single(struct udp *u, const struct udp_flow *f)
 {
 	const struct addr *guest = &f->flow.key.guest;
 	/* Frames of a large MTU would leave most of a queue unused by small datagrams. What turns out longer goes through the area. */
-	size_t body = MIN(body_max(u, guest), MAX((size_t)f->longest, (size_t)BODY_MIN));
-	size_t n = link_reserve(u->d.link, u->tx, LINK_BATCH, ETH_HLEN + ip_hlen(guest) + UDP_HLEN, body);
+	size_t most = f->super ? super_max(u, guest) : body_max(u, guest);
+	size_t n = link_reserve(u->d.link, u->tx, LINK_BATCH, ETH_HLEN + ip_hlen(guest) + UDP_HLEN,
+				MIN(most, MAX((size_t)f->longest, (size_t)BODY_MIN)));
+
+	/* If the last datagrams were cut, leave room for the pieces of these. */
+	if (n)
+		n = MAX(n / f->frags, (size_t)1);
+	for (unsigned i = 0; i < n; i++) {
+		const struct txframe *t = &u->tx[i];
+
+		memcpy(u->iov[i], t->body, t->n * sizeof(t->body[0]));
+		msg_place(u, f, i, t->n, t->cap);
+	}
+	return (unsigned)n;
+}
+
+/* Messages that are expected to have one size, so that they lie behind each other in superframes. */
+static unsigned place_joint(struct udp *u, const struct udp_flow *f)
+{
+	unsigned per = joint_max(u, f), n;
+	size_t len = f->same;
+
+	n = (unsigned)link_reserve(u->d.link, u->tx, (LINK_BATCH + per - 1) / per,
+				   ETH_HLEN + ip_hlen(&f->flow.key.guest) + UDP_HLEN, per * len);
+	n = MIN(n * per, (unsigned)LINK_BATCH);
+	for (unsigned i = 0; i < n; i++) {
+		const struct txframe *t = &u->tx[i / per];
+
+		msg_place(u, f, i, iov_slice(t->body, t->n, i % per * len, len, u->iov[i], LINK_IOV_MAX, NULL), len);
+	}
+	return n;
+}
+
+void udp_guest_from_flow(struct udp *u, struct udp_flow *f)
+{
+	unsigned n = f->same ? place_joint(u, f) : place_single(u, f);
 	int got;
 
 	if (!n) {
 		udp_flow_block(u, f);
 		return;
 	}
-	/* If the last datagrams were cut, leave room for the pieces of these. */
-	n = MAX(n / f->frags, (size_t)1);
-	for (unsigned i = 0; i < n; i++) {
-		struct iovec area = { udp_area(u, i), UDP_AREA };
-		struct txframe *t = &u->tx[i];
-
-		memcpy(u->iov[i], t->body, t->n * sizeof(t->body[0]));
-		iov_slice(&area, 1, UDP_HLEN + t->cap, UDP_PAYLOAD_MAX - t->cap, &u->iov[i][t->n], 1, NULL);
-		msg_prepare(u, i, t->n + 1);
-	}
-	got = sock_recvmmsg(f->sock.fd, u->m, (unsigned)n, 0);
+	got = sock_recvmmsg(f->sock.fd, u->m, n, 0);
 	if (got < 0 && got != -EAGAIN)
 		udp_err_drain(u, f);
 	if (got <= 0)
 		return;
 	udp_flow_touch(u, f, false);
-	f->longest = 0;
-	for (int i = 0; i < got; i++)
-		f->longest = (uint16_t)MAX(f->longest, u->m[i].msg_len);
 	deliver(u, f, (unsigned)got);
 }
 
@@ -287,7 +436,7 @@ static void deliver_listener(struct udp *u, uint32_t index, unsigned i)
 		return;
 	udp_flow_touch(u, f, false);
 	a = pair_of(f);
-	send_area(u, &a, i, u->m[i].msg_len);
+	send_area(u, &a, i);
 }
 
 static void listener_block(struct udp *u, const struct listener *l, uint32_t index)
