@@ -54,6 +54,7 @@ struct conf {
 	/* families, protocols, services */
 	bool v4, v6; /* enabled and usable */
 	bool tcp, udp, icmp;
+	uint32_t udp_timeout_s, udp_timeout_stream_s; /* of UDP without and with an answer; 0: the translator's own */
 	uint16_t mtu; /* of the link, never 0: what is advertised is in guest */
 
 	struct guestconf guest; /* for the services */

@@ -181,6 +181,8 @@ static void derive_services(const struct work *w)
 	c->tcp = !o->no_tcp;
 	c->udp = !o->no_udp;
 	c->icmp = !o->no_icmp;
+	c->udp_timeout_s = w->h->udp_timeout_s;
+	c->udp_timeout_stream_s = w->h->udp_timeout_stream_s;
 
 	memcpy(g->our_mac, mac_is_zero(o->our_mac) ? our_mac_default : o->our_mac, MAC_LEN);
 	memcpy(g->hostname, o->hostname, sizeof(g->hostname));

@@ -8,8 +8,10 @@
 #include "conf/discover.h"
 
 #define DUMP_TRIES 5
+#define SYSCTL_MAX 64
 #define RESOLV_CONF "/etc/resolv.conf"
 #define EPH_RANGE "/proc/sys/net/ipv4/ip_local_port_range"
+#define UDP_TIMEOUT "/proc/sys/net/netfilter/nf_conntrack_udp_timeout"
 #define EPH_FIRST 32768
 #define EPH_LAST 60999
 
@@ -111,20 +113,36 @@ static void discover_family(int family, const char *ifname, const struct nexthop
 		*f = (struct host_family){ 0 };
 }
 
+/* The line of a sysctl; empty if there is none. */
+static void sysctl_line(const char *path, char ret_line[SYSCTL_MAX])
+{
+	FILE *f = fopen(path, "re");
+
+	if (!f || !fgets(ret_line, SYSCTL_MAX, f))
+		ret_line[0] = '\0';
+	if (f)
+		fclose(f);
+}
+
+static uint32_t sysctl_seconds(const char *path)
+{
+	char line[SYSCTL_MAX];
+	const char *s = line;
+	uint64_t n;
+
+	sysctl_line(path, line);
+	return num_take(&s, 1, INT32_MAX, &n) ? 0 : (uint32_t)n;
+}
+
 static void discover_ports(struct host *h)
 {
-	FILE *f = fopen(EPH_RANGE, "re");
 	uint64_t first, last;
-	char line[64] = "";
+	char line[SYSCTL_MAX];
 	const char *s = line;
 
 	h->eph_first = EPH_FIRST;
 	h->eph_last = EPH_LAST;
-	if (!f)
-		return;
-	if (!fgets(line, sizeof(line), f))
-		line[0] = '\0';
-	fclose(f);
+	sysctl_line(EPH_RANGE, line);
 	if (num_take(&s, 1, UINT16_MAX, &first))
 		return;
 	s += strspn(s, " \t");
@@ -156,6 +174,8 @@ void discover(const struct discover_opts *o, struct host *ret_host)
 {
 	memset(ret_host, 0, sizeof(*ret_host));
 	discover_ports(ret_host);
+	ret_host->udp_timeout_s = sysctl_seconds(UDP_TIMEOUT);
+	ret_host->udp_timeout_stream_s = sysctl_seconds(UDP_TIMEOUT "_stream");
 	if (!o->ports_only)
 		discover_network(o, ret_host);
 }

@@ -319,7 +319,9 @@ static int translators_open(struct engine *e)
 {
 	const struct conf *c = e->conf;
 	struct tcp_deps td = { &e->loop, e->link, e->flows, &e->guest, &c->nat, &c->out, { { 0 } } };
-	struct udp_deps ud = { &e->loop, e->link, e->flows, &e->guest, &c->nat, &c->out };
+	struct udp_deps ud = {
+		&e->loop, e->link, e->flows, &e->guest, &c->nat, &c->out, { c->udp_timeout_s, c->udp_timeout_stream_s }
+	};
 	struct icmp_deps id = { &e->loop, e->link, e->flows, &e->guest, &c->nat, &c->out };
 
 	if (getrandom(&td.key, sizeof(td.key), 0) != sizeof(td.key))

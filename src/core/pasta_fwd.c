@@ -301,7 +301,14 @@ static int engines_new(struct pasta_fwd *f)
 {
 	struct splice_conf sc = { .loop = f->d.loop, .max = SPLICE_MAX, .pipes_max = PIPES_MAX, .pipes_big = PIPES_BIG };
 	struct hash_key key;
-	struct udp_splice_conf uc = { .loop = f->d.loop, .max = UDP_PEERS_MAX, .key = &key, .sock = udp_sock, .ctx = f };
+	struct udp_splice_conf uc = {
+		.loop = f->d.loop,
+		.max = UDP_PEERS_MAX,
+		.key = &key,
+		.times = { f->d.conf->udp_timeout_s, f->d.conf->udp_timeout_stream_s },
+		.sock = udp_sock,
+		.ctx = f,
+	};
 
 	if (getrandom(&key, sizeof(key), 0) != sizeof(key))
 		return -EIO;

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The UDP translator: a flow, with a connected socket, for each pair of endpoints (RFC 768; time-outs as RFC 4787 REQ-5 and the
- * host's conntrack sysctls suggest: 30 s one-way, 180 s once answered).
+ * The UDP translator: a flow, with a connected socket, for each pair of endpoints (RFC 768).
  */
 #pragma once
 
@@ -12,6 +11,7 @@
 #include "fwd/out.h"
 #include "link/link.h"
 #include "os/loop.h"
+#include "udp/udp_times.h"
 #include "wire/pkt.h"
 
 struct udp;
@@ -24,6 +24,7 @@ struct udp_deps {
 	struct guest *guest;
 	const struct nat *nat;
 	const struct outbound *out;
+	struct udp_times times;
 };
 
 size_t udp_slot_size(void);

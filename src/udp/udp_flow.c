@@ -9,13 +9,17 @@
 #include "wire/ip.h"
 
 #define PORT_DNS 53
+#define DNS_NS (17 * NSEC_PER_SEC)
 #define SWEEP_NS NSEC_PER_SEC /* time-outs are no finer than this */
 
-static const uint64_t idle_ns[UDP_IDLES] = {
-	[UDP_ONEWAY] = 30 * NSEC_PER_SEC,
-	[UDP_DNS] = 17 * NSEC_PER_SEC,
-	[UDP_ANSWERED] = 180 * NSEC_PER_SEC,
-};
+static uint64_t idle_ns(const struct udp *u, enum udp_idle i)
+{
+	uint64_t oneway = udp_oneway_ns(&u->d.times);
+
+	if (i == UDP_ANSWERED)
+		return udp_answered_ns(&u->d.times);
+	return i == UDP_DNS ? MIN(oneway, DNS_NS) : oneway;
+}
 
 static struct ref flow_ref(const struct udp *u, const struct udp_flow *f)
 {
@@ -76,10 +80,12 @@ static void sweep_arm(struct udp *u, uint64_t now_ns)
 		const struct udp_flow *f = idle_first(u, i);
 
 		if (f)
-			due = MIN(due, f->last_ns + idle_ns[i]);
+			due = MIN(due, f->last_ns + idle_ns(u, i));
 	}
-	if (due != UINT64_MAX)
-		timer_set(&u->d.loop->timers, &u->sweep, MAX(due, now_ns + SWEEP_NS));
+	if (due == UINT64_MAX)
+		return;
+	u->sweep_ns = MAX(due, now_ns + SWEEP_NS);
+	timer_set(&u->d.loop->timers, &u->sweep, u->sweep_ns);
 }
 
 void udp_flow_sweep(struct timer *t, uint64_t now_ns)
@@ -89,7 +95,7 @@ void udp_flow_sweep(struct timer *t, uint64_t now_ns)
 	for (unsigned i = 0; i < UDP_IDLES; i++) {
 		struct udp_flow *f;
 
-		while ((f = idle_first(u, i)) && f->last_ns + idle_ns[i] <= now_ns)
+		while ((f = idle_first(u, i)) && f->last_ns + idle_ns(u, i) <= now_ns)
 			udp_flow_close(u, f);
 	}
 	sweep_arm(u, now_ns);
@@ -111,7 +117,7 @@ void udp_flow_touch(struct udp *u, struct udp_flow *f, bool by_guest)
 	f->last_ns = u->d.loop->now_ns;
 	list_del(&f->idle);
 	list_push(&u->idle[idle_class(f)], &f->idle);
-	if (!timer_armed(&u->sweep))
+	if (!timer_armed(&u->sweep) || f->last_ns + idle_ns(u, idle_class(f)) < u->sweep_ns)
 		sweep_arm(u, f->last_ns);
 }
 

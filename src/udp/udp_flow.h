@@ -31,9 +31,9 @@
 
 /* By what was seen of it a flow is in one of these classes, each with its time-out. */
 enum udp_idle {
-	UDP_ONEWAY, /* 30 s */
-	UDP_DNS, /* 17 s: a well-known port whose exchanges are short (RFC 4787 REQ-5 a) */
-	UDP_ANSWERED, /* 180 s */
+	UDP_ONEWAY, /* struct udp_times */
+	UDP_DNS, /* 17 s at most: a well-known port whose exchanges are short (RFC 4787 REQ-5 a) */
+	UDP_ANSWERED, /* struct udp_times */
 	UDP_IDLES
 };
 
@@ -71,6 +71,7 @@ struct udp {
 	uint16_t *users[2]; /* for IPv4 and IPv6: guest-first flows whose sockets share this port */
 	struct list idle[UDP_IDLES], wait;
 	struct timer sweep;
+	uint64_t sweep_ns; /* when that is due */
 	uint32_t n, max; /* flows */
 	uint32_t frag_id;
 

@@ -22,11 +22,6 @@
 
 enum idle { IDLE_ONEWAY, IDLE_ANSWERED, IDLES };
 
-static const uint64_t idle_ns[IDLES] = {
-	[IDLE_ONEWAY] = 30 * NSEC_PER_SEC,
-	[IDLE_ANSWERED] = 180 * NSEC_PER_SEC,
-};
-
 /* Its key: the peer as guest, what it writes to as remote address, the number of the bound socket as remote port. */
 struct peer {
 	struct flow flow;
@@ -52,6 +47,7 @@ struct udp_splice {
 	struct flow_table *peers;
 	struct list idle[IDLES];
 	struct timer sweep;
+	uint64_t sweep_ns; /* when that is due */
 	struct udp_hold hold; /* of peers that have no socket yet */
 	struct udp_splice_stats stats;
 
@@ -82,6 +78,11 @@ static void peer_close(struct udp_splice *u, struct peer *p)
 	flow_free(u->peers, &p->flow);
 }
 
+static uint64_t idle_ns(const struct udp_splice *u, enum idle i)
+{
+	return i == IDLE_ANSWERED ? udp_answered_ns(&u->c.times) : udp_oneway_ns(&u->c.times);
+}
+
 static void sweep_arm(struct udp_splice *u, uint64_t now_ns)
 {
 	uint64_t due = UINT64_MAX;
@@ -90,10 +91,12 @@ static void sweep_arm(struct udp_splice *u, uint64_t now_ns)
 		const struct peer *p = idle_first(u, i);
 
 		if (p)
-			due = MIN(due, p->last_ns + idle_ns[i]);
+			due = MIN(due, p->last_ns + idle_ns(u, i));
 	}
-	if (due != UINT64_MAX)
-		timer_set(&u->c.loop->timers, &u->sweep, MAX(due, now_ns + SWEEP_NS));
+	if (due == UINT64_MAX)
+		return;
+	u->sweep_ns = MAX(due, now_ns + SWEEP_NS);
+	timer_set(&u->c.loop->timers, &u->sweep, u->sweep_ns);
 }
 
 static void sweep_fire(struct timer *t, uint64_t now_ns)
@@ -103,7 +106,7 @@ static void sweep_fire(struct timer *t, uint64_t now_ns)
 	for (unsigned i = 0; i < IDLES; i++) {
 		struct peer *p;
 
-		while ((p = idle_first(u, i)) && p->last_ns + idle_ns[i] <= now_ns)
+		while ((p = idle_first(u, i)) && p->last_ns + idle_ns(u, i) <= now_ns)
 			peer_close(u, p);
 	}
 	sweep_arm(u, now_ns);
@@ -111,10 +114,12 @@ static void sweep_fire(struct timer *t, uint64_t now_ns)
 
 static void peer_touch(struct udp_splice *u, struct peer *p)
 {
+	enum idle i = p->answered ? IDLE_ANSWERED : IDLE_ONEWAY;
+
 	p->last_ns = u->c.loop->now_ns;
 	list_del(&p->idle);
-	list_push(&u->idle[p->answered ? IDLE_ANSWERED : IDLE_ONEWAY], &p->idle);
-	if (!timer_armed(&u->sweep))
+	list_push(&u->idle[i], &p->idle);
+	if (!timer_armed(&u->sweep) || p->last_ns + idle_ns(u, i) < u->sweep_ns)
 		sweep_arm(u, p->last_ns);
 }
 

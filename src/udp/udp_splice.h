@@ -13,6 +13,7 @@
 #include "base/addr.h"
 #include "base/hash.h"
 #include "os/loop.h"
+#include "udp/udp_times.h"
 
 #define UDP_SPLICE_PORTS 65536 /* bound sockets, at most */
 
@@ -20,6 +21,7 @@ struct udp_splice_conf {
 	struct loop *loop;
 	uint32_t max; /* peers at once; the one that is idle for longest makes room */
 	const struct hash_key *key;
+	struct udp_times times;
 
 	/*
 	 * A new UDP socket of this family (AF_INET, AF_INET6; non-blocking) in the namespace to that the bound socket's datagrams go, which

@@ -11,7 +11,7 @@ import time
 import pytest
 from lab import servers
 from lab.program import assert_asleep, assert_idle
-from lab.topology import HOST4, HOST6, REMOTE4, REMOTE6, UNREACHABLE4
+from lab.topology import HOST4, HOST6, REMOTE4, REMOTE6, SILENT4, UNREACHABLE4
 from lab.wait import until
 
 NONE = ["-t", "none", "-u", "none", "-T", "none", "-U", "none"]
@@ -125,6 +125,30 @@ def test_datagrams_of_every_size(net, pasta, size):
         blob = os.urandom(size)
         s.sendto(blob, (REMOTE4, echo.port))
         assert s.recv(65536) == blob
+    echo.close()
+
+
+def test_datagrams_are_forgotten_when_the_host_says(net, pasta):
+    """That is, by its connection tracking."""
+    paths = ["/proc/sys/net/netfilter/nf_conntrack_udp_timeout", "/proc/sys/net/netfilter/nf_conntrack_udp_timeout_stream"]
+    if net.host.run("ls", *paths, check=False).returncode:
+        pytest.skip("this kernel has no connection tracking, or does not let users set it up")
+    was = [net.host.run("cat", path).stdout for path in paths]
+    try:
+        for path, seconds in zip(paths, "23"):
+            net.host.write(path, seconds)
+        p = pasta("--config-net", *NONE)
+    finally:
+        for path, seconds in zip(paths, was):
+            net.host.write(path, seconds)
+    echo = servers.udp_echo(net.remote.udp(REMOTE4))
+    idle = p.fds()
+    with p.ns.udp("0.0.0.0") as s:
+        for to in (SILENT4, 1000), (REMOTE4, echo.port):
+            s.sendto(b"x", to)
+        s.recv(10)
+        until(lambda: p.fds() == idle + 2, "both have a socket")
+        until(lambda: p.fds() == idle, "both sockets are gone")
     echo.close()
 
 

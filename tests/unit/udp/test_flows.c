@@ -77,6 +77,69 @@ static void time_outs(void **state)
 	assert_int_equal(w->net.loop.timers.armed, 0);
 }
 
+static int setup_short(void **state)
+{
+	return world_setup_times(state, 7, 12);
+}
+
+static int setup_long(void **state)
+{
+	return world_setup_times(state, INT32_MAX, INT32_MAX);
+}
+
+/* The host's own time-outs (nf_conntrack_udp_timeout), which domain names never live longer than. */
+static void short_time_outs(void **state)
+{
+	static const struct {
+		uint16_t port;
+		bool answered;
+		unsigned s;
+	} cases[] = { { 6000, false, 7 }, { 6000, true, 12 }, { 53, false, 7 }, { 53, true, 7 } };
+	struct world *w = *state;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+		int fd = open_flow(w, 1000, cases[i].port);
+
+		if (cases[i].answered)
+			answer(w, fd);
+		advance_s(w, cases[i].s - 1);
+		assert_int_equal(fake_open_count(), 1);
+		advance_s(w, 2);
+		assert_int_equal(fake_open_count(), 0);
+	}
+}
+
+static void long_time_outs(void **state)
+{
+	struct world *w = *state;
+
+	open_flow(w, 1000, 6000);
+	answer(w, open_flow(w, 1001, 6000));
+	answer(w, open_flow(w, 1002, 53));
+	advance_s(w, 16);
+	assert_int_equal(fake_open_count(), 3);
+	advance_s(w, 3);
+	assert_int_equal(fake_open_count(), 2);
+	advance_s(w, 3600 * 24 * 30);
+	assert_int_equal(fake_open_count(), 2);
+}
+
+/* That one flow lives for long does not make others live longer. */
+static void short_beside_long(void **state)
+{
+	struct world *w = *state;
+
+	answer(w, open_flow(w, 1000, 6000));
+	open_flow(w, 1001, 6000);
+	open_flow(w, 1002, 53);
+	advance_s(w, 19);
+	assert_int_equal(fake_open_count(), 2);
+	advance_s(w, 13);
+	assert_int_equal(fake_open_count(), 1);
+	advance_s(w, 150);
+	assert_int_equal(fake_open_count(), 0);
+}
+
 /* Each flow has its own time, whatever the order in which they were opened and used. */
 static void many_time_outs(void **state)
 {
@@ -216,8 +279,16 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, world_teardown)
 	const struct CMUnitTest tests[] = {
-		T(time_outs),      T(many_time_outs), T(half_of_the_table),      T(table_full_of_others),
-		T(no_descriptors), T(aborted),        T(shared_port_is_counted),
+		T(time_outs),
+		T(many_time_outs),
+		T(half_of_the_table),
+		T(table_full_of_others),
+		cmocka_unit_test_setup_teardown(short_time_outs, setup_short, world_teardown),
+		cmocka_unit_test_setup_teardown(long_time_outs, setup_long, world_teardown),
+		T(short_beside_long),
+		T(no_descriptors),
+		T(aborted),
+		T(shared_port_is_counted),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -115,11 +115,11 @@ static void on_bound(void *ctx, struct ref ref, uint32_t events)
 	udp_splice_read(x->u, (uint16_t)ref.index);
 }
 
-static struct fix *world(uint32_t max, const struct addr *bound, const struct addr *service)
+static struct fix *world_times(const struct udp_times *times, uint32_t max, const struct addr *bound, const struct addr *service)
 {
 	static const struct hash_key key = { { 1, 2 } };
 	struct fix *x = calloc(1, sizeof(*x));
-	struct udp_splice_conf c = { .loop = &x->loop, .max = max, .key = &key, .sock = give_sock, .ctx = x };
+	struct udp_splice_conf c = { .loop = &x->loop, .max = max, .key = &key, .times = *times, .sock = give_sock, .ctx = x };
 
 	timer_init(&x->nowait, nothing);
 	assert_int_equal(loop_init(&x->loop), 0);
@@ -129,6 +129,23 @@ static struct fix *world(uint32_t max, const struct addr *bound, const struct ad
 	x->bound = udp_sock(bound, 0, &x->bound_ep);
 	x->service = udp_sock(service, 0, &x->service_ep);
 	return x;
+}
+
+static struct fix *world(uint32_t max, const struct addr *bound, const struct addr *service)
+{
+	static const struct udp_times usual;
+
+	return world_times(&usual, max, bound, service);
+}
+
+static int setup_short(void **state)
+{
+	static const struct udp_times times = { 7, 90 };
+	struct fix *x = world_times(&times, 64, &addr_loopback4, &addr_loopback4);
+
+	add_port(x, true, false);
+	*state = x;
+	return 0;
 }
 
 static int setup(void **state)
@@ -461,6 +478,31 @@ static void test_idle(void **state)
 	close(fd2);
 }
 
+/* A peer without an answer does not live longer because another had one; and the time-outs are those that were asked for. */
+static void test_idle_short(void **state)
+{
+	struct fix *x = *state;
+	struct ep seen;
+	int fd = udp_sock(&addr_loopback4, 0, NULL), fd2 = udp_sock(&addr_loopback4, 0, NULL);
+
+	send_to(x, fd, &x->bound_ep, 3, 1);
+	seen = expect(x, x->service, 3, 1);
+	send_to(x, x->service, &seen, 3, 1);
+	(void)expect(x, fd, 3, 1);
+	forward(x, 8); /* it was armed for the first datagram, and is now for the answer */
+	send_to(x, fd2, &x->bound_ep, 3, 2);
+	(void)expect(x, x->service, 3, 2);
+	assert_int_equal(udp_splice_stats(x->u)->now, 2);
+	forward(x, 6);
+	assert_int_equal(udp_splice_stats(x->u)->now, 2);
+	forward(x, 3);
+	assert_int_equal(udp_splice_stats(x->u)->now, 1);
+	forward(x, 100);
+	assert_int_equal(udp_splice_stats(x->u)->now, 0);
+	close(fd);
+	close(fd2);
+}
+
 /* The one that is missed least makes room: without an answer, then idle for longest. */
 static void test_table_full(void **state)
 {
@@ -684,6 +726,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_refused, setup6, teardown),
 		cmocka_unit_test_setup_teardown(test_client_gone, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_idle, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_idle_short, setup_short, teardown),
 		cmocka_unit_test_setup_teardown(test_table_full, setup_few, teardown),
 		cmocka_unit_test_setup_teardown(test_no_socket, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_cut_off, setup, teardown),

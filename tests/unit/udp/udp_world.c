@@ -5,6 +5,11 @@
 
 int world_setup(void **state)
 {
+	return world_setup_times(state, 0, 0);
+}
+
+int world_setup_times(void **state, uint32_t oneway_s, uint32_t answered_s)
+{
 	struct world *w = calloc(1, sizeof(*w));
 	struct udp_deps d;
 
@@ -17,6 +22,7 @@ int world_setup(void **state)
 		.guest = &w->net.guest,
 		.nat = &w->net.nat,
 		.out = &w->net.out,
+		.times = { oneway_s, answered_s },
 	};
 	w->udp = udp_new(&d);
 	assert_non_null(w->udp);

@@ -27,6 +27,7 @@ struct world {
 };
 
 int world_setup(void **state);
+int world_setup_times(void **state, uint32_t oneway_s, uint32_t answered_s); /* 0: the default */
 int world_teardown(void **state);
 
 /* One datagram of the guest, from its address of the family. */
