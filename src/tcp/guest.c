@@ -271,6 +271,7 @@ static void batch_ts_note(struct batch *b, const struct segment *s)
 static bool batch_on_ack(struct batch *b, const struct segment *s)
 {
 	struct tcp_conn *k = b->k;
+	uint32_t nxt = k->snd.nxt;
 	struct tcp_snd_ack a;
 
 	if (k->sack && tcp_snd_sacked(&k->snd, &s->h))
@@ -283,6 +284,8 @@ static bool batch_on_ack(struct batch *b, const struct segment *s)
 		return false;
 	}
 	batch_ts_note(b, s);
+	if (k->snd.nxt != nxt)
+		k->peek_moved = k->peek_off; /* it was behind what the guest has */
 	if (a.acked)
 		guest_acked(b, a.acked);
 	if (a.opened)

@@ -441,6 +441,37 @@ static void test_go_back(void **state)
 	}
 }
 
+/* The same with so little that what was acknowledged stays in the queue for a while. */
+static void test_go_back_lazy(void **state)
+{
+	const struct tcp_hdr syn = { .mss = 100 };
+	struct world w;
+	struct seen a;
+
+	world_init(&w, &(struct world_conf){ 0 });
+	conn_syn(&w, &syn);
+	w.s = fake_stream_last();
+	fake_stream_connected(w.s);
+	world_settle(&w);
+	assert_true(world_take(&w, &a));
+	w.irs = a.h.seq;
+	conn_ack(&w, w.irs + 1);
+	host_push(w.s, 600);
+	world_settle(&w);
+	world_clear(&w);
+	world_wait(&w, 210 * NSEC_PER_MSEC);
+	assert_int_equal(conn_take_data(&w, 0), 100);
+	conn_ack(&w, w.irs + 1 + 600);
+	assert_int_equal(w.s->in_len, 600);
+	host_push(w.s, 100);
+	world_settle(&w);
+	assert_int_equal(conn_take_data(&w, 600), 100);
+	conn_ack(&w, w.ack);
+	assert_int_equal(conn_unacked(&w), 0);
+	conn_kill(&w);
+	world_fini(&w);
+}
+
 /*
  * The guest has all, but its acknowledgements were lost, and a time-out took us back: it ignores segments that lie wholly before what it
  * expects, so its own data must not be acknowledged by them alone.
@@ -749,6 +780,7 @@ int main(void)
 		cmocka_unit_test(test_not_duplicate),
 		cmocka_unit_test(test_give_up),
 		cmocka_unit_test(test_go_back),
+		cmocka_unit_test(test_go_back_lazy),
 		cmocka_unit_test(test_ack_while_going_back),
 		cmocka_unit_test(test_resend_tells_nothing),
 		cmocka_unit_test(test_link_without_room),
