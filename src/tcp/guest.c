@@ -472,6 +472,7 @@ static void guest_open(struct tcp *t, const struct pkt *p, const struct segment 
 	err = out_socket(t->d.out, SOCK_STREAM, IPPROTO_TCP, &to.addr, 0, &fd);
 	if (err) {
 		log_limited(LOG_LVL_WARN, "TCP: no socket for a connection of the guest: %s", strerror(-err));
+		seg_reply_unreach(t, p, -err);
 		return;
 	}
 	err = conn_sock_setup(t, fd, addr_is4(&to.addr), &peek_off);

@@ -77,6 +77,9 @@ static const struct err_map err_maps[] = {
 	{ ENONET, ICMP4_UNREACH, ICMP4_CODE_ISOLATED, ICMP6_UNREACH, ICMP6_CODE_ADDR },
 	{ ENOPROTOOPT, ICMP4_UNREACH, ICMP4_CODE_PROTO, ICMP6_PARAM, ICMP6_CODE_NEXTHDR },
 	{ EPROTO, ICMP4_PARAM, 0, ICMP6_PARAM, ICMP6_CODE_NEXTHDR },
+	/* The address or interface that all is to leave by is gone. */
+	{ EADDRNOTAVAIL, ICMP4_UNREACH, ICMP4_CODE_NET, ICMP6_UNREACH, ICMP6_CODE_NOROUTE },
+	{ ENODEV, ICMP4_UNREACH, ICMP4_CODE_NET, ICMP6_UNREACH, ICMP6_CODE_NOROUTE },
 };
 
 bool icmp_from_errno(bool v4, int err, uint8_t *ret_type, uint8_t *ret_code)

@@ -151,7 +151,8 @@ static void from_errno(void **state)
 		{ ECONNREFUSED, 3, 3, 1, 4 }, { EHOSTDOWN, 3, 7, 1, 3 },    { ENONET, 3, 8, 1, 3 },
 		{ EACCES, 3, 13, 1, 1 },      { EPERM, 3, 13, 1, 1 },       { EPROTO, 12, 0, 4, 1 },
 		{ EMSGSIZE, -1, 0, -1, 0 },   { ETIMEDOUT, -1, 0, -1, 0 },  { ECONNRESET, -1, 0, -1, 0 },
-		{ 0, -1, 0, -1, 0 },          { EINVAL, -1, 0, -1, 0 },
+		{ 0, -1, 0, -1, 0 },          { EINVAL, -1, 0, -1, 0 },     { EADDRNOTAVAIL, 3, 0, 1, 0 },
+		{ ENODEV, 3, 0, 1, 0 },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
