@@ -48,6 +48,7 @@ struct tcp_conn {
 	uint8_t state; /* enum conn_state; written by conn_set() only */
 	uint8_t idle_in; /* EPOLLIN events without progress since the last progress */
 	uint8_t lazy_acks; /* since the receive queue was last cut short */
+	uint16_t seen; /* bytes peeked since the receive queue was last empty, up to LAZY_BYTES (host.c) */
 	uint8_t probes; /* keepalive probes without an answer */
 	bool guest_fin : 1;
 	bool host_shut : 1;

@@ -11,7 +11,7 @@
 #define PEEK_IOV 512 /* entries of a peek */
 #define SKIP_IOV (TCP_SND_WND_MAX / TCP_SCRATCH) /* entries that skip what is in flight */
 #define IDLE_IN_MAX 2 /* wake-ups without progress before EPOLLIN is switched off */
-#define LAZY_BYTES 1024u /* acknowledged bytes that may stay in the receive queue: next to nothing of the smallest buffer */
+#define LAZY_BYTES 1024u /* fewer may stay after they were acknowledged: next to nothing of the smallest buffer */
 #define LAZY_ACKS 16u /* acknowledgements that brought them: what is short has an overhead many times its length */
 
 /* What one peek goes into: frames of the link, as one vector. */
@@ -106,12 +106,18 @@ int host_discard(struct tcp_conn *k)
 		k->discard -= (uint32_t)r;
 	}
 	k->lazy_acks = 0;
+	if (k->drained && k->snd.una == k->snd.max)
+		k->seen = 0;
 	return 0;
 }
 
+/*
+ * What stays must not be the rest of something long: the kernel has the buffer of all of it until that is read as well, may keep the
+ * window shut for that long, and nothing would come any more that takes the rest along.
+ */
 int host_acked(struct tcp_conn *k)
 {
-	bool lazy = k->peek_off && !k->host_rdhup && k->discard < LAZY_BYTES;
+	bool lazy = k->peek_off && !k->host_rdhup && k->seen < LAZY_BYTES;
 
 	return lazy && ++k->lazy_acks < LAZY_ACKS ? 0 : host_discard(k);
 }
@@ -178,6 +184,7 @@ static int pump_round(struct tcp_conn *k)
 	pump_commit(k, &fl, k->snd.nxt, (size_t)got, (size_t)got < fl.len);
 	tcp_snd_on_sent(&k->snd, (uint32_t)got, k->t->d.loop->now_ns);
 	tcp_talk_said(&k->talk);
+	k->seen = (uint16_t)MIN(k->seen + (uint32_t)got, LAZY_BYTES);
 	k->idle_in = 0;
 	if ((size_t)got < fl.len && !k->urgent)
 		k->drained = true;

@@ -24,6 +24,10 @@ static void sweep_conn(void *ctx, struct flow *f)
 	k = container_of(f, struct tcp_conn, f);
 	if (now_s - k->heard_s >= TCP_SWEEP_S)
 		ooo_free(t->pool, &k->ooo); /* nobody fills the hole */
+	if (host_discard(k)) {
+		conn_reset(k);
+		return;
+	}
 	if (k->state != CONN_ESTABLISHED || now_s - k->heard_s < TCP_KEEP_IDLE_S)
 		return;
 	if (k->probes >= TCP_KEEP_PROBES) {

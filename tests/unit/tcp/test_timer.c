@@ -233,6 +233,51 @@ static void test_cost_round_trip(void **state)
 	world_fini(&w);
 }
 
+/*
+ * The rest of something long is taken off at once. The kernel frees none of a buffer before all of it was read, and the window stays shut
+ * meanwhile: then nothing else would ever come to take that rest along.
+ */
+static void test_rest_of_much(void **state)
+{
+	static const size_t rests[] = { 1, 500, 1000 };
+
+	for (size_t i = 0; i < ARRAY_SIZE(rests); i++) {
+		struct world w;
+
+		world_init(&w, &(struct world_conf){ 0 });
+		conn_open_out(&w);
+		/* Whatever came before. */
+		host_push(w.s, 10);
+		world_settle(&w);
+		conn_ack(&w, w.ack + 10);
+		host_push(w.s, 60000);
+		world_settle(&w);
+		conn_ack(&w, w.ack + 60000 - (uint32_t)rests[i]);
+		assert_int_equal(w.s->in_len, rests[i]);
+		conn_ack(&w, w.ack + (uint32_t)rests[i]);
+		assert_int_equal(w.s->in_len, 0);
+		conn_kill(&w);
+		world_fini(&w);
+	}
+}
+
+/* Nor does anything stay for ever. */
+static void test_lazy_sweep(void **state)
+{
+	struct world w;
+
+	world_init(&w, &(struct world_conf){ 0 });
+	conn_open_out(&w);
+	host_push(w.s, 10);
+	world_settle(&w);
+	conn_ack(&w, w.ack + 10);
+	assert_int_equal(w.s->in_len, 10);
+	world_wait(&w, 2 * TCP_SWEEP_S * NSEC_PER_SEC);
+	assert_int_equal(w.s->in_len, 0);
+	conn_kill(&w);
+	world_fini(&w);
+}
+
 /* Short messages that were acknowledged are taken off the queue a few at a time, where the kernel skips them for us; or all at once. */
 static void test_lazy(void **state)
 {
@@ -455,7 +500,8 @@ int main(void)
 		cmocka_unit_test(test_answers_late), cmocka_unit_test(test_probe_tells_nothing),
 		cmocka_unit_test(test_no_timer),     cmocka_unit_test(test_slow_path),
 		cmocka_unit_test(test_cost),         cmocka_unit_test(test_cost_round_trip),
-		cmocka_unit_test(test_lazy),         cmocka_unit_test(test_talk),
+		cmocka_unit_test(test_lazy),         cmocka_unit_test(test_rest_of_much),
+		cmocka_unit_test(test_lazy_sweep),   cmocka_unit_test(test_talk),
 		cmocka_unit_test(test_talk_many),    cmocka_unit_test(test_fair_turns),
 	};
 
