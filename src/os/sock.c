@@ -4,10 +4,12 @@
 #include <errno.h>
 #include <linux/errqueue.h>
 #include <linux/sock_diag.h>
+#include <linux/sockios.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 int sock_open(int family, int type, int proto, int *ret_fd)
@@ -215,6 +217,16 @@ int sock_error(int fd)
 	int err = sock_get_int(fd, SOL_SOCKET, SO_ERROR, &val);
 
 	return err ? -err : val;
+}
+
+int sock_outq(int fd, uint32_t *ret_bytes)
+{
+	int val = 0;
+
+	if (ioctl(fd, SIOCOUTQ, &val))
+		return -errno;
+	*ret_bytes = (uint32_t)val;
+	return 0;
 }
 
 int sock_sndmem(int fd, uint32_t *ret_size, uint32_t *ret_used)

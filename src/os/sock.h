@@ -52,6 +52,9 @@ bool sock_is_over(int fd);
 /* SO_ERROR: the pending error as a positive errno, cleared; 0 if there is none. */
 int sock_error(int fd);
 
+/* Bytes in the send queue that the peer has not acknowledged (SIOCOUTQ, tcp(7)); -errno. */
+MUST_USE int sock_outq(int fd, uint32_t *ret_bytes);
+
 /* Send buffer: its size, and how much of that is in use, overhead included (SO_MEMINFO, socket(7)); -errno. */
 MUST_USE int sock_sndmem(int fd, uint32_t *ret_size, uint32_t *ret_used);
 

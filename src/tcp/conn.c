@@ -122,8 +122,10 @@ struct tcp_conn *conn_new(struct tcp *t, const struct flow_key *key, int fd)
 	k->t = t;
 	k->fd = fd;
 	k->ts.offset = conn_ts_offset(t, key);
+	k->born_ns = t->d.loop->now_ns;
 	k->heard_s = (uint32_t)(t->d.loop->now_ns / NSEC_PER_SEC);
 	timer_init(&k->timer, conn_timer_fired);
+	timer_init(&k->silence, remote_silent);
 	list_init(&k->ack_node);
 	list_init(&k->wait_node);
 	if (!t->conns++)
@@ -137,6 +139,7 @@ void conn_free(struct tcp_conn *k)
 
 	conn_set(k, CONN_FREE);
 	timer_cancel(&t->d.loop->timers, &k->timer);
+	timer_cancel(&t->d.loop->timers, &k->silence);
 	conn_ack_done(k);
 	list_del(&k->wait_node);
 	spill_drop(t->pool, &k->spill, k->spill.len);
@@ -205,13 +208,21 @@ void conn_board_put(struct tcp_conn *k)
 	k->snd.board = NULL;
 }
 
-uint32_t conn_ack_seq(const struct tcp_conn *k)
+uint32_t conn_accepted(const struct tcp_conn *k)
 {
 	/* Neither what waits in the spill buffer, nor a FIN behind it, has been accepted by the host's kernel. */
-	uint32_t ack = k->rcv.nxt - k->spill.len - (k->guest_fin && !k->host_shut);
+	return k->rcv.nxt - k->spill.len - (k->guest_fin && !k->host_shut);
+}
+
+uint32_t conn_ack_seq(const struct tcp_conn *k)
+{
+	uint32_t accepted = conn_accepted(k);
 
 	/* An acknowledgement that ends inside of what was SACKed would say that we have dropped the rest of it (RFC 2018 section 8). */
-	return k->held && seq_lt(ack, k->hold) ? k->rcv.adv_ack : ack;
+	if (k->held && seq_lt(accepted, k->hold))
+		return k->rcv.adv_ack;
+	/* Nothing comes behind a FIN that the guest could send any better for knowing the path. */
+	return k->guest_fin ? accepted : tcp_reflect_ack(&k->reflect, accepted, k->rcv.adv_ack);
 }
 
 void conn_ack_done(struct tcp_conn *k)

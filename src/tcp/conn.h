@@ -5,6 +5,7 @@
  *   guest.c  segments of the guest: in-order data to the socket or the spill buffer, what comes ahead of a hole to the side,
  *            acknowledgements, FIN, RST
  *   host.c   events of the socket: connected, readable (peek into frames), writable (empty the spill buffer), errors
+ *   remote.c what the remote behind the socket has acknowledged
  *   seg.c    segments to the guest
  *   conn.c   life cycle, states, interest in events, timers
  *   accept.c connections that come from the host
@@ -15,6 +16,7 @@
 #include "base/timer.h"
 #include "tcp/ooo.h"
 #include "tcp/rcv.h"
+#include "tcp/reflect.h"
 #include "tcp/snd.h"
 #include "tcp/spill.h"
 #include "tcp/talk.h"
@@ -41,6 +43,7 @@ enum conn_state {
 struct tcp_conn {
 	struct flow f;
 	struct timer timer; /* retransmission or window probe; see conn_timer_update() */
+	struct timer silence; /* the guest waits for an acknowledgement; see remote.c */
 	struct list ack_node; /* in tcp.acks while an ACK is due, in tcp.late while it may wait */
 	struct list wait_node; /* in tcp.wait while the link has no room for what we want to send */
 	struct tcp *t;
@@ -64,6 +67,7 @@ struct tcp_conn {
 	bool peek_off : 1; /* the socket keeps a peek offset (SO_PEEK_OFF): nxt - una + discard, but for peek_moved */
 	bool sack : 1; /* both sides do SACK */
 	bool peek_moved : 1; /* the offset is another one, or unknown, until the next peek sets it; see host_peek() */
+	bool overdue : 1; /* the guest waited longer than it should have for an acknowledgement: it gets what there is at once */
 	bool held : 1; /* what was SACKed up to hold went into the spill buffer: acknowledged as a whole or not at all; see conn_ack_seq() */
 	bool probing : 1; /* the guest's window is shut, nothing is in flight: probe timer instead of retransmission */
 	struct tcp_rcv rcv;
@@ -71,6 +75,7 @@ struct tcp_conn {
 	struct tcp_ts ts;
 	struct tcp_sack twice; /* came though we had it, to be told with the next acknowledgement (RFC 2883); empty: nothing */
 	struct spill spill;
+	struct tcp_reflect reflect;
 	struct ooo *ooo; /* what came ahead of a hole; NULL: nothing */
 	uint32_t hold; /* with held */
 	uint32_t looked_room; /* window that was left when the send buffer was last looked at */
@@ -78,6 +83,7 @@ struct tcp_conn {
 	struct tcp_talk talk;
 	uint64_t late_ns; /* until when the ACK waits, in tcp.late */
 	uint32_t heard_s; /* when the guest was last heard of, seconds */
+	uint64_t born_ns;
 };
 
 struct tcp_stats {
@@ -127,7 +133,8 @@ void conn_ack_done(struct tcp_conn *k);
 void conn_ack_waited(struct timer *timer, uint64_t now_ns); /* of tcp.late */
 void conn_board_get(struct tcp_conn *k); /* gives snd a board if there is memory for one */
 void conn_board_put(struct tcp_conn *k);
-uint32_t conn_ack_seq(const struct tcp_conn *k); /* what we can truthfully acknowledge */
+uint32_t conn_accepted(const struct tcp_conn *k); /* all before it was taken by the host's kernel */
+uint32_t conn_ack_seq(const struct tcp_conn *k); /* what to acknowledge */
 MUST_USE int conn_sock_setup(struct tcp *t, int fd, bool v4, bool *ret_peek_off);
 uint32_t conn_isn(const struct tcp *t, const struct flow_key *key);
 uint32_t conn_ts_offset(const struct tcp *t, const struct flow_key *key);
@@ -137,6 +144,14 @@ uint16_t conn_mss_local(const struct tcp *t, bool v4); /* MSS option that we sen
 void guest_window_update(struct tcp_conn *k); /* looks at the send buffer and moves the window on */
 void guest_shutdown(struct tcp_conn *k); /* passes the guest's FIN on when all before it is written */
 MUST_USE bool guest_spill_flush(struct tcp_conn *k); /* false: k was reset and is gone */
+
+/* remote.c */
+void remote_connected(struct tcp_conn *k); /* connect() succeeded */
+void remote_sent(struct tcp_conn *k); /* more of the guest's data was taken over */
+void remote_flushed(struct tcp_conn *k); /* some of it left the spill buffer */
+void remote_release(struct tcp_conn *k); /* no reason to keep from the guest what the host's kernel took */
+MUST_USE bool remote_event(struct tcp_conn *k); /* EPOLLERR: true if it told of acknowledgements */
+void remote_silent(struct timer *timer, uint64_t now_ns);
 
 /* host.c */
 void tcp_on_host(void *ctx, struct ref ref, uint32_t events);

@@ -52,7 +52,7 @@ static int segment_read(const struct pkt *p, const struct frame *f, struct segme
 }
 
 /* Writes to the socket what it takes and spills the rest. Result: 0, or -errno of a dead socket. */
-static int guest_write(struct tcp_conn *k, const struct iovec *iov, unsigned n, size_t len)
+static int guest_take(struct tcp_conn *k, const struct iovec *iov, unsigned n, size_t len)
 {
 	struct tcp *t = k->t;
 	ssize_t sent = 0;
@@ -78,6 +78,15 @@ static int guest_write(struct tcp_conn *k, const struct iovec *iov, unsigned n, 
 		log_limited(LOG_LVL_WARN, "TCP: buffers for slow sockets are full, the guest has to send again");
 	}
 	return 0;
+}
+
+static int guest_write(struct tcp_conn *k, const struct iovec *iov, unsigned n, size_t len)
+{
+	int err = guest_take(k, iov, n, len);
+
+	if (!err)
+		remote_sent(k);
+	return err;
 }
 
 /* The connection is gone, and with it what was gathered: a SYN behind it, in the same call, begins another one. */
@@ -361,6 +370,7 @@ static void batch_established(struct batch *b, const struct segment *s)
 		b->k->twice = (struct tcp_sack){ s->h.seq, s->h.seq + s->len };
 		b->k->held = false; /* its timer fired. Let it see progress, or it gives up on a socket that stays full for long */
 	}
+	remote_release(b->k);
 	if (v != TCP_RCV_AHEAD || s->len || s->h.flags & TCP_FIN)
 		batch_ack_now(b);
 }
@@ -564,7 +574,7 @@ bool guest_spill_flush(struct tcp_conn *k)
 		}
 		spill_drop(k->t->pool, &k->spill, (size_t)sent);
 		if (sent)
-			conn_ack_later(k);
+			remote_flushed(k);
 		if ((size_t)sent < len) {
 			k->out_armed = true;
 			return true;

@@ -274,6 +274,7 @@ int host_resend(struct tcp_conn *k)
 static void host_connected(struct tcp_conn *k)
 {
 	conn_set(k, CONN_SYN_RCVD);
+	remote_connected(k);
 	guest_window_update(k);
 	(void)seg_send_ctl(k, TCP_SYN | TCP_ACK, k->snd.iss); /* no room: the timer sends it again */
 	tcp_snd_on_sent(&k->snd, 1, k->t->d.loop->now_ns);
@@ -332,6 +333,8 @@ void tcp_on_host(void *ctx, struct ref ref, uint32_t events)
 		host_connecting(k, events);
 		return;
 	}
+	if (events & EPOLLERR && remote_event(k) && !(events & EPOLLHUP))
+		events &= ~(uint32_t)EPOLLERR; /* an error hangs up as well */
 	if (events & EPOLLPRI)
 		k->urgent = true;
 	if (events & (EPOLLIN | EPOLLPRI))

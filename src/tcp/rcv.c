@@ -61,7 +61,7 @@ bool tcp_rcv_open(struct tcp_rcv *r, uint32_t accepted, uint32_t sndbuf, uint32_
 
 bool tcp_rcv_update_due(const struct tcp_rcv *r)
 {
-	uint32_t had = r->adv_edge - r->adv_ack, more = r->edge - r->adv_edge;
+	uint32_t had = seq_gt(r->adv_edge, r->nxt) ? r->adv_edge - r->nxt : 0, more = r->edge - r->adv_edge;
 
 	return seq_gt(r->edge, r->adv_edge) && (more >= 2u * r->mss || more >= had / 2);
 }

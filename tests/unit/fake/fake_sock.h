@@ -39,8 +39,11 @@ enum fake_call {
 	FAKE_SENDMMSG, /* failures of it are for each message */
 	FAKE_RECVMMSG,
 	FAKE_ERROR,
+	FAKE_OUTQ,
 	FAKE_SNDMEM,
 	FAKE_ERRQUEUE,
+	FAKE_TXACK,
+	FAKE_INFO,
 	FAKE_EPOLL_ADD,
 	FAKE_EPOLL_MOD,
 	FAKE_EPOLL_DEL,

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "base/iov.h"
+#include "os/txack.h"
 
 #ifndef SO_PEEK_OFF
 #define SO_PEEK_OFF 42
@@ -110,7 +111,7 @@ static bool writable(const struct fake_stream *s)
 uint32_t fake_stream_ready(struct fake_fd *f)
 {
 	struct fake_stream *s = f->stream;
-	uint32_t ev = f->so_error ? EPOLLERR : 0;
+	uint32_t ev = f->so_error || s->reports ? EPOLLERR : 0;
 	bool dead = s->state == FAKE_S_DEAD;
 
 	if (s->state == FAKE_S_LISTEN)
@@ -230,6 +231,10 @@ void fake_stream_fin(struct fake_stream *s)
 void fake_stream_ack(struct fake_stream *s, size_t len)
 {
 	s->acked += MIN(len, s->out_len - s->acked);
+	if (s->txack) {
+		s->reports++;
+		wake(s, EPOLLERR);
+	}
 	write_space(s);
 }
 
@@ -403,6 +408,17 @@ int sock_shutdown_wr(int fd)
 	return 0;
 }
 
+int sock_outq(int fd, uint32_t *ret_bytes)
+{
+	struct fake_stream *s = fake_stream_of(fd);
+	int err = fake_inject(FAKE_OUTQ, fd);
+
+	if (err)
+		return -err;
+	*ret_bytes = (uint32_t)(s->out_len - s->acked);
+	return 0;
+}
+
 int sock_sndmem(int fd, uint32_t *ret_size, uint32_t *ret_used)
 {
 	struct fake_stream *s = fake_stream_of(fd);
@@ -412,5 +428,36 @@ int sock_sndmem(int fd, uint32_t *ret_size, uint32_t *ret_used)
 		return -err;
 	*ret_size = s->size;
 	*ret_used = fake_stream_used(s);
+	return 0;
+}
+
+int txack_enable(int fd)
+{
+	int err = fake_inject(FAKE_TXACK, fd);
+
+	if (err)
+		return -err;
+	fake_stream_of(fd)->txack = true;
+	return 0;
+}
+
+int txack_take(int fd)
+{
+	struct fake_stream *s = fake_stream_of(fd);
+	int n = (int)s->reports;
+
+	(void)fake_inject(FAKE_ERRQUEUE, fd);
+	s->reports = 0;
+	return n;
+}
+
+int txack_rtt(int fd, struct txack_rtt *ret_rtt)
+{
+	const struct fake_stream *s = fake_stream_of(fd);
+	int err = fake_inject(FAKE_INFO, fd);
+
+	if (err)
+		return -err;
+	*ret_rtt = (struct txack_rtt){ .smoothed = s->rtt, .min = s->rtt_min };
 	return 0;
 }

@@ -10,6 +10,7 @@
  * - Peeked data keeps the socket readable. The peek offset moves on with each peek and back with each read (SO_PEEK_OFF, socket(7)).
  * - Data stays readable behind a FIN and a RST. What a read gives when there is none: 0 behind a FIN, even if a RST came later; the pending
  *   error, once; 0 on a socket that is dead. A RST behind a FIN is EPIPE, one without is ECONNRESET.
+ * - An entry in the error queue makes EPOLLERR readable, and wakes whatever the mask.
  * - close() sends a RST if it lingers for no time or leaves data unread, else a FIN.
  */
 #pragma once
@@ -34,6 +35,9 @@ struct fake_stream {
 	size_t out_len, out_cap;
 	size_t acked; /* of that, by the remote */
 	bool nospace; /* EPOLLOUT is promised */
+	bool txack; /* acknowledgements make an entry in the error queue (os/txack.h) */
+	unsigned reports; /* entries */
+	uint32_t rtt_min, rtt; /* of the path, microseconds */
 	bool fin_out; /* shutdown(), or an orderly close() */
 	bool rst_out; /* close() with a RST */
 

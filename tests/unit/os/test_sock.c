@@ -127,6 +127,7 @@ static void test_tcp(void **state)
 		struct iovec out[] = { { (void *)"he", 2 }, { (void *)"llo", 3 } };
 		char in[8];
 		struct iovec iov = { in, sizeof(in) };
+		uint32_t left;
 		int a, b;
 
 		tcp_pair(i, &a, &b);
@@ -137,6 +138,8 @@ static void test_tcp(void **state)
 		assert_int_equal(sock_discard(b, 2), 2);
 		assert_int_equal(sock_recv(b, &iov, 1, 0), 3);
 		assert_memory_equal(in, "llo", 3);
+		assert_int_equal(sock_outq(a, &left), 0);
+		assert_int_equal(left, 0);
 
 		assert_int_equal(sock_shutdown_wr(b), 0);
 		wait_for(a, POLLIN);

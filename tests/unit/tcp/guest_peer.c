@@ -10,6 +10,7 @@
 
 #define RTO_INIT (1 * NSEC_PER_SEC)
 #define RTO_MIN (200 * NSEC_PER_MSEC)
+#define TLP_MIN (2 * NSEC_PER_MSEC) /* two ticks of a kernel with HZ=1000 */
 #define RTO_MAX (60 * NSEC_PER_SEC)
 
 void peer_init(struct guest_peer *p, const struct peer_conf *c)
@@ -148,6 +149,12 @@ static bool peer_waits(const struct guest_peer *p)
 	return p->state == PEER_OPEN && (off < p->c.total || (p->c.close && off == p->c.total));
 }
 
+/* With each transmission and each acknowledgement of something new. */
+static void peer_tlp(struct guest_peer *p, uint64_t now)
+{
+	p->tlp_at = p->nxt != p->una && p->srtt_ns && !p->repair ? now + 2 * p->srtt_ns + TLP_MIN : 0;
+}
+
 static void peer_timers(struct guest_peer *p, uint64_t now, bool restart)
 {
 	unsigned shift = MIN(p->backoff, 16u);
@@ -180,7 +187,7 @@ static uint32_t peer_hole(const struct guest_peer *p, uint32_t seq, uint32_t *re
 
 void peer_push(struct guest_peer *p, uint64_t now)
 {
-	uint32_t old = p->edge, len, hole, end;
+	uint32_t old = p->edge, len, hole, end, before = p->nxt;
 	bool fin;
 
 	if (p->state == PEER_OPEN) {
@@ -209,6 +216,8 @@ void peer_push(struct guest_peer *p, uint64_t now)
 		if (p->edge != old && peer_rcv_nxt(p) == old)
 			peer_ack(p); /* it was shut */
 	}
+	if (p->nxt != before)
+		peer_tlp(p, now);
 	peer_timers(p, now, false);
 }
 
@@ -218,6 +227,8 @@ void peer_connect(struct guest_peer *p, uint64_t now)
 	p->ts_first = peer_clock(p);
 	peer_emit(p, TCP_SYN, p->c.iss, NULL, 0);
 	p->nxt = p->max = p->c.iss + 1;
+	p->rtt_at = now;
+	p->rtt_seq = p->c.iss;
 	peer_timers(p, now, true);
 }
 
@@ -229,6 +240,8 @@ uint64_t peer_next(const struct guest_peer *p)
 
 	if (p->rto_at)
 		t = MIN(t, p->rto_at);
+	if (p->tlp_at)
+		t = MIN(t, p->tlp_at);
 	if (p->probe_at)
 		t = MIN(t, p->probe_at);
 	if (p->dack_at)
@@ -281,6 +294,10 @@ void peer_tick(struct guest_peer *p, uint64_t now)
 {
 	if (p->dack_at && p->dack_at <= now)
 		peer_ack(p);
+	if (p->tlp_at && p->tlp_at <= now) {
+		p->tlp_at = 0;
+		p->tlps++;
+	}
 	if (p->rto_at && p->rto_at <= now)
 		peer_on_rto(p, now);
 	if (p->probe_at && p->probe_at <= now)
@@ -385,6 +402,7 @@ static void peer_progress(struct guest_peer *p, uint32_t ack, uint64_t now)
 		if (p->nxt != p->una)
 			peer_resend(p);
 	}
+	peer_tlp(p, now);
 	peer_timers(p, now, true);
 }
 

@@ -49,6 +49,7 @@ struct guest_peer {
 	uint64_t rto_ns, srtt_ns, var_ns, rtt_at;
 	uint32_t rtt_seq;
 	uint64_t rto_at, probe_at, dack_at; /* 0: not armed */
+	uint64_t tlp_at; /* when Linux would send a tail loss probe (RFC 8985 7.2); we only count that */
 	bool fin_acked;
 	bool sack, ts; /* both sides do it */
 	struct peer_sacked sacked[PEER_RANGES]; /* by sequence number */
@@ -74,6 +75,7 @@ struct guest_peer {
 	/* Counters. */
 	unsigned rexmits; /* segments that we sent again */
 	unsigned probes; /* the probe timer fired */
+	unsigned tlps; /* tail loss probes that would have been sent */
 	unsigned segs_in, segs_out, data_in, dup_in; /* dup_in: nothing new in it */
 	unsigned psh_in, probes_in, rtos;
 	unsigned paws; /* segments that were older than what had come */

@@ -29,6 +29,8 @@ void conn_open_out(struct world *w)
 	w->s = fake_stream_last();
 	world_settle(w);
 	conn_expect_none(w);
+	w->s->rtt = w->s->rtt_min = w->conf.rtt_us;
+	world_wait(w, w->conf.rtt_us * NSEC_PER_USEC);
 	fake_stream_connected(w->s);
 	world_settle(w);
 	assert_true(world_take(w, &a));
@@ -53,6 +55,7 @@ void conn_open_in(struct world *w)
 
 	w->g.port = 80;
 	w->s = fake_stream_arrive(w->listener.fd, &peer);
+	w->s->rtt = w->s->rtt_min = w->conf.rtt_us;
 	world_settle(w);
 	assert_true(world_take(w, &a));
 	assert_int_equal(a.h.flags, TCP_SYN);

@@ -185,6 +185,7 @@ static bool step_remote_ack(struct sim *s)
 	struct fake_stream *fs = s->w.s;
 	struct mark *m;
 
+	fs->rtt = fs->rtt_min = (uint32_t)(s->c.ack_delay_ns / NSEC_PER_USEC);
 	if (fs->out_len > s->marked) {
 		m = calloc(1, sizeof(*m));
 		assert_non_null(m);
@@ -345,6 +346,8 @@ void sim_init(struct sim *s, const struct sim_conf *c)
 			else
 				fake_os.now_ns = MIN(peer_next(&s->p), fake_os.now_ns + NSEC_PER_MSEC);
 		}
+		s->w.s->rtt = s->w.s->rtt_min = (uint32_t)(c->ack_delay_ns / NSEC_PER_USEC);
+		world_wait(&s->w, c->ack_delay_ns);
 		fake_stream_connected(s->w.s);
 	}
 	s->w.checked = true;
@@ -430,5 +433,7 @@ void sim_lossless(const struct sim_conf *c, uint64_t max_ns)
 		sim_explain(&s);
 	assert_int_equal(s.p.rexmits, 0);
 	assert_int_equal(s.p.probes, 0);
+	if (!c->in && c->ack_delay_ns >= TCP_REFLECT_RTT_US * NSEC_PER_USEC)
+		assert_int_equal(s.p.tlps, 0);
 	sim_fini(&s);
 }

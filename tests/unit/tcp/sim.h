@@ -61,5 +61,8 @@ void sim_fini(struct sim *s);
 /* All of this with nothing in between. */
 void sim_transfer(const struct sim_conf *c, uint64_t max_ns);
 
-/* As sim_transfer() over a path that loses nothing: the guest sent nothing twice, and its probe timer never fired. */
+/*
+ * As sim_transfer() over a path that loses nothing: the guest sent nothing twice, and its probe timer never fired. Where it knows of the
+ * path's delay from the handshake on, no tail loss probe would have been sent either.
+ */
 void sim_lossless(const struct sim_conf *c, uint64_t max_ns);

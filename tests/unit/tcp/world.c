@@ -180,6 +180,11 @@ static void check_conn(void *ctx, struct flow *f)
 		assert_true(k->out_armed); /* or nothing will empty it */
 	if (k->fin_acked)
 		assert_true(k->fin_known);
+	/* There is always something that will tell the guest what is kept from it. */
+	if (k->reflect.mode == TCP_REFLECT_ON && conn_ack_seq(k) != k->rcv.nxt)
+		assert_true(timer_armed(&k->silence) || k->overdue);
+	if (k->overdue)
+		assert_int_equal(k->reflect.acked, conn_accepted(k));
 }
 
 void world_turn(struct world *w)

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the remote behind the socket has acknowledged, passed on to the guest.
+ *
+ * Events tell of it; but the kernel makes one only when the last byte of a send was acknowledged, and can drop it. So the timer asks when
+ * the guest has waited for as long as is usual, and if there is nothing new, all goes out that the host's kernel took. It counts from what
+ * the guest was told last, as the guest's own timers do, no matter how long its data waited in the spill buffer.
+ */
+#include <string.h>
+
+#include "base/log.h"
+#include "os/sock.h"
+#include "os/txack.h"
+#include "tcp/conn.h"
+
+static void ack_news(struct tcp_conn *k)
+{
+	if (conn_ack_seq(k) != k->rcv.adv_ack)
+		conn_ack_later(k);
+}
+
+static void silence_begin(struct tcp_conn *k)
+{
+	timer_set(&k->t->d.loop->timers, &k->silence, k->t->d.loop->now_ns + tcp_reflect_hold_ns(&k->reflect));
+}
+
+/* The guest is told something new. */
+static void news(struct tcp_conn *k)
+{
+	ack_news(k);
+	k->overdue = false;
+	if (conn_ack_seq(k) != k->rcv.nxt)
+		silence_begin(k);
+	else
+		timer_cancel(&k->t->d.loop->timers, &k->silence);
+}
+
+static void path_look(struct tcp_conn *k, uint32_t seen_us)
+{
+	struct txack_rtt rtt;
+	int err;
+
+	/* A window that is not scaled fills no path with delay: such a guest is better off with what the kernel took. */
+	k->reflect.mode = TCP_REFLECT_OFF;
+	if (!k->rcv.wscale || txack_rtt(k->fd, &rtt))
+		return;
+	if (!tcp_reflect_start(&k->reflect, rtt.min, rtt.smoothed, seen_us, k->rcv.adv_ack))
+		return;
+	err = txack_enable(k->fd);
+	if (!err)
+		return;
+	log_debug("TCP flow %u: no events of acknowledgements: %s", k->f.index, strerror(-err));
+	k->reflect.mode = TCP_REFLECT_OFF;
+}
+
+void remote_connected(struct tcp_conn *k)
+{
+	uint64_t us = (k->t->d.loop->now_ns - k->born_ns) / NSEC_PER_USEC;
+
+	/* connect() took no less than a round trip: mostly, that tells enough without a system call. */
+	if (us < TCP_REFLECT_RTT_US)
+		k->reflect.mode = TCP_REFLECT_OFF;
+	else
+		path_look(k, (uint32_t)MIN(us, (uint64_t)TCP_REFLECT_HOLD_MAX_US));
+}
+
+void remote_release(struct tcp_conn *k)
+{
+	if (k->reflect.mode != TCP_REFLECT_ON)
+		return;
+	tcp_reflect_release(&k->reflect, conn_accepted(k), k->t->d.loop->now_ns);
+	news(k);
+}
+
+void remote_sent(struct tcp_conn *k)
+{
+	if (k->reflect.mode == TCP_REFLECT_UNKNOWN && k->rcv.nxt - k->rcv.irs >= TCP_REFLECT_AFTER)
+		path_look(k, 0);
+	if (k->reflect.mode != TCP_REFLECT_ON)
+		return;
+	tcp_reflect_on_data(&k->reflect, k->rcv.nxt, k->t->d.loop->now_ns);
+	if (k->ooo)
+		remote_release(k); /* it sends again what the link lost, and has to learn at once what came */
+	else if (!timer_armed(&k->silence) && !k->overdue)
+		silence_begin(k);
+}
+
+void remote_flushed(struct tcp_conn *k)
+{
+	if (k->overdue || k->held)
+		remote_release(k);
+	ack_news(k);
+}
+
+/* True: the remote has acknowledged more. */
+static bool remote_ask(struct tcp_conn *k)
+{
+	uint32_t outq;
+
+	if (sock_outq(k->fd, &outq) || !tcp_reflect_on_report(&k->reflect, conn_accepted(k), outq, k->t->d.loop->now_ns))
+		return false;
+	news(k);
+	return true;
+}
+
+bool remote_event(struct tcp_conn *k)
+{
+	if (k->reflect.mode != TCP_REFLECT_ON || txack_take(k->fd) <= 0)
+		return false;
+	(void)remote_ask(k);
+	return true;
+}
+
+void remote_silent(struct timer *timer, uint64_t now_ns)
+{
+	struct tcp_conn *k = container_of(timer, struct tcp_conn, silence);
+	struct txack_rtt rtt;
+
+	if (!txack_rtt(k->fd, &rtt))
+		k->reflect.path_us = rtt.smoothed;
+	if (remote_ask(k))
+		return;
+	if (seq_lt(k->reflect.acked, conn_accepted(k)))
+		remote_release(k);
+	else
+		k->overdue = true; /* the rest is still in the spill buffer */
+}
