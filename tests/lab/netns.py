@@ -62,6 +62,11 @@ class Ns:
     def counter(self, name):
         return self.counters()[name]
 
+    def sent_again(self):
+        """TCP segments that the kernel sent more than once; without SYNs, as nobody knows how long the answer to one takes."""
+        now = self.counters()
+        return now["TcpRetransSegs"] - now["TcpExtTCPSynRetrans"]
+
     def write(self, path, text):
         """Writes a file as seen from in here: sysctls above all."""
         self.run("sh", "-c", 'printf %s "$1" > "$2"', "sh", text, path)

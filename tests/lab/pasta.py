@@ -56,7 +56,7 @@ class Inside(netns.Ns):
         """
         self.write("/proc/sys/net/ipv4/tcp_early_retrans", "0")
         for dst, gw in (REMOTE4, GW4), (REMOTE6, GW6):
-            self.ip("route", "add", dst, "via", gw, "dev", "eth0", "rto_min", "10s")
+            self.ip("route", "replace", dst, "via", gw, "dev", "eth0", "rto_min", "10s")
 
     def addresses(self, dev, scope="global"):
         """["192.0.2.2/24", ...] as the kernel lists them."""

@@ -29,9 +29,7 @@ class Topology:
         self.host = netns.Ns("host")
         self.remote = netns.Ns("remote", parent=self.host)
         host, remote = self.host, self.remote
-        # With the same index at both ends the kernel takes up to a second to notice that the link is up.
-        near, far = (["name", "eth0", "index", i, "mtu", mtu] for i in (10, 11))
-        host.ip("link", "add", *near, "type", "veth", "peer", *far, "netns", remote.pid)
+        self._join(mtu)
         for ns, v4, v6 in (host, HOST4, HOST6), (remote, GW4, GW6):
             ns.write("/proc/sys/net/ipv6/conf/eth0/accept_dad", "0")
             if ping:
@@ -42,6 +40,12 @@ class Topology:
         self._routes()
         self._settle()
         host.bind_file("/etc/resolv.conf", resolv, f"{workdir}/resolv.conf")
+
+    def _join(self, mtu):
+        """Makes eth0 of both."""
+        # With the same index at both ends the kernel takes up to a second to notice that the link is up.
+        near, far = (["name", "eth0", "index", i, "mtu", mtu] for i in (10, 11))
+        self.host.ip("link", "add", *near, "type", "veth", "peer", *far, "netns", self.remote.pid)
 
     def _routes(self):
         host, remote = self.host, self.remote

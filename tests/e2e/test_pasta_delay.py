@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: MIT
+"""
+Paths with delay, and send buffers small and large: a connection of the namespace's uses the path as one of the host's own does, and
+nothing is sent twice. With PASST_TEST_LONG=1 in all cases.
+
+    namespace ---pasta--- host ---tap--- slow.c ---tap--- remote
+"""
+import os
+import threading
+import time
+
+import pytest
+from lab import slow
+from lab.topology import GW4, REMOTE4
+
+pytestmark = pytest.mark.usefixtures("tun")
+
+NONE = ["-t", "none", "-u", "none", "-T", "none", "-U", "none"]
+RATE = {1: 2 << 20, 20: 6 << 20, 200: 6 << 20}  # bytes a second, by round trip in ms; far less than any machine carries
+SHARE = 0.8  # of what the host's own connection gets
+ROUNDS = 4  # at most: in one of them the machine does both alike
+KIB = 16, 256, 4096
+SHORT = {1: [(16, "up")], 20: [(256, "down")], 200: [(16, "up"), (4096, "up")]}
+ALL = [(buf, way) for buf in KIB for way in ("up", "down")]
+LONG = os.environ.get("PASST_TEST_LONG")
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory):
+    """paths(round trip in ms): such a network."""
+    program = slow.build(str(tmp_path_factory.mktemp("slow")))
+    made = {}
+
+    def get(rtt_ms):
+        if rtt_ms not in made:
+            made[rtt_ms] = slow.SlowTopology(str(tmp_path_factory.mktemp("net")), program, rtt_ms, RATE[rtt_ms])
+        return made[rtt_ms]
+
+    yield get
+    for t in made.values():
+        t.close()
+
+
+@pytest.fixture
+def net(request, paths):
+    """In place of the usual one."""
+    return paths(request.param)
+
+
+def seconds(source, sink, total):
+    """Until all of it has come."""
+
+    def send():
+        blob = os.urandom(1 << 16)
+        with source:
+            for at in range(0, total, len(blob)):
+                source.sendall(blob[: total - at])
+
+    t = threading.Thread(target=send)
+    start = time.monotonic()
+    t.start()
+    got = 0
+    while data := sink.recv(1 << 20):
+        got += len(data)
+    took = time.monotonic() - start
+    t.join(60)
+    assert got == total
+    return took
+
+
+def rate(net, ns, way, total):
+    """Bytes a second of a new connection between ns and the remote host."""
+    with net.remote.listen(REMOTE4) as listener:
+        near = ns.connect(REMOTE4, listener.getsockname()[1])
+        far = listener.accept()[0]
+        with near, far:
+            for s in near, far:
+                s.settimeout(60)
+            return total / seconds(*((near, far) if way == "up" else (far, near)), total)
+
+
+def calm(ns, rtt_ms):
+    """
+    The namespace's kernel, unlike the others, has to see acknowledgements as early as it expects them. On the shorter paths it expects them
+    too early for a busy machine: there without probes of the tail, and on the shortest one with all the time in the world.
+    """
+    if rtt_ms < 20:
+        ns.be_patient()
+        return
+    ns.ip("route", "replace", REMOTE4, "via", GW4, "dev", "eth0")
+    if rtt_ms < 200:
+        ns.write("/proc/sys/net/ipv4/tcp_early_retrans", "0")
+
+
+@pytest.mark.parametrize("net,buf,way", [(rtt, *case) for rtt, cases in SHORT.items() for case in (ALL if LONG else cases)], indirect=["net"])
+def test_the_path_is_used(request, net, pasta, buf, way):
+    rtt_ms = request.node.callspec.params["net"]
+    total = int(min(RATE[rtt_ms], buf * 1024 * 1000 / rtt_ms) * 1.2)
+    net.buffers(buf << 10)
+    p = pasta("--config-net", *NONE)
+    calm(p.ns, rtt_ms)
+    direct, ours = [], []
+    while len(ours) < ROUNDS and (not ours or max(ours) < SHARE * max(direct)):
+        direct.append(rate(net, net.host, way, total))
+        ours.append(rate(net, p.ns, way, total))
+    assert max(ours) >= SHARE * max(direct), (ours, direct)
+    assert {ns.name: ns.sent_again() for ns in (p.ns, net.host, net.remote)} == {"inside": 0, "host": 0, "remote": 0}
