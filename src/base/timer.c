@@ -2,6 +2,7 @@
 #include "base/timer.h"
 
 #define SLOT_BITS 6
+#define LOOK_THROUGH 4 /* timers of one slot */
 
 _Static_assert(TIMER_SLOTS == 1 << SLOT_BITS, "one bit of used for each slot");
 
@@ -68,35 +69,57 @@ void timer_cancel(struct timers *w, struct timer *t)
 	}
 }
 
-/* The tick at which the next used slot begins; UINT64_MAX if all are empty. */
+/* The tick at which the next used slot of a level begins; UINT64_MAX if all are empty. */
+static uint64_t level_next(const struct timers *w, unsigned l)
+{
+	uint64_t used = w->used[l], pos = (w->tick >> SLOT_BITS * l) + 1;
+	unsigned first = pos & (TIMER_SLOTS - 1);
+
+	if (!used)
+		return UINT64_MAX;
+	/* Turned so that bit 0 is the slot behind the present one. */
+	used = used >> first | used << (-first & (TIMER_SLOTS - 1));
+	return (pos + (unsigned)__builtin_ctzll(used)) << SLOT_BITS * l;
+}
+
+/* That of all levels. */
 static uint64_t slot_next(const struct timers *w)
 {
 	uint64_t next = UINT64_MAX;
-	unsigned l;
 
-	for (l = 0; l < TIMER_LEVELS; l++) {
-		uint64_t used = w->used[l], pos = (w->tick >> SLOT_BITS * l) + 1;
-		unsigned first = pos & (TIMER_SLOTS - 1);
-
-		if (!used)
-			continue;
-		/* Turned so that bit 0 is the slot behind the present one. */
-		used = used >> first | used << (-first & (TIMER_SLOTS - 1));
-		pos += (unsigned)__builtin_ctzll(used);
-		next = MIN(next, pos << SLOT_BITS * l);
-	}
+	for (unsigned l = 0; l < TIMER_LEVELS; l++)
+		next = MIN(next, level_next(w, l));
 	return next;
+}
+
+/*
+ * The first tick at which a timer of the next used slot of a level may be due. Where there are few, as on an idle process, they are looked
+ * through, so that it doesn't wake up only to put them into a lower level; the last level may hold those of later laps.
+ */
+static uint64_t level_due(const struct timers *w, unsigned l)
+{
+	uint64_t begin = level_next(w, l), due = UINT64_MAX;
+	const struct list *head, *at;
+	unsigned n = 0;
+
+	if (!l || l == TIMER_LEVELS - 1 || begin == UINT64_MAX)
+		return begin;
+	head = &w->slot[l][begin >> SLOT_BITS * l & (TIMER_SLOTS - 1)];
+	for (at = head->next; at != head && n < LOOK_THROUGH; at = at->next, n++)
+		due = MIN(due, container_of(at, const struct timer, node)->due_tick);
+	return at == head ? due : begin;
 }
 
 uint64_t timers_next(const struct timers *w, uint64_t now_ns)
 {
-	uint64_t next;
+	uint64_t next = UINT64_MAX;
 
 	if (!w->armed)
 		return UINT64_MAX;
 	if (!list_empty(&w->passed))
 		return 0;
-	next = slot_next(w);
+	for (unsigned l = 0; l < TIMER_LEVELS; l++)
+		next = MIN(next, level_due(w, l));
 	if (next <= now_ns / TIMER_TICK_NS)
 		return 0;
 	if (next > UINT64_MAX / TIMER_TICK_NS)

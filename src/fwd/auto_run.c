@@ -23,7 +23,7 @@ struct look {
 	struct auto_run *a;
 	struct sockdiag *diag; /* NULL: nobody needs it */
 	bool pending;
-	struct sockdiag_scan scan; /* the last result */
+	const struct sockdiag_scan *scan; /* the last result; NULL: none */
 };
 
 struct auto_run {
@@ -35,7 +35,9 @@ struct auto_run {
 	uint64_t changed_ns;
 	bool again; /* look once more as soon as this one is over */
 	bool looked;
+	bool starting; /* both sides are being asked */
 	bool closed; /* ports were closed since ours was made */
+	bool settled; /* a look that sees the same as the last one has no consequences */
 	bool told[SOCKDIAG_PROTOS]; /* that the kernel can't tell */
 	struct portmap fixed[AUTO_DIRS][SOCKDIAG_PROTOS], ours[AUTO_DIRS][SOCKDIAG_PROTOS]; /* ports that we listen on; ours: all */
 	struct auto_diff diff; /* scratch */
@@ -86,7 +88,7 @@ static void ours_update(struct auto_run *a)
 /* What listens where a lane leads to, as far as that is reached. A UDP port may as well be announced by its TCP twin, as with DNS. */
 static void lane_there(const struct auto_run *a, const struct lane *l, struct portmap *ret_there)
 {
-	const struct sockdiag_scan *s = &a->look[side_of(l->dir)].scan;
+	const struct sockdiag_scan *s = a->look[side_of(l->dir)].scan;
 	const struct fwd_rule *r = rule_of(a, l);
 	unsigned families = 1u << SOCKDIAG_4 | 1u << SOCKDIAG_6, reach = a->c.reach[l->dir];
 
@@ -132,16 +134,18 @@ static void lane_open(struct auto_run *a, struct lane *l)
 
 static void lane_run(struct auto_run *a, struct lane *l)
 {
-	const struct sockdiag_scan *s = &a->look[side_of(l->dir)].scan;
+	const struct sockdiag_scan *s = a->look[side_of(l->dir)].scan;
 	enum sockdiag_proto proto = proto_of(rule_of(a, l)->proto);
 	struct portmap there, before = l->want;
 
-	if (!a->look[side_of(l->dir)].diag || s->err[proto])
+	if (!s || s->err[proto])
 		return;
 	lane_there(a, l, &there);
 	auto_want(rule_of(a, l), &there, &a->ours[!l->dir][proto], &l->want);
-	if (memcmp(&before, &l->want, sizeof(before)))
+	if (memcmp(&before, &l->want, sizeof(before))) {
 		a->changed_ns = a->c.loop->now_ns;
+		a->settled = false;
+	}
 
 	if (a->c.loop->now_ns - l->refused_ns >= RETRY_NS)
 		memset(&l->refused, 0, sizeof(l->refused));
@@ -150,8 +154,11 @@ static void lane_run(struct auto_run *a, struct lane *l)
 
 	/* What was not seen in a torn list has to be missing twice. */
 	auto_diff(&l->want, &l->open, s->torn ? &before : NULL, &l->refused, &a->diff);
+	for (unsigned w = 0; w < ARRAY_SIZE(before.w); w++)
+		a->settled &= !l->refused.w[w];
 	if (!a->diff.any)
 		return;
+	a->settled = false;
 	lane_close(a, l);
 	lane_open(a, l);
 	map_add(&a->ours[l->dir][proto], &l->open);
@@ -168,30 +175,22 @@ static void complain(struct auto_run *a, const struct sockdiag_scan *s)
 	}
 }
 
-static void look_start(struct auto_run *a)
+static bool is_same(const struct auto_run *a)
 {
-	bool pending = false;
+	bool same = true;
 
-	for (unsigned i = 0; i < AUTO_SIDES; i++) {
-		struct look *k = &a->look[i];
-		int err = k->diag ? sockdiag_start(k->diag) : 0;
-
-		k->pending = k->diag && !err;
-		pending = pending || k->pending;
-		if (err) {
-			k->scan.err[SOCKDIAG_TCP] = k->scan.err[SOCKDIAG_UDP] = err;
-			log_limited(LOG_LVL_WARN, "Automatic ports: %s", strerror(-err));
-		}
-	}
-	if (pending)
-		return;
-	a->looked = true;
-	timer_set(&a->c.loop->timers, &a->timer, a->c.loop->now_ns + AUTO_IDLE_NS);
+	for (unsigned i = 0; i < AUTO_SIDES; i++)
+		same &= !a->look[i].scan || a->look[i].scan->same;
+	return same;
 }
 
-static void timer_fire(struct timer *t, uint64_t now_ns)
+static void lanes_run(struct auto_run *a)
 {
-	look_start(container_of(t, struct auto_run, timer));
+	a->settled = true;
+	for (unsigned i = 0; i < a->n; i++)
+		lane_run(a, &a->lane[i]);
+	if (a->closed)
+		ours_update(a);
 }
 
 static void look_over(struct auto_run *a)
@@ -199,13 +198,13 @@ static void look_over(struct auto_run *a)
 	uint64_t cost = 0, now = a->c.loop->now_ns, next;
 
 	for (unsigned i = 0; i < AUTO_SIDES; i++) {
-		cost += a->look[i].scan.cost_ns;
-		complain(a, &a->look[i].scan);
+		if (!a->look[i].scan)
+			continue;
+		cost += a->look[i].scan->cost_ns;
+		complain(a, a->look[i].scan);
 	}
-	for (unsigned i = 0; i < a->n; i++)
-		lane_run(a, &a->lane[i]);
-	if (a->closed)
-		ours_update(a);
+	if (!a->settled || !is_same(a))
+		lanes_run(a);
 	a->looked = true;
 	next = a->again ? 0 : auto_interval(now, a->changed_ns, cost);
 	timer_set(&a->c.loop->timers, &a->timer, now + next);
@@ -213,15 +212,57 @@ static void look_over(struct auto_run *a)
 	log_trace("Automatic ports: looked, again in %u ms", (unsigned)(next / NSEC_PER_MSEC));
 }
 
+/* Both sides were looked at, if asking them was possible at all. */
+static void look_end(struct auto_run *a, bool asked)
+{
+	if (a->look[AUTO_HOST].pending || a->look[AUTO_NS].pending)
+		return;
+	if (asked) {
+		look_over(a);
+		return;
+	}
+	a->looked = true;
+	timer_set(&a->c.loop->timers, &a->timer, a->c.loop->now_ns + AUTO_IDLE_NS);
+}
+
 static void on_scan(void *ctx, const struct sockdiag_scan *scan)
 {
 	struct look *k = ctx;
-	struct auto_run *a = k->a;
 
-	k->scan = *scan;
+	k->scan = scan;
 	k->pending = false;
-	if (!a->look[AUTO_HOST].pending && !a->look[AUTO_NS].pending)
-		look_over(a);
+	/* While they are still being asked, look_start() goes on. */
+	if (!k->a->starting)
+		look_end(k->a, true);
+}
+
+static void look_start(struct auto_run *a)
+{
+	bool asked = false;
+
+	a->starting = true;
+	for (unsigned i = 0; i < AUTO_SIDES; i++) {
+		a->look[i].pending = a->look[i].diag;
+		a->look[i].scan = NULL;
+	}
+	for (unsigned i = 0; i < AUTO_SIDES; i++) {
+		struct look *k = &a->look[i];
+		int err = k->diag ? sockdiag_start(k->diag) : 0;
+
+		asked |= k->diag && !err;
+		if (!err)
+			continue;
+		k->pending = false;
+		a->settled = false;
+		log_limited(LOG_LVL_WARN, "Automatic ports: %s", strerror(-err));
+	}
+	a->starting = false;
+	look_end(a, asked);
+}
+
+static void timer_fire(struct timer *t, uint64_t now_ns)
+{
+	look_start(container_of(t, struct auto_run, timer));
 }
 
 void auto_run_failed(struct auto_run *a, enum auto_dir dir, unsigned rule, uint16_t port, int err)
@@ -234,6 +275,7 @@ void auto_run_failed(struct auto_run *a, enum auto_dir dir, unsigned rule, uint1
 		portmap_clear(&l->open, port);
 		lane_refused(a, l, port, err);
 		a->closed = true;
+		a->settled = false;
 	}
 }
 

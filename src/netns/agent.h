@@ -42,7 +42,7 @@ MUST_USE int agent_send(struct agent *a, struct agent_req *req, uint32_t *ret_co
 MUST_USE int agent_on_event(struct agent *a);
 
 /*
- * The same, waited for: at start, and for what is rare and quick. Replies to other requests go to the function. fds as many places as the
+ * The same, waited for: at start only, as an agent may be stopped for as long as somebody likes. Replies to other requests go to the function. fds as many places as the
  * request can give. Returns the reply's err, -ETIMEDOUT or -EPIPE; -EMFILE if we have no place for the descriptors that came.
  */
 MUST_USE int agent_call(struct agent *a, struct agent_req *req, struct agent_reply *ret_reply, int ret_fds[FDPASS_MAX]);
@@ -67,7 +67,7 @@ MUST_USE int agent_diag(struct agent *a, int *ret_fd);
  */
 MUST_USE int agent_seal(struct agent *a, uid_t uid, gid_t gid);
 
-/* --- by agent_call(), at any time; nothing is logged --- */
+/* --- start-up as well; nothing is logged --- */
 
 /* As bound_open(), in the namespace. */
 MUST_USE int agent_listen(struct agent *a, const struct bound_spec *s, int *ret_fd, bool *ret_v6);

@@ -201,11 +201,6 @@ static int net_open(const struct ns_spec *s, struct ns *ns)
 		return -ENAMETOOLONG;
 	}
 	err = file_open(ns->path, CLONE_NEWNET, &ns->net_fd);
-	/* The number may have gone to another process before it was opened, but not if ours is still there. */
-	if (!err && has_ended(ns->pid_fd)) {
-		log_err("Process %i has ended", (int)s->pid);
-		return -ESRCH;
-	}
 	/* Its traffic would come back to it, and what is set up would spoil the host's network. */
 	if (!err && is_own("/proc/self/ns/net", ns->net_fd)) {
 		log_err("Network namespace %s is the one that we are in ourselves", ns->name);
@@ -231,6 +226,11 @@ int ns_open(const struct ns_spec *s, struct ns *ret_ns)
 	err = net_open(s, &ns);
 	if (!err)
 		err = user_open(s, &ns);
+	/* The number may have gone to another process before all was opened, but not if ours is still there. */
+	if (!err && has_ended(ns.pid_fd)) {
+		log_err("Process %i has ended", (int)s->pid);
+		err = -ESRCH;
+	}
 	if (err) {
 		ns_close(&ns);
 		return err;

@@ -32,6 +32,10 @@ struct sockdiag {
 	unsigned ask; /* which it is: 0 to ASKS - 1; ASKS: none */
 	unsigned datagrams; /* of its answer */
 	struct sockdiag_scan scan;
+	struct {
+		int err;
+		uint64_t digest;
+	} before[SOCKDIAG_PROTOS]; /* of the last scan that was finished */
 	uint8_t buf[BUF];
 };
 
@@ -78,6 +82,13 @@ static bool attrs_v6only(struct rd *r)
 	return false;
 }
 
+/* A step that can be undone for any given value, and then mixing: lists that differ in one socket never have the same digest. */
+static uint64_t digest_add(uint64_t digest, uint64_t value)
+{
+	digest = (digest ^ (value + 1)) * UINT64_C(0x9e3779b97f4a7c15);
+	return digest ^ digest >> 29;
+}
+
 static void port_add(struct sockdiag_ports *p, const struct inet_diag_msg *m, bool v6only)
 {
 	bool v6 = m->idiag_family == AF_INET6;
@@ -91,6 +102,7 @@ static void port_add(struct sockdiag_ports *p, const struct inet_diag_msg *m, bo
 		where = SOCKDIAG_LO;
 	else if (addr_is_any(&a))
 		where = SOCKDIAG_ANY;
+	p->digest = digest_add(p->digest, port | (uint32_t)where << 16 | !addr_is4(&a) << 20 | v6only << 21);
 	if (!addr_is4(&a))
 		portmap_set(&p->map[SOCKDIAG_6][where], port);
 	if (addr_is4(&a) || (addr_is_any(&a) && !v6only))
@@ -221,19 +233,40 @@ static bool answer_read(struct sockdiag *sd)
 	return true;
 }
 
-static void on_event(void *ctx, struct ref ref, uint32_t events)
+static bool is_same(const struct sockdiag *sd)
 {
-	struct sockdiag *sd = ctx;
-	uint64_t start = cpu_ns();
-	bool asked = sd->ask < ASKS;
+	bool same = true;
 
-	for (unsigned i = 0; i < ROUNDS; i++) {
-		if (!answer_read(sd))
-			break;
+	for (unsigned i = 0; i < SOCKDIAG_PROTOS; i++)
+		same &= sd->before[i].err == sd->scan.err[i] && sd->before[i].digest == sd->scan.ports[i].digest;
+	return same;
+}
+
+static void scan_done(struct sockdiag *sd)
+{
+	sd->scan.same = is_same(sd);
+	for (unsigned i = 0; i < SOCKDIAG_PROTOS; i++) {
+		sd->before[i].err = sd->scan.err[i];
+		sd->before[i].digest = sd->scan.ports[i].digest;
 	}
+	sd->fn(sd->ctx, &sd->scan);
+}
+
+/* What there is to read, and what is to be asked then. start: since when to count. */
+static void answers_read(struct sockdiag *sd, uint64_t start)
+{
+	bool asked = sd->ask < ASKS, more = true;
+
+	for (unsigned i = 0; more && i < ROUNDS; i++)
+		more = answer_read(sd) && !(asked && sd->ask == ASKS);
 	sd->scan.cost_ns += cpu_ns() - start;
 	if (asked && sd->ask == ASKS)
-		sd->fn(sd->ctx, &sd->scan);
+		scan_done(sd);
+}
+
+static void on_event(void *ctx, struct ref ref, uint32_t events)
+{
+	answers_read(ctx, cpu_ns());
 }
 
 int sockdiag_start(struct sockdiag *sd)
@@ -248,7 +281,8 @@ int sockdiag_start(struct sockdiag *sd)
 	err = ask_send(sd);
 	if (err)
 		sd->ask = ASKS;
-	sd->scan.cost_ns = cpu_ns() - start;
+	else
+		answers_read(sd, start);
 	return err;
 }
 
@@ -262,6 +296,7 @@ int sockdiag_new(struct loop *loop, int fd, sockdiag_done_fn *fn, void *ctx, str
 		return -ENOMEM;
 	}
 	*sd = (struct sockdiag){ .loop = loop, .fd = fd, .fn = fn, .ctx = ctx, .ask = ASKS };
+	sd->before[0].err = 1; /* like no scan */
 	sd->owner = loop_owner(loop, on_event, sd);
 	err = loop_add(loop, fd, ref_init(sd->owner, 0, 0), EPOLLIN);
 	if (err) {

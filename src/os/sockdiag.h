@@ -18,12 +18,14 @@ enum sockdiag_where { SOCKDIAG_ANY, SOCKDIAG_LO, SOCKDIAG_ADDR, SOCKDIAG_WHERES 
 
 /* Ports of one protocol. A socket for both families is in the maps of both. */
 struct sockdiag_ports {
+	uint64_t digest; /* of all sockets in the order in which the kernel listed them: the same again for the same list */
 	struct portmap map[SOCKDIAG_FAMILIES][SOCKDIAG_WHERES];
 };
 
 struct sockdiag_scan {
 	int err[SOCKDIAG_PROTOS]; /* -errno: nothing is known of this protocol; -ENOENT: the kernel can't tell */
 	bool torn; /* the list was long and changed while it was read: a port that is missing may be there all the same */
+	bool same; /* nothing has changed since the scan before */
 	uint64_t cost_ns; /* processor time that the scan took */
 	struct sockdiag_ports ports[SOCKDIAG_PROTOS];
 };
@@ -39,12 +41,15 @@ MUST_USE int sockdiag_parse(const void *buf, size_t len, uint32_t seq, enum sock
 
 struct sockdiag;
 
-/* The result of a scan, valid during the call; another scan may be started from inside. */
+/* The result of a scan, valid until the next one is started, which must not be from inside. */
 typedef void sockdiag_done_fn(void *ctx, const struct sockdiag_scan *scan);
 
 /* Takes fd, a socket of socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK, NETLINK_SOCK_DIAG); closed even on failure. */
 MUST_USE int sockdiag_new(struct loop *loop, int fd, sockdiag_done_fn *fn, void *ctx, struct sockdiag **ret_sd);
 void sockdiag_free(struct sockdiag *sd);
 
-/* Asks; the result comes from the loop, soon. -EBUSY while a scan goes on; other -errno as for sendto(2). */
+/*
+ * Asks; the result comes before this returns, as the kernel answers at once, or from the loop, soon. -EBUSY while a scan goes on; other
+ * -errno as for sendto(2).
+ */
 MUST_USE int sockdiag_start(struct sockdiag *sd);

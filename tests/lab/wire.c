@@ -2,16 +2,19 @@
 /*
  * A wire between a tap device and the stream socket of passt: makes a network namespace the guest, with a real kernel at full speed.
  *
- *   wire IFNAME SOCKET [LOSS]
+ *   wire IFNAME SOCKET [LOSS [SYNS]]
  *
- * Creates the tap IFNAME in the present network namespace, connects to SOCKET, prints "ready" and carries frames until either side ends.
- * LOSS: of 1000 frames in each direction this many are dropped, by a fixed pseudo-random sequence. Needs access to /dev/net/tun.
+ * Creates the tap IFNAME in the present network namespace, connects to SOCKET, prints "ready" and carries frames until either side ends
+ * or SIGTERM comes; then prints how many were dropped from the tap and towards it.
+ * LOSS: of 1000 frames in each direction this many are dropped, by a fixed pseudo-random sequence. SYNS: so many of the first segments
+ * with SYN from the tap are dropped. Needs access to /dev/net/tun.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if.h>
 #include <linux/if_tun.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -50,14 +53,33 @@ static int sock_connect(const char *path)
 	return fd;
 }
 
-static bool lost(unsigned loss)
+/* What is to be lost in one direction, and what was. */
+struct loss {
+	unsigned per_mille, syns, lost;
+};
+
+/* Without options of IP, as passt and the kernel send it. */
+static bool is_syn(const uint8_t *p, size_t n)
+{
+	size_t l4 = n > 14 && p[14] >> 4 == 6 ? 54 : 34;
+	uint8_t proto = n > l4 + 20 ? p[l4 == 54 ? 20 : 23] : 0;
+
+	return proto == 6 && p[l4 + 13] & 2;
+}
+
+static bool lost(struct loss *l, const uint8_t *p, size_t n)
 {
 	static uint32_t x = 2463534242u;
+	bool syn = l->syns && is_syn(p, n);
 
 	x ^= x << 13;
 	x ^= x >> 17;
 	x ^= x << 5;
-	return x % 1000 < loss;
+	l->syns -= syn;
+	if (!syn && x % 1000 >= l->per_mille)
+		return false;
+	l->lost++;
+	return true;
 }
 
 static bool write_all(int fd, const uint8_t *p, size_t n)
@@ -76,7 +98,7 @@ static bool write_all(int fd, const uint8_t *p, size_t n)
 }
 
 /* As many frames as the device has, at most 64. */
-static bool from_tap(int tap, int sock, unsigned loss)
+static bool from_tap(int tap, int sock, struct loss *loss)
 {
 	static uint8_t buf[4 + FRAME_MAX];
 
@@ -85,7 +107,7 @@ static bool from_tap(int tap, int sock, unsigned loss)
 
 		if (n < 0)
 			return errno == EAGAIN || errno == EINTR || errno == EIO;
-		if (lost(loss))
+		if (lost(loss, buf + 4, (size_t)n))
 			continue;
 		buf[0] = (uint8_t)(n >> 24);
 		buf[1] = (uint8_t)(n >> 16);
@@ -97,7 +119,7 @@ static bool from_tap(int tap, int sock, unsigned loss)
 	return true;
 }
 
-static bool from_sock(int sock, int tap, unsigned loss)
+static bool from_sock(int sock, int tap, struct loss *loss)
 {
 	static uint8_t buf[1 << 20];
 	static size_t have;
@@ -114,7 +136,7 @@ static bool from_sock(int sock, int tap, unsigned loss)
 			return false;
 		if (have - at - 4 < n)
 			break;
-		if (!lost(loss) && write(tap, buf + at + 4, n) < 0 && errno != EIO && errno != EAGAIN)
+		if (!lost(loss, buf + at + 4, n) && write(tap, buf + at + 4, n) < 0 && errno != EIO && errno != EAGAIN)
 			perror("tap");
 		at += 4 + n;
 	}
@@ -123,25 +145,38 @@ static bool from_sock(int sock, int tap, unsigned loss)
 	return true;
 }
 
+static volatile sig_atomic_t ended;
+
+static void on_term(int sig)
+{
+	(void)sig;
+	ended = 1;
+}
+
 int main(int argc, char **argv)
 {
 	struct pollfd p[2] = { { .events = POLLIN }, { .events = POLLIN } };
-	unsigned loss = argc > 3 ? (unsigned)atoi(argv[3]) : 0;
+	struct loss up = { .per_mille = argc > 3 ? (unsigned)atoi(argv[3]) : 0, .syns = argc > 4 ? (unsigned)atoi(argv[4]) : 0 };
+	struct loss down = { .per_mille = up.per_mille };
+	struct sigaction sa = { .sa_handler = on_term };
 
 	if (argc < 3) {
-		fprintf(stderr, "usage: wire IFNAME SOCKET [LOSS]\n");
+		fprintf(stderr, "usage: wire IFNAME SOCKET [LOSS [SYNS]]\n");
 		return 2;
 	}
+	sigaction(SIGTERM, &sa, NULL);
 	p[0].fd = tap_open(argv[1]);
 	p[1].fd = sock_connect(argv[2]);
 	puts("ready");
 	fflush(stdout);
-	for (;;) {
-		if (poll(p, 2, -1) < 0 && errno != EINTR)
-			return 1;
-		if (p[0].revents && !from_tap(p[0].fd, p[1].fd, loss))
-			return 0;
-		if (p[1].revents && !from_sock(p[1].fd, p[0].fd, loss))
-			return 0;
+	while (!ended) {
+		if (poll(p, 2, 200) < 0)
+			continue;
+		if (p[0].revents && !from_tap(p[0].fd, p[1].fd, &up))
+			break;
+		if (p[1].revents && !from_sock(p[1].fd, p[0].fd, &down))
+			break;
 	}
+	printf("%u %u\n", up.lost, down.lost);
+	return 0;
 }

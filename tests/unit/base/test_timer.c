@@ -181,7 +181,10 @@ static void test_random(void **state)
 	}
 }
 
-/* Sleeping for as long as timers_next() says, a single timer is reached in few steps, never early and at most one tick late. */
+/*
+ * Sleeping for as long as timers_next() says, a single timer is reached in few steps, and in one if it is not minutes ahead; never early
+ * and at most one tick late.
+ */
 static void test_sleep_until_due(void **state)
 {
 	uint64_t ahead;
@@ -203,10 +206,35 @@ static void test_sleep_until_due(void **state)
 			if (ahead > (UINT64_C(1) << 27) * MSEC && steps > 8)
 				break; /* far beyond the reach: steps of its length */
 		}
+		if (ahead < 240000 * MSEC)
+			assert_int_equal(steps, 1);
 		if (fired) {
 			assert_true(now >= due);
 			assert_true(now < due + MSEC);
 		}
+	}
+}
+
+static void count(struct timer *t, uint64_t now_ns)
+{
+	fired++;
+}
+
+/* A process with a few timers wakes up when one is due, and not in between. */
+static void test_few_timers_few_wakeups(void **state)
+{
+	static const uint64_t ahead[] = { 320, 330, 5000, 60000 };
+	struct timer t[ARRAY_SIZE(ahead)];
+
+	start(1, 123456789012);
+	for (unsigned i = 0; i < ARRAY_SIZE(ahead); i++) {
+		timer_init(&t[i], count);
+		timer_set(&w, &t[i], now + ahead[i] * MSEC);
+	}
+	for (unsigned i = 0; i < ARRAY_SIZE(ahead); i++) {
+		now += timers_next(&w, now);
+		timers_run(&w, now);
+		assert_int_equal(fired, i + 1);
 	}
 }
 
@@ -284,6 +312,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_random),
 		cmocka_unit_test(test_sleep_until_due),
+		cmocka_unit_test(test_few_timers_few_wakeups),
 		cmocka_unit_test(test_cancel_leaves_no_wakeup),
 		cmocka_unit_test(test_rearm_now),
 		cmocka_unit_test(test_clock_backwards),

@@ -27,7 +27,8 @@ struct sockdiag {
 	sockdiag_done_fn *fn;
 	void *ctx;
 	enum auto_side side;
-	bool asked;
+	bool asked, once;
+	struct sockdiag_scan scan, before;
 };
 
 /* A port of the world: what listens there. */
@@ -98,28 +99,32 @@ void sock_close(int fd)
 
 static void answer(struct sockdiag *sd)
 {
-	static struct sockdiag_scan s;
+	struct sockdiag_scan *s = &sd->scan;
 
-	memset(&s, 0, sizeof(s));
-	s.cost_ns = w.cost;
-	s.torn = w.torn;
+	memset(s, 0, sizeof(*s));
 	for (unsigned k = 0; k < SOCKDIAG_PROTOS; k++) {
-		s.err[k] = w.err[k];
+		s->err[k] = w.err[k];
 		for (unsigned p = 0; p < w.span && !w.err[k]; p++) {
 			const struct spot *o = &w.spot[sd->side][k][p];
 
 			if (o->service && o->v4)
-				portmap_set(&s.ports[k].map[SOCKDIAG_4][o->where], (uint16_t)p);
+				portmap_set(&s->ports[k].map[SOCKDIAG_4][o->where], (uint16_t)p);
 			if (o->service && o->v6)
-				portmap_set(&s.ports[k].map[SOCKDIAG_6][o->where], (uint16_t)p);
+				portmap_set(&s->ports[k].map[SOCKDIAG_6][o->where], (uint16_t)p);
 			if (o->ours) {
-				portmap_set(&s.ports[k].map[SOCKDIAG_4][SOCKDIAG_LO], (uint16_t)p);
-				portmap_set(&s.ports[k].map[SOCKDIAG_6][SOCKDIAG_LO], (uint16_t)p);
+				portmap_set(&s->ports[k].map[SOCKDIAG_4][SOCKDIAG_LO], (uint16_t)p);
+				portmap_set(&s->ports[k].map[SOCKDIAG_6][SOCKDIAG_LO], (uint16_t)p);
 			}
 		}
 	}
+	s->same = sd->once && !memcmp(s, &sd->before, sizeof(*s));
+	sd->before = *s;
+	sd->before.same = false;
+	sd->once = true;
+	s->cost_ns = w.cost;
+	s->torn = w.torn;
 	sd->asked = false;
-	sd->fn(sd->ctx, &s);
+	sd->fn(sd->ctx, s);
 }
 
 /* --- the world --- */
