@@ -14,6 +14,8 @@
 #define UDP_GRO 104
 #endif
 
+#define RCVBUF (1 << 20)
+
 bool udpseg_known(int fd)
 {
 	int size;
@@ -38,7 +40,10 @@ void udpseg_put(struct msghdr *h, void *buf, uint16_t size)
 
 int udpseg_receive(int fd)
 {
-	return sock_set_int(fd, IPPROTO_UDP, UDP_GRO, 1);
+	int err = sock_set_int(fd, IPPROTO_UDP, UDP_GRO, 1);
+
+	/* The usual size has room for two or three. */
+	return err ? err : sock_set_int(fd, SOL_SOCKET, SO_RCVBUF, RCVBUF);
 }
 
 uint16_t udpseg_get(const struct msghdr *h)

@@ -11,6 +11,7 @@
 
 #define UDPSEG_MAX 64 /* datagrams of one message that every such kernel takes */
 #define UDPSEG_BYTES 65507 /* payload of one message, for both families */
+#define UDPSEG_BULK 16 /* datagrams received with one call, to think that udpseg_receive() pays */
 #define UDPSEG_CTL 32 /* room for the control message, aligned like struct cmsghdr */
 
 /* The kernel knows UDP_SEGMENT; one that does not would send all of a message as one datagram. */
@@ -22,7 +23,7 @@ bool udpseg_known(int fd);
  */
 void udpseg_put(struct msghdr *h, void *buf, uint16_t size);
 
-/* From now on, what the kernel gets in one piece is received in one piece. -errno. */
+/* From now on, what the kernel gets in one piece is received in one piece, and there is room for more than a few of these. -errno. */
 MUST_USE int udpseg_receive(int fd);
 
 /* Size of the datagrams in a message that was received; 0: it is one datagram. */

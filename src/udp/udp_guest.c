@@ -15,8 +15,6 @@
 #define HEAD_MAX (ETH_HLEN + IP6_HLEN + UDP_HLEN)
 #define BODY_MIN 2048 /* frames are reserved for so much payload at least, where packets are that long */
 #define JOIN_MIN 4 /* datagrams of one size in a batch, to expect more of them */
-#define GRO_MIN 16 /* the same, to ask the kernel for superframes */
-#define BULK_RCVBUF (1 << 20)
 #define LISTEN_BATCH 16 /* few: later datagrams of a peer come by its flow */
 
 /* Source and destination as the guest sees them. */
@@ -168,12 +166,11 @@ static void learn(struct udp *u, struct udp_flow *f, unsigned n)
 	f->longest = (uint16_t)longest;
 	f->super = super;
 	f->same = (uint16_t)same;
-	if (f->gro || !same || n < GRO_MIN)
+	if (f->gro || !same || n < UDPSEG_BULK)
 		return;
 	f->gro = 1;
-	/* A receive buffer of the usual size has room for two or three of them. */
-	if (udpseg_receive(f->sock.fd) || sock_set_int(f->sock.fd, SOL_SOCKET, SO_RCVBUF, BULK_RCVBUF))
-		log_debug("UDP: no superframes from the kernel, or little room for them");
+	if (udpseg_receive(f->sock.fd))
+		log_debug("UDP: no superframes from the kernel");
 }
 
 /* Source of message i in the host's view. */

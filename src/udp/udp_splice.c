@@ -7,12 +7,14 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "base/iov.h"
 #include "base/list.h"
 #include "base/log.h"
 #include "flow/flow.h"
 #include "os/pktinfo.h"
 #include "os/sock.h"
 #include "udp/udp_hold.h"
+#include "udp/udp_out.h"
 
 #define BATCH 64u
 #define SLOT 65536u /* more than any datagram has */
@@ -29,13 +31,16 @@ struct peer {
 	uint64_t last_ns;
 	unsigned scope;
 	int fd; /* -1: it waits for one */
+	uint16_t seg_max; /* udp_out.h, of both sockets */
 	bool answered;
+	bool gro; /* messages of fd may consist of several datagrams (os/udpseg.h) */
 };
 
 struct port {
 	struct udp_splice_port p;
 	uint32_t next_free;
 	bool used;
+	bool gro; /* as that of a peer */
 };
 
 struct udp_splice {
@@ -50,13 +55,14 @@ struct udp_splice {
 	uint64_t sweep_ns; /* when that is due */
 	struct udp_hold hold; /* of peers that have no socket yet */
 	struct udp_splice_stats stats;
+	struct udp_out out;
 
 	/* Scratch: one batch. */
 	struct mmsghdr m[BATCH];
 	struct iovec iov[BATCH];
 	struct sockaddr_storage name[BATCH];
 	union {
-		uint8_t b[PKTINFO_CTL];
+		uint8_t b[PKTINFO_CTL + UDPSEG_CTL];
 		struct cmsghdr align;
 	} ctl[BATCH];
 	uint8_t *area; /* BATCH times SLOT */
@@ -210,6 +216,7 @@ static struct peer *peer_find(struct udp_splice *u, uint16_t id, const struct ud
 	u->stats.now++;
 	list_init(&p->idle);
 	p->fd = -1;
+	p->seg_max = UINT16_MAX;
 	p->scope = path->scope;
 	if (!peer_ready(u, p))
 		return NULL;
@@ -227,51 +234,72 @@ static bool peer_is(const struct peer *p, uint16_t id, const struct udp_splice_p
 	       addr_eq(&k->remote, &path->local);
 }
 
-/* Sends messages first to end - 1 of the batch; an error is that of the last one that was lost by it. What was pending as an error of an earlier datagram is not this one's. */
-static int send_run(struct udp_splice *u, int fd, unsigned first, unsigned end, uint64_t *count)
+/* What was pending as an error of an earlier datagram is not this one's. */
+static bool on_pending(void *ctx, int err)
 {
-	bool again = false;
+	return err != EMSGSIZE;
+}
+
+static void on_failed(void *ctx, const struct pkt *pkt, int err)
+{
+	*(int *)ctx = err;
+}
+
+/* Sends messages first to end - 1 of the batch. Returns the error, if any, of the last one that was lost by it; positive. */
+static int send_run(struct udp_splice *u, struct udp_out_to *to, unsigned first, unsigned end, uint64_t *count)
+{
 	int err = 0;
 
-	while (first < end) {
-		int r = sock_sendmmsg(fd, &u->m[first], end - first, 0);
+	to->pending = on_pending;
+	to->failed = on_failed;
+	to->ctx = &err;
+	udp_out_begin(&u->out, to);
+	for (unsigned i = first; i < end; i++) {
+		struct udp_out_data d = {
+			.iov = &u->iov[i], .n = 1, .len = u->iov[i].iov_len, .seg = udpseg_get(&u->m[i].msg_hdr)
+		};
 
-		if (r > 0) {
-			first += (unsigned)r;
-			*count += (uint64_t)r;
-			again = false;
-		} else if (r == -EAGAIN || r == -ENOBUFS) {
-			break; /* nor will there be room for the next */
-		} else if (!again && r != -EMSGSIZE) {
-			again = true;
-		} else {
-			first++;
-			u->stats.lost++;
-			again = false;
-			err = r;
-		}
+		udp_out_put(&u->out, &d);
 	}
-	u->stats.lost += end - first;
+	udp_out_end(&u->out);
+	*count += u->out.sent;
+	u->stats.lost += u->out.lost;
 	return err;
 }
 
-/* The same, from a peer: they wait if it has no socket yet. The peer may be closed after that. */
-static void peer_send(struct udp_splice *u, struct peer *p, unsigned first, unsigned end)
+/* Keeps the datagrams of message i for a peer that has no socket yet. */
+static void hold(struct udp_splice *u, const struct peer *p, unsigned i)
 {
-	if (p->fd >= 0) {
-		int err = send_run(u, p->fd, first, end, &u->stats.out);
+	size_t len = u->iov[i].iov_len, seg = udpseg_get(&u->m[i].msg_hdr), at = 0;
 
-		/* Somebody has cut the connection (sock_diag(7)): the next datagram gets another. */
-		if (err == -EDESTADDRREQ || err == -ENOTCONN)
-			peer_close(u, p);
-		return;
-	}
-	for (unsigned i = first; i < end; i++) {
-		if (udp_hold_put(&u->hold, p->flow.index, p->flow.gen, u->m[i].msg_hdr.msg_iov))
+	if (!seg)
+		seg = len;
+	do {
+		struct iovec part;
+
+		iov_slice(&u->iov[i], 1, at, MIN(seg, len - at), &part, 1, NULL);
+		if (udp_hold_put(&u->hold, p->flow.index, p->flow.gen, len ? &part : &u->iov[i]))
 			u->stats.held++;
 		else
 			u->stats.lost++;
-	}
+		at += seg;
+	} while (at < len);
+}
+
+/* From a peer: they wait if it has no socket yet. The peer may be closed after that. */
+static void peer_send(struct udp_splice *u, struct peer *p, unsigned first, unsigned end)
+{
+	struct udp_out_to to = { .fd = p->fd, .seg_max = &p->seg_max };
+	int err;
+
+	for (unsigned i = first; i < end && p->fd < 0; i++)
+		hold(u, p, i);
+	if (p->fd < 0)
+		return;
+	err = send_run(u, &to, first, end, &u->stats.out);
+	/* Somebody has cut the connection (sock_diag(7)): the next datagram gets another. */
+	if (err == EDESTADDRREQ || err == ENOTCONN)
+		peer_close(u, p);
 }
 
 static void msg_init(struct udp_splice *u, unsigned i)
@@ -280,11 +308,21 @@ static void msg_init(struct udp_splice *u, unsigned i)
 	u->m[i] = (struct mmsghdr){ .msg_hdr = { .msg_iov = &u->iov[i], .msg_iovlen = 1 } };
 }
 
-/* A received message becomes one to be sent, to a socket that is connected. */
-static void msg_turn(struct udp_splice *u, unsigned i)
+/* Message i with room for its control messages. */
+static void msg_control(struct udp_splice *u, unsigned i)
 {
-	u->iov[i].iov_len = u->m[i].msg_len;
-	u->m[i] = (struct mmsghdr){ .msg_hdr = { .msg_iov = &u->iov[i], .msg_iovlen = 1 } };
+	u->m[i].msg_hdr.msg_control = u->ctl[i].b;
+	u->m[i].msg_hdr.msg_controllen = sizeof(u->ctl[i].b);
+}
+
+/* A batch of n datagrams: if that is many, the kernel may give them in one piece. */
+static void learn(int fd, int n, bool *gro)
+{
+	if (*gro || n < UDPSEG_BULK)
+		return;
+	*gro = true;
+	if (udpseg_receive(fd))
+		log_debug("UDP splice: no superframes from the kernel");
 }
 
 /* Where message i of a bound socket came from. */
@@ -325,12 +363,12 @@ void udp_splice_read(struct udp_splice *u, uint16_t id)
 		msg_init(u, i);
 		u->m[i].msg_hdr.msg_name = &u->name[i];
 		u->m[i].msg_hdr.msg_namelen = sizeof(u->name[i]);
-		u->m[i].msg_hdr.msg_control = u->ctl[i].b;
-		u->m[i].msg_hdr.msg_controllen = sizeof(u->ctl[i].b);
+		msg_control(u, i);
 	}
 	got = sock_recvmmsg(fd, u->m, BATCH, 0);
 	if (got < 0)
 		error_clear(fd, got);
+	learn(fd, got, &u->port[id].gro);
 
 	/* Datagrams of one peer that follow each other leave with one call; before another peer may push it out of the table. */
 	for (unsigned i = 0; (int)i < got; i++) {
@@ -345,9 +383,8 @@ void udp_splice_read(struct udp_splice *u, uint16_t id)
 			run = peer_find(u, id, &path);
 			first = i;
 		}
-		if (run)
-			msg_turn(u, i);
-		else
+		u->iov[i].iov_len = u->m[i].msg_len;
+		if (!run)
 			u->stats.lost++;
 	}
 	if (run)
@@ -358,28 +395,33 @@ static void peer_read(struct udp_splice *u, struct peer *p)
 {
 	const struct udp_splice_port *port = peer_port(u, p);
 	const struct flow_key *k = &p->flow.key;
-	struct ep to = { .addr = k->guest, .port = k->gport };
+	struct ep dst = { .addr = k->guest, .port = k->gport };
+	struct udp_out_to to = {
+		.fd = port->fd,
+		.dst = &dst,
+		.family = port->v6 ? AF_INET6 : AF_INET,
+		.scope = p->scope,
+		.local = addr_is_any(&k->remote) ? NULL : &k->remote,
+		.seg_max = &p->seg_max,
+	};
 	int got;
 
-	for (unsigned i = 0; i < BATCH; i++)
+	for (unsigned i = 0; i < BATCH; i++) {
 		msg_init(u, i);
+		if (p->gro)
+			msg_control(u, i);
+	}
 	got = sock_recvmmsg(p->fd, u->m, BATCH, 0);
 	if (got < 0)
 		error_clear(p->fd, got);
 	if (got <= 0)
 		return;
+	learn(p->fd, got, &p->gro);
 	p->answered = true;
 	peer_touch(u, p);
-	for (unsigned i = 0; (int)i < got; i++) {
-		struct msghdr *h = &u->m[i].msg_hdr;
-
-		msg_turn(u, i);
-		h->msg_name = &u->name[i];
-		h->msg_namelen = sock_from_ep(port->v6 ? AF_INET6 : AF_INET, &to, p->scope, &u->name[i]);
-		if (!addr_is_any(&k->remote))
-			pktinfo_put(h, u->ctl[i].b, port->v6, &k->remote, p->scope);
-	}
-	(void)send_run(u, port->fd, 0, (unsigned)got, &u->stats.back);
+	for (unsigned i = 0; (int)i < got; i++)
+		u->iov[i].iov_len = u->m[i].msg_len;
+	(void)send_run(u, &to, 0, (unsigned)got, &u->stats.back);
 }
 
 static void send_one(struct udp_splice *u, struct peer *p, const struct iovec *payload)
@@ -472,6 +514,7 @@ int udp_splice_add(struct udp_splice *u, const struct udp_splice_port *p, uint16
 		return -ENOSPC;
 	port->p = *p;
 	port->used = true;
+	port->gro = false;
 	*ret_id = (uint16_t)(port - u->port);
 	return 0;
 }

@@ -153,12 +153,12 @@ def test_tap_without_superframes(net, pasta, family):
         assert "to" not in frames.seen()
 
 
-def test_stream_socket(net, start, tmp_path):
-    passt = start("-m", MTU, "--no-dhcp")
-    guest = WireGuest(net.host, passt, str(tmp_path), mtu=MTU)
-    to = (REMOTE4, 6000)
-    with net.remote.udp(*to) as server, guest.udp("0.0.0.0") as client:
-        both_ways(client, server, to, "v4")
+@FAMILIES
+def test_stream_socket(net, start, tmp_path, family):
+    guest = WireGuest(net.host, start("-m", MTU), str(tmp_path))
+    to = (REMOTE[family], 6000)
+    with net.remote.udp(*to) as server, guest.udp(any_of(family)) as client:
+        both_ways(client, server, to, family)
     guest.close()
 
 

@@ -13,6 +13,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/udp.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -606,6 +607,50 @@ static void test_socket_later(void **state)
 	}
 }
 
+static void send_several(struct fix *x, int fd, size_t len, uint16_t seg, uint8_t with)
+{
+	int size = seg;
+
+	assert_int_equal(setsockopt(fd, IPPROTO_UDP, UDP_SEGMENT, &size, sizeof(size)), 0);
+	send_to(x, fd, &x->bound_ep, len, with);
+	size = 0;
+	assert_int_equal(setsockopt(fd, IPPROTO_UDP, UDP_SEGMENT, &size, sizeof(size)), 0);
+}
+
+/* What the kernel has in one piece is datagrams all the same, be they sent at once or held. */
+static void test_superframes(void **state)
+{
+	struct fix *x = *state;
+	int fd = udp_sock(&addr_loopback4, 0, NULL), fd2 = udp_sock(&addr_loopback4, 0, NULL), gro = 0;
+	socklen_t len = sizeof(gro);
+
+	/* The first tells that there are many. */
+	for (uint8_t k = 0; k < 4; k++) {
+		send_several(x, fd, 20 * 1000 + k, 1000, k);
+		for (unsigned i = 0; i < 20; i++)
+			(void)expect(x, x->service, 1000, k);
+		if (k)
+			(void)expect(x, x->service, k, k);
+		assert_int_equal(getsockopt(x->bound, IPPROTO_UDP, UDP_GRO, &gro, &len), 0);
+		assert_int_equal(gro, 1);
+	}
+	x->sock_err = -EAGAIN;
+	send_several(x, fd2, 9500, 1000, 5);
+	send_to(x, fd2, &x->bound_ep, 0, 0);
+	settle(x);
+	assert_int_equal(udp_splice_stats(x->u)->held, 11);
+	x->sock_err = 0;
+	udp_splice_retry(x->u, 0);
+	for (unsigned i = 0; i < 9; i++)
+		(void)expect(x, x->service, 1000, 5);
+	(void)expect(x, x->service, 500, 5);
+	(void)expect(x, x->service, 0, 0);
+	assert_int_equal(udp_splice_stats(x->u)->out, 4 * 20 + 3 + 11);
+	assert_int_equal(udp_splice_stats(x->u)->lost, 0);
+	close(fd);
+	close(fd2);
+}
+
 /* They wait in vain: lost, and the next one asks again. So does one whose peer is gone. */
 static void test_socket_never(void **state)
 {
@@ -731,6 +776,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_no_socket, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_cut_off, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_socket_later, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_superframes, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_socket_never, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_socket_too_late, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_feed, setup_bare, teardown),
