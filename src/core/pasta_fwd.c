@@ -150,7 +150,7 @@ static void udp_port_forget(struct pasta_fwd *f, enum auto_dir dir, const struct
 	*id = 0;
 }
 
-/* A datagram that one of the host's listeners got. True: it went the short way. */
+/* Datagrams that one of the host's listeners got. True: they went the short way. */
 static bool udp_divert(void *ctx, const struct udp_arrival *a)
 {
 	struct pasta_fwd *f = ctx;
@@ -162,7 +162,7 @@ static bool udp_divert(void *ctx, const struct udp_arrival *a)
 		return false;
 	id = udp_port(f, AUTO_IN, a->listener);
 	if (id >= 0)
-		udp_splice_feed(f->udp_splice, (uint16_t)id, &path, &a->payload);
+		udp_splice_feed(f->udp_splice, (uint16_t)id, &path, a->payload, a->n);
 	return true;
 }
 

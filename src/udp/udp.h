@@ -48,16 +48,17 @@ void udp_set_listeners(struct udp *u, struct listeners *ls);
  */
 unsigned udp_port_release(struct udp *u, uint16_t port);
 
-/* A datagram of a listener, before it becomes one of the guest's. */
+/* Datagrams of a listener that came one behind the other, before they become the guest's. */
 struct udp_arrival {
 	uint32_t listener; /* index */
-	const struct ep *peer; /* who sent it */
-	const struct addr *local; /* what it was sent to; any address if that is not known */
+	const struct ep *peer; /* who sent them */
+	const struct addr *local; /* what they were sent to; any address if that is not known */
 	unsigned scope; /* interface of link-local addresses */
-	struct iovec payload;
+	const struct iovec *payload; /* n datagrams, at most LINK_BATCH */
+	unsigned n;
 };
 
-/* Asked about each of these; true: the datagram was taken, and is not for the guest. */
+/* Asked about each of these; true: the datagrams were taken, and are not for the guest. */
 typedef bool udp_divert_fn(void *ctx, const struct udp_arrival *a);
 void udp_set_divert(struct udp *u, udp_divert_fn *fn, void *ctx);
 

@@ -15,7 +15,7 @@
 #define HEAD_MAX (ETH_HLEN + IP6_HLEN + UDP_HLEN)
 #define BODY_MIN 2048 /* frames are reserved for so much payload at least, where packets are that long */
 #define JOIN_MIN 4 /* datagrams of one size in a batch, to expect more of them */
-#define LISTEN_BATCH 16 /* few: later datagrams of a peer come by its flow */
+#define LISTEN_BATCH 16 /* few: later datagrams of a peer come by its flow, unless they are diverted */
 
 /* Source and destination as the guest sees them. */
 struct pair {
@@ -404,36 +404,71 @@ static void msg_local(struct udp *u, unsigned i, struct udp_path *path)
 		path->local.addr = a;
 }
 
-static bool diverted(struct udp *u, const struct udp_path *p, unsigned i)
+static bool listener_path(struct udp *u, uint32_t index, unsigned i, struct udp_path *ret_path)
 {
+	struct udp_path path = { .listener = index, .local = { .port = u->ls->l[index].port } };
+
+	if (!msg_source(u, i, &path.peer))
+		return false;
+	msg_local(u, i, &path);
+	*ret_path = path;
+	return true;
+}
+
+static bool same_path(const struct udp_path *a, const struct udp_path *b)
+{
+	return ep_eq(&a->peer, &b->peer) && addr_eq(&a->local.addr, &b->local.addr) && a->scope == b->scope;
+}
+
+/* How many messages from i on came the way of the first, p. */
+static unsigned run_of(struct udp *u, const struct udp_path *p, unsigned i, unsigned n)
+{
+	struct udp_path next;
+	unsigned k = 1;
+
+	while (i + k < n && listener_path(u, p->listener, i + k, &next) && same_path(&next, p))
+		k++;
+	return k;
+}
+
+/* True: the n messages from i on are not for the guest. */
+static bool diverted(struct udp *u, const struct udp_path *p, unsigned i, unsigned n)
+{
+	struct iovec payload[LINK_BATCH];
 	struct udp_arrival a = {
 		.listener = p->listener,
 		.peer = &p->peer,
 		.local = &p->local.addr,
 		.scope = p->scope,
-		.payload = { udp_area(u, i) + UDP_HLEN, u->m[i].msg_len },
+		.payload = payload,
+		.n = n,
 	};
 
-	return u->divert(u->divert_ctx, &a);
+	for (unsigned k = 0; k < n; k++)
+		payload[k] = (struct iovec){ udp_area(u, i + k) + UDP_HLEN, u->m[i + k].msg_len };
+	return u->divert && u->divert(u->divert_ctx, &a);
 }
 
-static void deliver_listener(struct udp *u, uint32_t index, unsigned i)
+/* Messages from i on that came the same way; returns how many. */
+static unsigned deliver_listener(struct udp *u, uint32_t index, unsigned i, unsigned n)
 {
-	struct udp_path path = { .listener = index, .local = { .port = u->ls->l[index].port } };
+	struct udp_path path;
 	struct udp_flow *f;
 	struct pair a;
 
-	if (!msg_source(u, i, &path.peer))
-		return;
-	msg_local(u, i, &path);
-	if (u->divert && diverted(u, &path, i))
-		return;
+	if (!listener_path(u, index, i, &path))
+		return 1;
+	n = run_of(u, &path, i, n);
+	if (diverted(u, &path, i, n))
+		return n;
 	f = udp_flow_from_host(u, &path);
 	if (!f)
-		return;
+		return n;
 	udp_flow_touch(u, f, false);
 	a = pair_of(f);
-	send_area(u, &a, i);
+	for (unsigned k = 0; k < n; k++)
+		send_area(u, &a, i + k);
+	return n;
 }
 
 static void listener_block(struct udp *u, const struct listener *l, uint32_t index)
@@ -449,6 +484,7 @@ static void listener_block(struct udp *u, const struct listener *l, uint32_t ind
 void udp_guest_from_listener(struct udp *u, uint32_t index)
 {
 	const struct listener *l = udp_listener(u, index);
+	unsigned max = u->divert ? LINK_BATCH : LISTEN_BATCH;
 	int got;
 
 	if (!l)
@@ -457,7 +493,7 @@ void udp_guest_from_listener(struct udp *u, uint32_t index)
 		listener_block(u, l, index);
 		return;
 	}
-	for (unsigned i = 0; i < LISTEN_BATCH; i++) {
+	for (unsigned i = 0; i < max; i++) {
 		struct iovec area = { udp_area(u, i), UDP_AREA };
 
 		iov_slice(&area, 1, UDP_HLEN, UDP_PAYLOAD_MAX, u->iov[i], 1, NULL);
@@ -465,7 +501,7 @@ void udp_guest_from_listener(struct udp *u, uint32_t index)
 		u->m[i].msg_hdr.msg_control = u->ctl[i].b;
 		u->m[i].msg_hdr.msg_controllen = sizeof(u->ctl[i].b);
 	}
-	got = sock_recvmmsg(l->fd, u->m, LISTEN_BATCH, 0);
-	for (int i = 0; i < got; i++)
-		deliver_listener(u, index, (unsigned)i);
+	got = sock_recvmmsg(l->fd, u->m, max, 0);
+	for (unsigned i = 0; (int)i < got;)
+		i += deliver_listener(u, index, i, (unsigned)got);
 }

@@ -16,7 +16,7 @@
 #include "udp/udp_hold.h"
 #include "udp/udp_out.h"
 
-#define BATCH 64u
+#define BATCH UDP_SPLICE_FEED
 #define SLOT 65536u /* more than any datagram has */
 #define PROTO_UDP 17
 #define NO_PORT UINT32_MAX
@@ -424,21 +424,24 @@ static void peer_read(struct udp_splice *u, struct peer *p)
 	(void)send_run(u, &to, 0, (unsigned)got, &u->stats.back);
 }
 
-static void send_one(struct udp_splice *u, struct peer *p, const struct iovec *payload)
+/* What lies in memory of others, from a peer. */
+static void send_all(struct udp_splice *u, struct peer *p, const struct iovec *payload, unsigned n)
 {
-	u->iov[0] = *payload;
-	u->m[0] = (struct mmsghdr){ .msg_hdr = { .msg_iov = &u->iov[0], .msg_iovlen = 1 } };
-	peer_send(u, p, 0, 1);
+	for (unsigned i = 0; i < n; i++) {
+		u->iov[i] = payload[i];
+		u->m[i].msg_hdr = (struct msghdr){ 0 };
+	}
+	peer_send(u, p, 0, n);
 }
 
-void udp_splice_feed(struct udp_splice *u, uint16_t id, const struct udp_splice_path *path, const struct iovec *payload)
+void udp_splice_feed(struct udp_splice *u, uint16_t id, const struct udp_splice_path *path, const struct iovec *payload, unsigned n)
 {
 	struct peer *p = id < u->n_ports && u->port[id].used ? peer_find(u, id, path) : NULL;
 
 	if (p)
-		send_one(u, p, payload);
+		send_all(u, p, payload, n);
 	else
-		u->stats.lost++;
+		u->stats.lost += n;
 }
 
 struct retry {
@@ -462,7 +465,7 @@ static bool held_take(void *ctx, const struct udp_held *d, const struct iovec *p
 	if (p && p->fd < 0)
 		return false;
 	if (p)
-		send_one(u, p, payload);
+		send_all(u, p, payload, 1);
 	else
 		u->stats.lost++;
 	return true;

@@ -15,6 +15,7 @@
 #include "os/loop.h"
 #include "udp/udp_times.h"
 
+#define UDP_SPLICE_FEED 64
 #define UDP_SPLICE_PORTS 65536 /* bound sockets, at most */
 
 struct udp_splice_conf {
@@ -72,8 +73,9 @@ void udp_splice_remove(struct udp_splice *u, uint16_t id);
 /* The socket is readable, and all that comes there is ours. */
 void udp_splice_read(struct udp_splice *u, uint16_t id);
 
-/* A datagram that somebody else has read from the socket. */
-void udp_splice_feed(struct udp_splice *u, uint16_t id, const struct udp_splice_path *path, const struct iovec *payload);
+/* Datagrams that somebody else has read from the socket: n payloads, at most UDP_SPLICE_FEED. */
+void udp_splice_feed(struct udp_splice *u, uint16_t id, const struct udp_splice_path *path, const struct iovec *payload,
+		     unsigned n);
 
 /* There may be sockets now. failed: AF_INET or AF_INET6 if there is none of that family, and who waits for one waits in vain; else 0. */
 void udp_splice_retry(struct udp_splice *u, int failed);

@@ -717,15 +717,18 @@ static void test_feed(void **state)
 	send_to(x, fd, &x->bound_ep, 3, 1);
 	settle(x);
 	assert_int_equal(recv(x->bound, x->buf, sizeof(x->buf), MSG_DONTWAIT), 3);
-	udp_splice_feed(x->u, x->id, &path, &(struct iovec){ x->buf, 3 });
+	udp_splice_feed(x->u, x->id, &path, &(struct iovec){ x->buf, 3 }, 1);
 	seen = expect(x, x->service, 3, 1);
-	udp_splice_feed(x->u, x->id, &path, &(struct iovec){ x->buf, 0 });
+	udp_splice_feed(x->u, x->id, &path, &(struct iovec){ x->buf, 0 }, 1);
 	(void)expect(x, x->service, 0, 0);
+	udp_splice_feed(x->u, x->id, &path, (struct iovec[]){ { x->buf, 3 }, { x->buf, 3 }, { x->buf, 2 }, { x->buf, 0 } }, 4);
+	for (unsigned i = 0; i < 4; i++)
+		(void)expect(x, x->service, i < 2 ? 3 : i == 2 ? 2 : 0, 1);
 	send_to(x, x->service, &seen, 9, 4);
 	from = expect(x, fd, 9, 4);
 	assert_true(ep_eq(&from, &x->bound_ep));
 	udp_splice_remove(x->u, x->id);
-	udp_splice_feed(x->u, x->id, &path, &(struct iovec){ x->buf, 3 });
+	udp_splice_feed(x->u, x->id, &path, &(struct iovec){ x->buf, 3 }, 1);
 	expect_nothing(x, x->service);
 	close(fd);
 }
