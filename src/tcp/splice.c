@@ -244,6 +244,7 @@ static void conn_pump(struct splice *s, struct conn *k)
 	enum splice_end end;
 
 	for (unsigned i = 0; i < 2; i++) {
+		splice_dir_hear(&k->dir[i], &k->dir[!i]);
 		more = dir_pump(s, k, i) || more;
 		if (!k->dir[i].piped)
 			pipe_pool_put(&s->pipes, &k->pipe[i], true);

@@ -43,14 +43,14 @@ void splice_dir_filled(struct splice_dir *d, ssize_t r)
 {
 	if (r > 0)
 		d->piped += (uint32_t)r;
-	else if (!r)
+	else if (!r && !d->in_reset)
 		d->eof = true;
 	else if (r == -EAGAIN && d->piped)
 		d->full = true;
 	else if (r == -EAGAIN)
 		d->in_ready = false;
 	else if (r != -EINTR)
-		d->in_broken = true;
+		d->in_broken = true; /* or the end, after a reset */
 }
 
 void splice_dir_drained(struct splice_dir *d, ssize_t r)
@@ -62,7 +62,14 @@ void splice_dir_drained(struct splice_dir *d, ssize_t r)
 		d->out_ready = false;
 	} else if (r != -EINTR) {
 		d->out_broken = true;
+		d->out_reset = r != -EPIPE; /* with that, the reset came behind an end that can still be read */
 	}
+}
+
+void splice_dir_hear(struct splice_dir *d, const struct splice_dir *other)
+{
+	if (other->out_reset)
+		d->in_reset = true;
 }
 
 void splice_dir_at_mark(struct splice_dir *d)

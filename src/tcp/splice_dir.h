@@ -26,6 +26,8 @@ struct splice_dir {
 	uint8_t eof : 1; /* the input came to its end */
 	uint8_t shut : 1; /* so did the output: this direction is done */
 	uint8_t in_broken : 1, out_broken : 1; /* an error other than EAGAIN */
+	uint8_t out_reset : 1; /* the output was reset, without an end before */
+	uint8_t in_reset : 1; /* so was the input: what looks like its end is none */
 };
 
 enum splice_act {
@@ -48,6 +50,12 @@ enum splice_act splice_dir_next(const struct splice_dir *d);
 void splice_dir_filled(struct splice_dir *d, ssize_t r);
 void splice_dir_drained(struct splice_dir *d, ssize_t r);
 void splice_dir_shut(struct splice_dir *d, int err);
+
+/*
+ * d is about to go on. The kernel tells of a reset only once: what the output of the other direction, which is the socket of our input, has
+ * heard of it, no read will tell any more.
+ */
+void splice_dir_hear(struct splice_dir *d, const struct splice_dir *other);
 
 /* True if what looks like the end of the input is that, and can't be urgent data that is next. */
 static inline bool splice_dir_end_sure(const struct splice_dir *d)

@@ -229,6 +229,27 @@ def test_data_before_the_end_is_not_lost(ends):
     settled(ends)
 
 
+@pytest.mark.parametrize("who", ["client", "server"])
+def test_reset_with_much_on_its_way(ends, who):
+    """Towards the one who resets: the other sees the reset, and no end of file before."""
+    pair = ends()
+    resets, other = pair if who == "client" else pair[::-1]
+    other.setblocking(False)
+    idle = 0
+    while idle < 20:
+        try:
+            other.send(b"x" * 65536)
+            idle = 0
+        except BlockingIOError:
+            idle += 1
+            threading.Event().wait(0.01)
+    other.settimeout(20)
+    reset(resets)
+    with pytest.raises(ConnectionResetError):
+        other.recv(1)
+    settled(ends)
+
+
 def test_refused_is_a_reset(net, pasta):
     """Nobody listens on the other side: whoever connects is told at once."""
     p = pasta("--splice-only", *PORTS)

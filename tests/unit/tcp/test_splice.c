@@ -371,6 +371,29 @@ static void test_reset_while_full(void **state)
 	sw_peer_close(&p[1]);
 }
 
+/* A reader that resets while more is on its way to it: the writer sees that, and no end of file before. */
+static void test_reader_resets_while_full(void **state)
+{
+	struct sw *x = *state;
+
+	for (unsigned i = 0; i < 4; i++) {
+		struct sw_peer p[2];
+		struct sw_peer *writer = &p[i & 1], *reader = &p[!(i & 1)];
+
+		sw_open_pair(x, &p[0], &p[1]);
+		/* What it had said before is not lost. */
+		sw_peer_send(reader, i & 2 ? 1000 : 0);
+		while (sw_peer_send(writer, 1u << 20))
+			sw_settle(x);
+		sw_until_read(x, writer, reader, reader->sent);
+		linger_close(reader);
+		sw_until_none(x);
+		sw_until_end(x, writer, reader);
+		assert_int_equal(writer->err, ECONNRESET);
+		sw_peer_close(writer);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -388,6 +411,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_slow_reader, sw_setup, sw_teardown),
 		cmocka_unit_test_setup_teardown(test_slow_reader, sw_setup_copy, sw_teardown),
 		cmocka_unit_test_setup_teardown(test_reset_while_full, sw_setup, sw_teardown),
+		cmocka_unit_test_setup_teardown(test_reader_resets_while_full, sw_setup, sw_teardown),
+		cmocka_unit_test_setup_teardown(test_reader_resets_while_full, sw_setup_copy, sw_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
