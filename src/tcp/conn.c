@@ -121,7 +121,7 @@ struct tcp_conn *conn_new(struct tcp *t, const struct flow_key *key, int fd)
 	k = container_of(f, struct tcp_conn, f);
 	k->t = t;
 	k->fd = fd;
-	k->ts.offset = conn_ts_offset(t, key);
+	tcp_ts_init(&k->ts, conn_ts_offset(t, key), t->d.loop->now_ns);
 	k->born_ns = t->d.loop->now_ns;
 	k->heard_s = (uint32_t)(t->d.loop->now_ns / NSEC_PER_SEC);
 	timer_init(&k->timer, conn_timer_fired);
@@ -317,7 +317,8 @@ void conn_timer_fired(struct timer *timer, uint64_t now_ns)
 {
 	struct tcp_conn *k = container_of(timer, struct tcp_conn, timer);
 
-	(void)now_ns;
+	if (!k->probing)
+		tcp_ts_timeout(&k->ts, now_ns);
 	if (k->state != CONN_ESTABLISHED) {
 		conn_resend_handshake(k);
 		return;

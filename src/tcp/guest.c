@@ -244,8 +244,18 @@ static struct tcp_snd_ack guest_ack(struct tcp_conn *k, const struct tcp_hdr *h,
 	uint64_t now_ns = k->t->d.loop->now_ns, rtt;
 	struct tcp_snd_ack a = tcp_snd_on_ack(&k->snd, h, len, now_ns);
 
-	if (a.twice && tcp_ts_rtt(&k->ts, h, now_ns, &rtt))
+	if (!a.twice)
+		return a;
+	switch (tcp_ts_rtt(&k->ts, h, now_ns, &rtt)) {
+	case TCP_TS_RTT:
 		tcp_snd_rtt(&k->snd, rtt);
+		break;
+	case TCP_TS_RTT_BEFORE:
+		tcp_snd_stay(&k->snd, a.backoff);
+		break;
+	case TCP_TS_RTT_NONE:
+		break;
+	}
 	return a;
 }
 

@@ -34,6 +34,18 @@ void tcp_snd_rtt(struct tcp_snd *s, uint64_t rtt_ns)
 	s->rto_us = CLAMP(s->srtt_us + 4 * s->rttvar_us, TCP_RTO_MIN_US, TCP_RTO_MAX_US);
 }
 
+static uint32_t snd_rto_us(const struct tcp_snd *s, uint8_t backoff)
+{
+	uint64_t us = (uint64_t)s->rto_us << MIN(backoff, (uint8_t)16);
+
+	return (uint32_t)MIN(us, (uint64_t)TCP_RTO_MAX_US);
+}
+
+void tcp_snd_stay(struct tcp_snd *s, uint8_t backoff)
+{
+	s->rto_us = snd_rto_us(s, backoff);
+}
+
 /*
  * RFC 9293 3.10.7.4: a window counts only if the segment is not older than the one that gave the present window. One that acknowledges
  * something new is newer, though its sequence number may be that of a retransmission; and as the window counts from una, it would reach
@@ -55,6 +67,7 @@ static void snd_progress(struct tcp_snd *s, uint32_t ack, uint64_t now_ns, struc
 {
 	r->acked = ack - s->una;
 	r->twice = s->repair || s->board;
+	r->backoff = s->backoff;
 	s->una = ack;
 	if (seq_lt(s->nxt, ack))
 		s->nxt = ack; /* a timeout made us go back, but the guest had it */
@@ -237,7 +250,5 @@ bool tcp_snd_on_rto(struct tcp_snd *s)
 
 uint64_t tcp_snd_rto_ns(const struct tcp_snd *s)
 {
-	uint64_t us = (uint64_t)s->rto_us << MIN(s->backoff, (uint8_t)16);
-
-	return MIN(us, (uint64_t)TCP_RTO_MAX_US) * NSEC_PER_USEC;
+	return snd_rto_us(s, s->backoff) * NSEC_PER_USEC;
 }

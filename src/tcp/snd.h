@@ -48,6 +48,7 @@ struct tcp_snd_ack {
 	bool retransmit; /* send one segment from una again, now */
 	bool opened; /* more may be sent than before */
 	bool twice; /* what it covers may have been sent twice: only a timestamp tells the round trip (Karn) */
+	uint8_t backoff; /* time-outs that it ended */
 	bool quiet; /* the board is not needed any more */
 	bool bad; /* acknowledges what was never sent: answer with an ACK and ignore */
 };
@@ -59,6 +60,9 @@ struct tcp_snd_ack tcp_snd_on_ack(struct tcp_snd *s, const struct tcp_hdr *h, ui
 
 /* A round trip that was measured by other means. */
 void tcp_snd_rtt(struct tcp_snd *s, uint64_t rtt_ns);
+
+/* The back-off of so many time-outs stays until a round trip is measured (RFC 6298 section 5): the path may have become slower. */
+void tcp_snd_stay(struct tcp_snd *s, uint8_t backoff);
 
 /* Whether the SACK blocks of a segment tell of something that has arrived ahead of a hole: then a board is of use. */
 bool tcp_snd_sacked(const struct tcp_snd *s, const struct tcp_hdr *h);

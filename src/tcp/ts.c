@@ -13,6 +13,12 @@ uint32_t tcp_ts_now(const struct tcp_ts *t, uint64_t now_ns)
 	return (uint32_t)(now_ns / NSEC_PER_MSEC) + t->offset;
 }
 
+void tcp_ts_init(struct tcp_ts *t, uint32_t offset, uint64_t now_ns)
+{
+	*t = (struct tcp_ts){ .offset = offset };
+	t->timeout = tcp_ts_now(t, now_ns); /* nothing was sent before */
+}
+
 void tcp_ts_syn(struct tcp_ts *t, const struct tcp_hdr *h, bool offered, uint64_t now_ns)
 {
 	t->on = offered && h->has_ts;
@@ -44,12 +50,19 @@ void tcp_ts_note(struct tcp_ts *t, const struct tcp_hdr *h, uint64_t now_ns)
 	t->recent_s = seconds(now_ns);
 }
 
-bool tcp_ts_rtt(const struct tcp_ts *t, const struct tcp_hdr *h, uint64_t now_ns, uint64_t *ret_ns)
+void tcp_ts_timeout(struct tcp_ts *t, uint64_t now_ns)
+{
+	t->timeout = tcp_ts_now(t, now_ns);
+}
+
+enum tcp_ts_echo tcp_ts_rtt(const struct tcp_ts *t, const struct tcp_hdr *h, uint64_t now_ns, uint64_t *ret_ns)
 {
 	uint32_t ms = tcp_ts_now(t, now_ns) - h->ts_ecr;
 
 	if (!t->on || !h->has_ts || ms > RTT_MAX_MS)
-		return false;
+		return TCP_TS_RTT_NONE;
+	if (seq_lt(h->ts_ecr, t->timeout))
+		return TCP_TS_RTT_BEFORE;
 	*ret_ns = ms * NSEC_PER_MSEC;
-	return true;
+	return TCP_TS_RTT;
 }

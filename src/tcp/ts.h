@@ -17,8 +17,11 @@ struct tcp_ts {
 	uint32_t offset; /* of our clock */
 	uint32_t recent; /* TS.Recent: what we echo */
 	uint32_t recent_s; /* when it came, seconds */
+	uint32_t timeout; /* our clock when the retransmission timer fired last */
 	bool on; /* both sides do it */
 };
+
+void tcp_ts_init(struct tcp_ts *t, uint32_t offset, uint64_t now_ns);
 
 /* The guest's SYN or SYN-ACK. offered: we do it, or would. */
 void tcp_ts_syn(struct tcp_ts *t, const struct tcp_hdr *h, bool offered, uint64_t now_ns);
@@ -43,5 +46,18 @@ static inline bool tcp_ts_covers(uint32_t acked, uint32_t seq, uint32_t end)
 /* A segment that covers it was taken, or the guest's SYN once more. */
 void tcp_ts_note(struct tcp_ts *t, const struct tcp_hdr *h, uint64_t now_ns);
 
-/* Round trip that an acknowledgement tells of, nanoseconds; false: none that makes sense. */
-bool tcp_ts_rtt(const struct tcp_ts *t, const struct tcp_hdr *h, uint64_t now_ns, uint64_t *ret_ns);
+/* The retransmission timer fired. */
+void tcp_ts_timeout(struct tcp_ts *t, uint64_t now_ns);
+
+enum tcp_ts_echo {
+	TCP_TS_RTT, /* it tells a round trip */
+	/*
+	 * It tells of what was sent before the last time-out. Either the path takes that long, or an earlier acknowledgement of it was lost,
+	 * and this one answers what was sent again: to take it for a round trip would make each time-out lengthen the next one.
+	 */
+	TCP_TS_RTT_BEFORE,
+	TCP_TS_RTT_NONE,
+};
+
+/* What an acknowledgement of something new tells of the round trip, nanoseconds. */
+enum tcp_ts_echo tcp_ts_rtt(const struct tcp_ts *t, const struct tcp_hdr *h, uint64_t now_ns, uint64_t *ret_ns);
