@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Messages with descriptors over a UNIX socket that keeps message boundaries (SCM_RIGHTS, unix(7)). */
+/*
+ * Messages with descriptors over a UNIX socket (SCM_RIGHTS, unix(7)), one that keeps message boundaries; on a stream, what is called a
+ * message here is a piece of it.
+ */
 #pragma once
 
 #include <sys/types.h>

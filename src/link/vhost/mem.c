@@ -3,8 +3,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 
 /* The region whose mapping holds addr; NULL. */
 static struct vmem_slot *slot_at(const struct vmem *m, const void *addr)
@@ -12,20 +10,18 @@ static struct vmem_slot *slot_at(const struct vmem *m, const void *addr)
 	for (unsigned i = 0; i < m->n; i++) {
 		const struct vmem_slot *s = &m->slot[m->order[i]];
 
-		if ((uintptr_t)addr - (uintptr_t)s->map < s->map_len)
+		if (filemap_holds(&s->file, addr))
 			return (struct vmem_slot *)s;
 	}
 	return NULL;
 }
 
-/* All of the region: pages of a huge page can't be replaced one by one. */
 static bool mem_fix(void *ctx, void *addr)
 {
 	struct vmem *m = ctx;
 	const struct vmem_slot *s = slot_at(m, addr);
 
-	if (!s || mmap(s->map, s->map_len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1,
-		       0) == MAP_FAILED)
+	if (!s || !filemap_replace(&s->file))
 		return false;
 	m->torn = true;
 	return true;
@@ -69,7 +65,7 @@ static int region_check(const struct vmem *m, const struct vmem_region *r)
 {
 	uint64_t most = UINT64_MAX - r->size;
 
-	if (!r->size || r->guest > most || r->user > most || r->offset > INT64_MAX || r->size > (uint64_t)INT64_MAX - r->offset)
+	if (r->guest > most || r->user > most)
 		return -EINVAL;
 	for (unsigned i = 0; i < m->n; i++) {
 		const struct vmem_region *other = &m->slot[m->order[i]].r;
@@ -80,39 +76,11 @@ static int region_check(const struct vmem *m, const struct vmem_region *r)
 	return m->n < VMEM_REGIONS ? 0 : -ENOSPC;
 }
 
-static int region_map(const struct vmem_region *r, int fd, struct vmem_slot *ret_slot)
-{
-	struct stat st;
-	uint64_t page, skip;
-	void *p;
-
-	if (fstat(fd, &st))
-		return -errno;
-	/* A device has no size that could be compared. */
-	if (S_ISREG(st.st_mode) && (st.st_size < 0 || r->offset + r->size > (uint64_t)st.st_size))
-		return -EFBIG;
-	/* Of huge pages only whole ones can be mapped; the file system tells their size here. */
-	page = (uint64_t)MAX(st.st_blksize, 4096);
-	if (page & (page - 1))
-		page = 4096;
-	skip = r->offset & (page - 1);
-	if (r->size > SIZE_MAX - 2 * page)
-		return -EINVAL;
-	ret_slot->map_len = (size_t)((skip + r->size + page - 1) & ~(page - 1));
-	p = mmap(NULL, ret_slot->map_len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, (off_t)(r->offset - skip));
-	if (p == MAP_FAILED)
-		return -errno;
-	ret_slot->r = *r;
-	ret_slot->map = p;
-	ret_slot->host = (uint8_t *)p + skip;
-	return 0;
-}
-
 static unsigned slot_free(const struct vmem *m)
 {
 	unsigned i = 0;
 
-	while (m->slot[i].host)
+	while (m->slot[i].file.at)
 		i++;
 	return i;
 }
@@ -125,9 +93,10 @@ int vmem_add(struct vmem *m, const struct vmem_region *r, int fd)
 	if (err)
 		return err;
 	slot = slot_free(m);
-	err = region_map(r, fd, &m->slot[slot]);
+	err = filemap_open(fd, r->size, r->offset, &m->slot[slot].file);
 	if (err)
 		return err;
+	m->slot[slot].r = *r;
 	at = order_find(m, r->guest);
 	memmove(&m->order[at + 1], &m->order[at], (m->n - at) * sizeof(m->order[0]));
 	m->order[at] = (uint16_t)slot;
@@ -137,10 +106,7 @@ int vmem_add(struct vmem *m, const struct vmem_region *r, int fd)
 
 static void order_del(struct vmem *m, unsigned at)
 {
-	struct vmem_slot *s = &m->slot[m->order[at]];
-
-	munmap(s->map, s->map_len);
-	*s = (struct vmem_slot){ .host = NULL };
+	filemap_close(&m->slot[m->order[at]].file);
 	m->n--;
 	memmove(&m->order[at], &m->order[at + 1], (m->n - at) * sizeof(m->order[0]));
 }
@@ -185,7 +151,7 @@ static uint8_t *range_part(const struct vmem *m, unsigned at, uint64_t guest, ui
 	if (!s || guest < s->r.guest || guest - s->r.guest >= s->r.size)
 		return NULL;
 	*ret_part = MIN(len, s->r.size - (guest - s->r.guest));
-	return s->host + (guest - s->r.guest);
+	return s->file.at + (guest - s->r.guest);
 }
 
 int vmem_iov(const struct vmem *m, uint64_t guest, uint64_t len, struct vmem_iovs *v)
@@ -228,7 +194,7 @@ void *vmem_user(const struct vmem *m, uint64_t user, uint64_t len)
 		uint64_t off = user - s->r.user;
 
 		if (user >= s->r.user && off < s->r.size && len <= s->r.size - off)
-			return s->host + off;
+			return s->file.at + off;
 	}
 	return NULL;
 }
@@ -238,9 +204,9 @@ int vmem_guest(const struct vmem *m, const void *host, uint64_t *ret_guest)
 	const struct vmem_slot *s = slot_at(m, host);
 	uint64_t off;
 
-	if (!s || (uintptr_t)host < (uintptr_t)s->host)
+	if (!s || (uintptr_t)host < (uintptr_t)s->file.at)
 		return -EFAULT;
-	off = (uintptr_t)host - (uintptr_t)s->host;
+	off = (uintptr_t)host - (uintptr_t)s->file.at;
 	if (off >= s->r.size)
 		return -EFAULT;
 	*ret_guest = s->r.guest + off;

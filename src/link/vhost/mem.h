@@ -12,6 +12,7 @@
 
 #include "base/defs.h"
 #include "os/busguard.h"
+#include "os/filemap.h"
 
 #define VMEM_REGIONS 512u
 
@@ -25,9 +26,7 @@ struct vmem_region {
 
 struct vmem_slot {
 	struct vmem_region r;
-	uint8_t *host; /* where the region begins; NULL: the slot is free */
-	void *map; /* what was mapped, from a page boundary on */
-	size_t map_len;
+	struct filemap file; /* not mapped: the slot is free */
 };
 
 struct vmem {

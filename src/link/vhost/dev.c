@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: MIT */
+#include "link/vhost/dev.h"
+
+#include <errno.h>
+#include <linux/vhost_types.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_ring.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/log.h"
+
+#define BIT(n) (UINT64_C(1) << (n))
+#define RING_FEATURES \
+	(BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_RING_F_INDIRECT_DESC) | BIT(VIRTIO_RING_F_EVENT_IDX) | BIT(VHOST_F_LOG_ALL) | \
+	 BIT(VHOST_USER_F_PROTOCOL_FEATURES))
+#define PAGE_LEN 4096u
+
+static void ring_init(struct vdev_ring *r)
+{
+	*r = (struct vdev_ring){ .kick = -1, .call = -1, .err = -1 };
+}
+
+int vdev_init(struct vdev *d, uint64_t features, const struct vdev_cb *cb)
+{
+	d->cb = *cb;
+	d->offered = features | RING_FEATURES;
+	d->features = d->protocol = 0;
+	d->req_fd = -1;
+	dirty_init(&d->dirty);
+	for (unsigned i = 0; i < VDEV_RINGS; i++)
+		ring_init(&d->ring[i]);
+	return vmem_init(&d->mem);
+}
+
+void vdev_fd_set(int *slot, int fd)
+{
+	if (*slot >= 0)
+		close(*slot);
+	*slot = fd;
+}
+
+static void kick_drop(struct vdev *d, unsigned i)
+{
+	struct vdev_ring *r = &d->ring[i];
+
+	if (r->kick < 0)
+		return;
+	d->cb.watch(d->cb.ctx, i, false);
+	vdev_fd_set(&r->kick, -1);
+}
+
+uint16_t vdev_ring_stop(struct vdev *d, unsigned i)
+{
+	struct vdev_ring *r = &d->ring[i];
+
+	if (vq_running(&r->q)) {
+		d->cb.settle(d->cb.ctx);
+		r->conf.base = vq_stop(&r->q);
+	}
+	kick_drop(d, i);
+	vdev_fd_set(&r->call, -1);
+	d->cb.changed(d->cb.ctx);
+	return r->conf.base;
+}
+
+void vdev_reset(struct vdev *d)
+{
+	for (unsigned i = 0; i < VDEV_RINGS; i++) {
+		vdev_ring_stop(d, i);
+		vdev_fd_set(&d->ring[i].err, -1);
+		ring_init(&d->ring[i]);
+	}
+	vdev_fd_set(&d->req_fd, -1);
+	d->features = d->protocol = 0;
+	dirty_close(&d->dirty);
+	vmem_clear(&d->mem);
+}
+
+void vdev_fini(struct vdev *d)
+{
+	vdev_reset(d);
+	vmem_fini(&d->mem);
+}
+
+int vdev_ring_start(struct vdev *d, unsigned i)
+{
+	struct vdev_ring *r = &d->ring[i];
+	int err;
+
+	if (vq_running(&r->q) || r->kick < 0 || !r->has_addr || !r->conf.size)
+		return 0;
+	r->conf.write = !(i & 1);
+	r->conf.event_idx = vdev_has(d, VIRTIO_RING_F_EVENT_IDX);
+	r->conf.indirect = vdev_has(d, VIRTIO_RING_F_INDIRECT_DESC);
+	err = vq_start(&r->q, &d->mem, &r->conf);
+	if (!err)
+		d->cb.changed(d->cb.ctx);
+	return err;
+}
+
+int vdev_ring_kick(struct vdev *d, unsigned i, int fd)
+{
+	kick_drop(d, i);
+	/* One that is to be looked at all the time, without being asked to. */
+	if (fd < 0)
+		return -EOPNOTSUPP;
+	d->ring[i].kick = fd;
+	d->cb.watch(d->cb.ctx, i, true);
+	return vdev_ring_start(d, i);
+}
+
+void vdev_remap(struct vdev *d)
+{
+	for (unsigned i = 0; i < VDEV_RINGS; i++) {
+		if (vq_remap(&d->ring[i].q))
+			log_limited(LOG_LVL_WARN, "Ring %u of the guest is not in its memory any more", i);
+	}
+	d->cb.changed(d->cb.ctx);
+}
+
+static void used_wrote(struct vdev *d, const struct vdev_ring *r)
+{
+	/* The entries, wherever in the ring they were, and the position in front of them. */
+	if (r->log_used && dirty_wanted(&d->dirty))
+		dirty_mark(&d->dirty, r->used_log, 6 + (uint64_t)r->conf.size * sizeof(struct vring_used_elem));
+}
+
+void vdev_ring_call(struct vdev *d, unsigned i)
+{
+	struct vdev_ring *r = &d->ring[i];
+
+	/* One that is full is a call that was not taken yet: another says nothing more. */
+	if (vq_running(&r->q) && r->call >= 0 && eventfd_write(r->call, 1) && errno != EAGAIN)
+		log_limited(LOG_LVL_DEBUG, "The call of ring %u goes nowhere", i);
+}
+
+void vdev_ring_publish(struct vdev *d, unsigned i)
+{
+	bool call = vq_publish(&d->ring[i].q);
+
+	used_wrote(d, &d->ring[i]);
+	if (call)
+		vdev_ring_call(d, i);
+}
+
+void vdev_wrote(struct vdev *d, const struct iovec *iov, unsigned n)
+{
+	if (!dirty_wanted(&d->dirty) || !vdev_has(d, VHOST_F_LOG_ALL))
+		return;
+	for (unsigned i = 0; i < n; i++) {
+		const uint8_t *p = iov[i].iov_base;
+		size_t part;
+
+		/* Piece by piece: neighbours here may be far apart in the guest. */
+		for (size_t at = 0; at < iov[i].iov_len; at += part) {
+			uint64_t guest = 0;
+
+			part = MIN(iov[i].iov_len - at, PAGE_LEN - ((uintptr_t)p + at) % PAGE_LEN);
+			if (!vmem_guest(&d->mem, p + at, &guest))
+				dirty_mark(&d->dirty, guest, part);
+		}
+	}
+}

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: MIT */
+#include "front.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "link/vhost/req.h"
+
+unsigned front_open_fds(void)
+{
+	DIR *d = opendir("/proc/self/fd");
+	unsigned n = 0;
+
+	assert_non_null(d);
+	while (readdir(d))
+		n++;
+	closedir(d);
+	return n;
+}
+
+static void on_settle(void *ctx)
+{
+	((struct front *)ctx)->settled++;
+}
+
+static void on_watch(void *ctx, unsigned ring, bool on)
+{
+	struct front *f = ctx;
+
+	assert_int_not_equal(f->watched[ring], on);
+	/* It is open at both times. */
+	assert_int_not_equal(fcntl(f->d.ring[ring].kick, F_GETFD), -1);
+	f->watched[ring] = on;
+}
+
+static void on_changed(void *ctx)
+{
+	((struct front *)ctx)->changed++;
+}
+
+static void quiet(void *ctx, enum log_level level, const char *line)
+{
+}
+
+void front_init(struct front *f)
+{
+	struct vdev_cb cb = { .settle = on_settle, .watch = on_watch, .changed = on_changed, .ctx = f };
+	struct vmem scratch;
+	int fd[2];
+
+	log_set_sink(quiet, NULL);
+	memset(f, 0, sizeof(*f));
+	f->fds = front_open_fds();
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fd), 0);
+	f->sock = fd[0];
+	vchan_init(&f->c, fd[1]);
+	assert_int_equal(vdev_init(&f->d, 0, &cb), 0);
+	assert_int_equal(vmem_init(&scratch), 0);
+	drv_mem_init(&f->drv, &scratch);
+	vmem_fini(&scratch);
+	drv_ring_init(&f->drv, 8, 0, false);
+}
+
+void front_fini(struct front *f)
+{
+	int sock = f->c.sock;
+
+	vchan_fini(&f->c);
+	close(sock);
+	close(f->sock);
+	vdev_fini(&f->d);
+	drv_mem_fini(&f->drv);
+	for (unsigned i = 0; i < VDEV_RINGS; i++)
+		assert_false(f->watched[i]);
+	assert_int_equal(front_open_fds(), f->fds);
+}
+
+void front_send_fds(struct front *f, uint32_t request, uint32_t flags, const void *body, size_t len, const int *fd, unsigned n)
+{
+	uint32_t hdr[3] = { request, 1 | flags, (uint32_t)len };
+	struct iovec iov[2] = { { hdr, sizeof(hdr) }, { (void *)body, len } };
+	char control[CMSG_SPACE(32 * sizeof(int))];
+	struct msghdr m = { .msg_iov = iov, .msg_iovlen = 2 };
+
+	if (n) {
+		struct cmsghdr *c;
+
+		m.msg_control = control;
+		m.msg_controllen = CMSG_SPACE(n * sizeof(int));
+		c = CMSG_FIRSTHDR(&m);
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_RIGHTS;
+		c->cmsg_len = CMSG_LEN(n * sizeof(int));
+		memcpy(CMSG_DATA(c), fd, n * sizeof(int));
+	}
+	assert_int_equal(sendmsg(f->sock, &m, 0), sizeof(hdr) + len);
+}
+
+void front_send(struct front *f, uint32_t request, uint32_t flags, const void *body, size_t len)
+{
+	front_send_fds(f, request, flags, body, len, NULL, 0);
+}
+
+int front_work(struct front *f)
+{
+	int err;
+
+	while ((err = vchan_recv(&f->c)) == 1) {
+		err = vreq_handle(&f->d, &f->c);
+		if (err)
+			return err;
+	}
+	return err;
+}
+
+int front_answer(struct front *f, uint32_t request, void *body, size_t cap, int *ret_fd)
+{
+	uint32_t hdr[3];
+	char control[CMSG_SPACE(sizeof(int))];
+	struct iovec iov = { hdr, sizeof(hdr) };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control) };
+	ssize_t n = recvmsg(f->sock, &m, 0);
+	struct cmsghdr *c;
+
+	if (n < 0)
+		return -1;
+	assert_int_equal(n, sizeof(hdr));
+	assert_int_equal(hdr[0], request);
+	assert_int_equal(hdr[1], 5);
+	assert_in_range(hdr[2], 1, cap);
+	assert_int_equal(recv(f->sock, body, hdr[2], 0), hdr[2]);
+	c = CMSG_FIRSTHDR(&m);
+	*ret_fd = -1;
+	if (c)
+		memcpy(ret_fd, CMSG_DATA(c), sizeof(int));
+	return (int)hdr[2];
+}
+
+int64_t front_ask_fd(struct front *f, uint32_t request, uint32_t flags, const void *body, size_t len, int fd)
+{
+	int64_t v = 0;
+	int got = -1, n;
+
+	front_send_fds(f, request, flags, body, len, &fd, fd >= 0);
+	assert_int_equal(front_work(f), 0);
+	n = front_answer(f, request, &v, sizeof(v), &got);
+	if (n < 0)
+		return -1;
+	assert_int_equal(n, sizeof(v));
+	assert_int_equal(got, -1);
+	return v;
+}
+
+int64_t front_ask(struct front *f, uint32_t request, uint32_t flags, const void *body, size_t len)
+{
+	return front_ask_fd(f, request, flags, body, len, -1);
+}
+
+void front_negotiate(struct front *f, uint64_t features, uint64_t without)
+{
+	uint64_t offered = (uint64_t)front_ask(f, 1, 0, NULL, 0);
+	uint64_t protocol = (uint64_t)front_ask(f, 15, 0, NULL, 0) & ~without;
+
+	assert_true(offered & UINT64_C(1) << 30);
+	assert_int_equal(features & ~offered, 0);
+	assert_int_equal(front_ask(f, 16, 0, &protocol, 8), -1);
+	assert_int_equal(front_ask(f, 3, 0, NULL, 0), -1);
+	assert_int_equal(front_ask(f, 2, 0, &features, 8), -1);
+}
+
+int64_t front_memory(struct front *f)
+{
+	uint64_t t[9] = {
+		2, /* and the padding */
+		DRV_GUEST,   DRV_MEM / 2, DRV_USER,
+		DRV_MEM / 2, /* as in the driver */
+		DRV_HALF,    DRV_MEM / 2, DRV_USER + DRV_MEM / 2,
+		0,
+	};
+	int fd[2] = { f->drv.fd, f->drv.fd };
+	int64_t v = -1;
+
+	front_send_fds(f, 5, FRONT_NEED_REPLY, t, sizeof(t), fd, 2);
+	assert_int_equal(front_work(f), 0);
+	assert_int_equal(front_answer(f, 5, &v, sizeof(v), &fd[0]), sizeof(v));
+	return v;
+}
+
+void front_ring(struct front *f, unsigned i, int kick, int call)
+{
+	uint32_t num[2] = { i, f->drv.size };
+	uint32_t base[2] = { i, (uint32_t)(f->drv.added % 65536) };
+	uint64_t addr[5] = { i, f->drv.desc - DRV_GUEST + DRV_USER, f->drv.used - DRV_GUEST + DRV_USER,
+			     f->drv.avail - DRV_GUEST + DRV_USER, 0 };
+	uint32_t enable[2] = { i, 1 };
+	uint64_t ring = i;
+
+	assert_int_equal(front_ask(f, 8, FRONT_NEED_REPLY, num, 8), 0);
+	assert_int_equal(front_ask(f, 10, FRONT_NEED_REPLY, base, 8), 0);
+	assert_int_equal(front_ask(f, 9, FRONT_NEED_REPLY, addr, 40), 0);
+	assert_int_equal(front_ask_fd(f, 12, FRONT_NEED_REPLY, &ring, 8, kick), 0);
+	assert_int_equal(front_ask_fd(f, 13, FRONT_NEED_REPLY, &ring, 8, call), 0);
+	assert_int_equal(front_ask(f, 18, FRONT_NEED_REPLY, enable, 8), 0);
+}

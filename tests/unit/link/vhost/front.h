@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+/* A front-end at the other end of a device's socket, which may say anything; written from the protocol's text, with its own layouts. */
+#pragma once
+
+#include "driver.h"
+#include "link/vhost/chan.h"
+#include "link/vhost/dev.h"
+
+#define FRONT_NEED_REPLY 8u
+
+struct front {
+	int sock; /* ours */
+	struct vchan c; /* the device's */
+	struct vdev d;
+	struct drv drv; /* the guest's memory and one ring in it */
+	unsigned settled, changed; /* calls */
+	bool watched[VDEV_RINGS];
+	unsigned fds; /* open before */
+};
+
+/* Connected, with nothing said yet. The guest has memory of which the device does not know. */
+void front_init(struct front *f);
+
+/* Fails if a descriptor is left open. */
+void front_fini(struct front *f);
+
+/* Sends a message with its descriptors, which stay the caller's. */
+void front_send(struct front *f, uint32_t request, uint32_t flags, const void *body, size_t len);
+void front_send_fds(struct front *f, uint32_t request, uint32_t flags, const void *body, size_t len, const int *fd, unsigned n);
+
+/* The device works on what was sent, until the end of it or of the connection: 0 or -errno. */
+int front_work(struct front *f);
+
+/* Takes the answer to a request: its length, with the payload in body; -1: there is none. Descriptors of it: ret_fd, -1 if none. */
+int front_answer(struct front *f, uint32_t request, void *body, size_t cap, int *ret_fd);
+
+/* Sends, works, and takes an answer that is a number; -1: there was none. */
+int64_t front_ask(struct front *f, uint32_t request, uint32_t flags, const void *body, size_t len);
+int64_t front_ask_fd(struct front *f, uint32_t request, uint32_t flags, const void *body, size_t len, int fd);
+
+/* Both features, and the protocol's ones except those of mask. */
+void front_negotiate(struct front *f, uint64_t features, uint64_t without);
+
+/* The whole memory in two regions; 0 for success, as SET_MEM_TABLE answers. */
+int64_t front_memory(struct front *f);
+
+/* Ring i is drv's; makes it run, as QEMU does. kick and call are ours still. */
+void front_ring(struct front *f, unsigned i, int kick, int call);
+
+unsigned front_open_fds(void);
