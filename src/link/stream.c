@@ -2,7 +2,6 @@
 #include "link/stream.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -11,6 +10,7 @@
 
 #include "base/log.h"
 #include "base/rd.h"
+#include "link/accept.h"
 #include "link/stream_tx.h"
 #include "os/sock.h"
 
@@ -19,7 +19,6 @@
 #define FRAME_MIN 14u
 #define FRAME_MAX 65535u
 #define SOCK_BUF (2 << 20) /* wish for the socket's buffers */
-#define ACCEPT_RETRY_NS NSEC_PER_SEC
 
 enum which { WHICH_LISTEN, WHICH_GUEST };
 
@@ -28,13 +27,12 @@ struct stream {
 	struct loop *loop;
 	unsigned owner;
 	uint32_t gen; /* of the connection */
-	int listen_fd;
+	struct acceptor acceptor;
 	int fd;
 	bool one_off;
 	bool out_armed;
 	bool tx_dead; /* the guest does not take frames any more; the end of the connection will be read soon */
 	bool blocked; /* a reservation got nothing: tx_ready() is owed */
-	struct timer accept_retry;
 
 	uint8_t *rx;
 	size_t rx_start, rx_end; /* received, not handed up */
@@ -192,62 +190,14 @@ static void guest_read(struct stream *s)
 	}
 }
 
-static pid_t peer_pid(int fd)
-{
-	struct ucred cred = { .pid = 0 };
-	socklen_t len = sizeof(cred);
-
-	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) ? 0 : cred.pid;
-}
-
-static void listener_arm(struct stream *s)
-{
-	struct ref ref = ref_init(s->owner, WHICH_LISTEN, 0);
-
-	if (loop_add(s->loop, s->listen_fd, ref, EPOLLIN))
-		timer_set(&s->loop->timers, &s->accept_retry, s->loop->now_ns + ACCEPT_RETRY_NS);
-}
-
-static void listener_retry(struct timer *t, uint64_t now_ns)
-{
-	listener_arm(container_of(t, struct stream, accept_retry));
-}
-
-/* Without descriptors or memory the connection stays in the queue; asking again at once would spin. */
-static void accept_failed(struct stream *s, int err)
-{
-	if (err == EAGAIN || err == EINTR || err == ECONNABORTED)
-		return;
-	log_limited(LOG_LVL_WARN, "Can't accept a connection of a guest: %s", strerror(err));
-	loop_del(s->loop, s->listen_fd);
-	timer_set(&s->loop->timers, &s->accept_retry, s->loop->now_ns + ACCEPT_RETRY_NS);
-}
-
-static bool guest_hung_up(const struct stream *s)
-{
-	struct pollfd p = { .fd = s->fd, .events = POLLRDHUP };
-
-	return s->fd >= 0 && poll(&p, 1, 0) == 1;
-}
-
 static void guest_accept(struct stream *s)
 {
-	int fd = accept4(s->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	int fd;
 
-	if (fd < 0) {
-		accept_failed(s, errno);
-		return;
-	}
 	/* A guest that comes back at once may be seen before its old connection was read to the end. */
-	while (guest_hung_up(s))
+	while (peer_hung_up(s->fd))
 		guest_read(s);
-	if (s->fd >= 0) {
-		log_limited(LOG_LVL_INFO, "discarding connection from PID %i", (int)peer_pid(fd));
-		close(fd);
-		return;
-	}
-	log_limited(LOG_LVL_INFO, "accepted connection from PID %i", (int)peer_pid(fd));
-	if (guest_open(s, fd))
+	if (!acceptor_take(&s->acceptor, s->fd >= 0, &fd) && guest_open(s, fd))
 		close(fd);
 }
 
@@ -343,13 +293,10 @@ static void stream_free(struct link *l)
 {
 	struct stream *s = stream_of(l);
 
-	timer_cancel(&s->loop->timers, &s->accept_retry);
+	acceptor_fini(&s->acceptor);
 	if (s->fd >= 0)
 		loop_del(s->loop, s->fd);
 	sock_close(s->fd);
-	if (s->listen_fd >= 0)
-		loop_del(s->loop, s->listen_fd);
-	sock_close(s->listen_fd);
 	munmap(s->rx, RX_BUF);
 	stream_tx_fini(&s->tx);
 	free(s);
@@ -383,10 +330,9 @@ int stream_new(struct loop *loop, const struct stream_conf *c, struct link **ret
 	s->link = (struct link){ .ops = &stream_ops, .cb = c->cb, .lossy = true, .mtu = c->mtu, .max_body = c->mtu };
 	s->loop = loop;
 	s->owner = loop_owner(loop, loop_event, s);
-	s->listen_fd = c->listen_fd;
+	acceptor_init(&s->acceptor, loop, c->listen_fd);
 	s->fd = c->fd;
 	s->one_off = c->one_off || c->fd >= 0;
-	timer_init(&s->accept_retry, listener_retry);
 	*ret_link = &s->link;
 	return 0;
 }
@@ -396,8 +342,7 @@ int stream_start(struct link *l)
 	struct stream *s = stream_of(l);
 	int fd = s->fd;
 
-	if (s->listen_fd >= 0)
-		listener_arm(s);
+	acceptor_start(&s->acceptor, ref_init(s->owner, WHICH_LISTEN, 0));
 	if (fd < 0)
 		return 0;
 	s->fd = -1;

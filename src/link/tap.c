@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "link/tap.h"
 
-#include <assert.h>
 #include <errno.h>
-#include <linux/virtio_net.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -11,12 +9,8 @@
 
 #include "base/log.h"
 #include "base/wr.h"
+#include "link/vnet.h"
 
-#ifndef VIRTIO_NET_HDR_GSO_UDP_L4 /* Linux 6.2 */
-#define VIRTIO_NET_HDR_GSO_UDP_L4 5
-#endif
-
-#define VNET_LEN 10u /* struct virtio_net_hdr without num_buffers */
 #define FRAME_MIN 14u
 #define FRAME_PAD 60u /* shortest Ethernet frame, without its checksum */
 #define READ_MAX (65536u + 64) /* the largest frame there is, with its headers: 64 KiB of IP, Ethernet with tags, virtio */
@@ -88,33 +82,6 @@ static void events_update(struct tap *t)
 		t->out_armed = want;
 }
 
-/* What the header in front of a frame says about its segments. False: nothing that we asked for. */
-static bool vnet_read(const uint8_t *p, struct frame *f)
-{
-	struct virtio_net_hdr h;
-
-	static_assert(sizeof(h) == VNET_LEN, "the header has no field for merged buffers");
-	memcpy(&h, p, sizeof(h));
-	/* That a superframe carries a congestion notice concerns only who cuts it up. */
-	switch (h.gso_type & ~VIRTIO_NET_HDR_GSO_ECN) {
-	case VIRTIO_NET_HDR_GSO_NONE:
-		return true;
-	case VIRTIO_NET_HDR_GSO_TCPV4:
-		f->gso_type = GSO_TCP4;
-		break;
-	case VIRTIO_NET_HDR_GSO_TCPV6:
-		f->gso_type = GSO_TCP6;
-		break;
-	case VIRTIO_NET_HDR_GSO_UDP_L4:
-		f->gso_type = GSO_UDP;
-		break;
-	default:
-		return false;
-	}
-	f->gso_size = h.gso_size;
-	return h.gso_size;
-}
-
 /* The len bytes at p, read from the device, as frame i of the batch. */
 static bool frame_take(struct tap *t, uint8_t *p, size_t len, unsigned i)
 {
@@ -124,8 +91,13 @@ static bool frame_take(struct tap *t, uint8_t *p, size_t len, unsigned i)
 		return false;
 	len -= t->vnet;
 	*f = (struct frame){ .iov = &t->iov[i], .n = 1, .len = len };
-	if (t->vnet && !vnet_read(p, f))
-		return false;
+	if (t->vnet) {
+		struct virtio_net_hdr h;
+
+		memcpy(&h, p, sizeof(h));
+		if (!vnet_read(&h, f))
+			return false;
+	}
 	t->iov[i] = (struct iovec){ .iov_base = p + t->vnet, .iov_len = len };
 	t->link.stats.rx_bytes += len;
 	return true;
@@ -273,28 +245,6 @@ static size_t tap_reserve(struct link *l, struct txframe *f, size_t n, size_t hd
 		l->stats.tx_full++;
 	}
 	return got;
-}
-
-static struct virtio_net_hdr vnet_of(const struct txhdr *h)
-{
-	static const uint8_t type[] = {
-		[GSO_NONE] = VIRTIO_NET_HDR_GSO_NONE,
-		[GSO_TCP4] = VIRTIO_NET_HDR_GSO_TCPV4,
-		[GSO_TCP6] = VIRTIO_NET_HDR_GSO_TCPV6,
-		[GSO_UDP] = VIRTIO_NET_HDR_GSO_UDP_L4,
-	};
-	struct virtio_net_hdr v = { .gso_type = type[h->gso_type] };
-
-	if (h->gso_type)
-		v.gso_size = h->gso_size;
-	if (h->csum_start) {
-		v.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
-		v.csum_start = h->csum_start;
-		v.csum_offset = h->csum_offset;
-	}
-	if (h->gso_type || h->csum_start)
-		v.hdr_len = h->len;
-	return v;
 }
 
 static void tap_commit(struct link *l, const struct txframe *f, const struct txhdr *h, size_t len)
