@@ -14,7 +14,7 @@
 
 #include "base/defs.h"
 
-#define LINK_IOV_MAX 32 /* segments of one frame body */
+#define LINK_IOV_MAX 64 /* segments of one frame body: of 64 KiB, in a virtual machine's buffers for frames of 1518 bytes */
 #define LINK_BATCH 64 /* frames of one rx call and of one reservation, at most */
 
 /* What a link can do; a translator that finds a bit set may leave that work to it. */

@@ -281,10 +281,10 @@ bool vq_want_kick(struct vq *q, bool want)
 	if (!q->conf.event_idx)
 		store16(&q->used->flags, want ? 0 : VRING_USED_F_NO_NOTIFY, __ATOMIC_RELAXED);
 	else if (want)
-		store16(q->avail_event, q->next, __ATOMIC_RELAXED);
+		store16(q->avail_event, q->seen, __ATOMIC_RELAXED);
 	/* With events, the one that lies behind stays behind for another 65535 chains: that is silence. */
 	if (!want)
 		return false;
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	return load16(&q->avail[AVAIL_IDX], __ATOMIC_RELAXED) != q->next;
+	return load16(&q->avail[AVAIL_IDX], __ATOMIC_RELAXED) != q->seen;
 }

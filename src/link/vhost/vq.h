@@ -76,5 +76,8 @@ void vq_push(struct vq *q, uint16_t head, uint32_t len);
 /* Shows the guest what was pushed. True if it wants to be called. */
 MUST_USE bool vq_publish(struct vq *q);
 
-/* Tells the guest whether to kick. True if it has made chains available meanwhile that no kick will tell of (only with want). */
+/*
+ * Tells the guest whether to kick when it makes further chains available, beyond those that vq_pop() has seen, whether they were taken or
+ * not. True if it has done so meanwhile, and no kick will tell of it (only with want).
+ */
 bool vq_want_kick(struct vq *q, bool want);

@@ -72,14 +72,17 @@ static uint32_t get32(struct drv *d, uint64_t guest)
 
 void drv_ring_init(struct drv *d, uint16_t size, uint64_t base, bool event_idx)
 {
+	uint64_t end;
+
 	d->size = size;
 	d->event_idx = event_idx;
 	d->desc_at = 0;
-	d->desc = DRV_GUEST + 0x1000;
+	d->desc = DRV_GUEST + (d->ring_at ? d->ring_at : 0x1000);
 	d->avail = d->desc + 16u * size;
 	d->used = (d->avail + 6 + 2u * size + 3) / 4 * 4;
-	assert_true(d->used + 6 + 8u * size <= DRV_ROOM);
-	memset(drv_at(d, d->desc, DRV_ROOM - d->desc), 0, DRV_ROOM - d->desc);
+	end = d->used + 6 + 8u * size;
+	assert_true(end <= DRV_ROOM);
+	memset(drv_at(d, d->desc, end - d->desc), 0, end - d->desc);
 	d->added = d->kicked = d->reaped = base;
 	drv_put16(d, d->avail + 2, (uint16_t)base);
 	drv_put16(d, d->used + 2, (uint16_t)base);

@@ -34,6 +34,7 @@ struct drv {
 	uint64_t desc, avail, used; /* addresses in the guest */
 	uint64_t added, kicked, reaped; /* chains so far */
 	unsigned desc_at; /* the next free descriptor */
+	uint64_t ring_at; /* offset of the ring in the memory; 0: 0x1000 */
 };
 
 /* Memory, and the same in m as a front-end would tell it. */

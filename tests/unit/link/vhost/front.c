@@ -54,10 +54,31 @@ static void quiet(void *ctx, enum log_level level, const char *line)
 {
 }
 
+static int own_work(struct front *f)
+{
+	int err;
+
+	while ((err = vchan_recv(&f->c)) == 1) {
+		err = vreq_handle(&f->d, &f->c);
+		if (err)
+			return err;
+	}
+	return err;
+}
+
+static void memory_init(struct front *f)
+{
+	struct vmem scratch;
+
+	assert_int_equal(vmem_init(&scratch), 0);
+	drv_mem_init(&f->drv, &scratch);
+	vmem_fini(&scratch);
+	drv_ring_init(&f->drv, 8, 0, false);
+}
+
 void front_init(struct front *f)
 {
 	struct vdev_cb cb = { .settle = on_settle, .watch = on_watch, .changed = on_changed, .ctx = f };
-	struct vmem scratch;
 	int fd[2];
 
 	log_set_sink(quiet, NULL);
@@ -67,10 +88,8 @@ void front_init(struct front *f)
 	f->sock = fd[0];
 	vchan_init(&f->c, fd[1]);
 	assert_int_equal(vdev_init(&f->d, 0, &cb), 0);
-	assert_int_equal(vmem_init(&scratch), 0);
-	drv_mem_init(&f->drv, &scratch);
-	vmem_fini(&scratch);
-	drv_ring_init(&f->drv, 8, 0, false);
+	f->work = own_work;
+	memory_init(f);
 }
 
 void front_fini(struct front *f)
@@ -85,6 +104,30 @@ void front_fini(struct front *f)
 	for (unsigned i = 0; i < VDEV_RINGS; i++)
 		assert_false(f->watched[i]);
 	assert_int_equal(front_open_fds(), f->fds);
+}
+
+int front_connect(struct front *f)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+
+	assert_int_equal(connect(fd, (struct sockaddr *)&f->peer, f->peer_len), 0);
+	return fd;
+}
+
+void front_init_client(struct front *f, const struct sockaddr_un *sa, socklen_t len, int (*work)(struct front *f))
+{
+	memset(f, 0, sizeof(*f));
+	f->peer = *sa;
+	f->peer_len = len;
+	f->work = work;
+	f->sock = front_connect(f);
+	memory_init(f);
+}
+
+void front_fini_client(struct front *f)
+{
+	close(f->sock);
+	drv_mem_fini(&f->drv);
 }
 
 void front_send_fds(struct front *f, uint32_t request, uint32_t flags, const void *body, size_t len, const int *fd, unsigned n)
@@ -115,14 +158,7 @@ void front_send(struct front *f, uint32_t request, uint32_t flags, const void *b
 
 int front_work(struct front *f)
 {
-	int err;
-
-	while ((err = vchan_recv(&f->c)) == 1) {
-		err = vreq_handle(&f->d, &f->c);
-		if (err)
-			return err;
-	}
-	return err;
+	return f->work(f);
 }
 
 int front_answer(struct front *f, uint32_t request, void *body, size_t cap, int *ret_fd)
@@ -198,12 +234,12 @@ int64_t front_memory(struct front *f)
 	return v;
 }
 
-void front_ring(struct front *f, unsigned i, int kick, int call)
+void front_ring(struct front *f, const struct drv *d, unsigned i, int kick, int call)
 {
-	uint32_t num[2] = { i, f->drv.size };
-	uint32_t base[2] = { i, (uint32_t)(f->drv.added % 65536) };
-	uint64_t addr[5] = { i, f->drv.desc - DRV_GUEST + DRV_USER, f->drv.used - DRV_GUEST + DRV_USER,
-			     f->drv.avail - DRV_GUEST + DRV_USER, 0 };
+	uint32_t num[2] = { i, d->size };
+	uint32_t base[2] = { i, (uint32_t)(d->added % 65536) };
+	uint64_t addr[5] = { i, d->desc - DRV_GUEST + DRV_USER, d->used - DRV_GUEST + DRV_USER, d->avail - DRV_GUEST + DRV_USER,
+			     0 };
 	uint32_t enable[2] = { i, 1 };
 	uint64_t ring = i;
 
@@ -213,4 +249,16 @@ void front_ring(struct front *f, unsigned i, int kick, int call)
 	assert_int_equal(front_ask_fd(f, 12, FRONT_NEED_REPLY, &ring, 8, kick), 0);
 	assert_int_equal(front_ask_fd(f, 13, FRONT_NEED_REPLY, &ring, 8, call), 0);
 	assert_int_equal(front_ask(f, 18, FRONT_NEED_REPLY, enable, 8), 0);
+}
+
+uint32_t front_ring_stop(struct front *f, unsigned i)
+{
+	uint32_t ask[2] = { i, 0 }, got[2] = { 99, 99 };
+	int fd;
+
+	front_send(f, 11, 0, ask, 8);
+	assert_int_equal(front_work(f), 0);
+	assert_int_equal(front_answer(f, 11, got, sizeof(got), &fd), 8);
+	assert_int_equal(got[0], i);
+	return got[1];
 }

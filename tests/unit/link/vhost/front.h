@@ -1,6 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* A front-end at the other end of a device's socket, which may say anything; written from the protocol's text, with its own layouts. */
+/*
+ * A front-end at the other end of a device's socket, which may say anything; written from the protocol's text, with its own layouts. The
+ * device is its own (front_init()), or one that listens somewhere (front_init_client()).
+ */
 #pragma once
+
+#include <sys/socket.h>
+#include <sys/un.h>
 
 #include "driver.h"
 #include "link/vhost/chan.h"
@@ -10,7 +16,10 @@
 
 struct front {
 	int sock; /* ours */
-	struct vchan c; /* the device's */
+	int (*work)(struct front *f); /* lets the device work */
+	struct sockaddr_un peer; /* of a device that listens */
+	socklen_t peer_len;
+	struct vchan c; /* our own device */
 	struct vdev d;
 	struct drv drv; /* the guest's memory and one ring in it */
 	unsigned settled, changed; /* calls */
@@ -23,6 +32,13 @@ void front_init(struct front *f);
 
 /* Fails if a descriptor is left open. */
 void front_fini(struct front *f);
+
+/* The same with a device that listens at that address, and works when work() is called. */
+void front_init_client(struct front *f, const struct sockaddr_un *sa, socklen_t len, int (*work)(struct front *f));
+void front_fini_client(struct front *f);
+
+/* One more connection to it, non-blocking. */
+int front_connect(struct front *f);
 
 /* Sends a message with its descriptors, which stay the caller's. */
 void front_send(struct front *f, uint32_t request, uint32_t flags, const void *body, size_t len);
@@ -44,7 +60,10 @@ void front_negotiate(struct front *f, uint64_t features, uint64_t without);
 /* The whole memory in two regions; 0 for success, as SET_MEM_TABLE answers. */
 int64_t front_memory(struct front *f);
 
-/* Ring i is drv's; makes it run, as QEMU does. kick and call are ours still. */
-void front_ring(struct front *f, unsigned i, int kick, int call);
+/* Makes ring i, in which d is at work, run, as QEMU does. kick and call stay the caller's. */
+void front_ring(struct front *f, const struct drv *d, unsigned i, int kick, int call);
+
+/* Stops a ring: its position. */
+uint32_t front_ring_stop(struct front *f, unsigned i);
 
 unsigned front_open_fds(void);

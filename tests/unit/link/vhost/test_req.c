@@ -38,19 +38,6 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* Number of ring i, as answered by GET_VRING_BASE. */
-static uint32_t base_of(struct front *f, uint32_t i)
-{
-	uint32_t ask[2] = { i, 0 }, got[2] = { 99, 99 };
-	int fd;
-
-	front_send(f, 11, 0, ask, 8);
-	assert_int_equal(front_work(f), 0);
-	assert_int_equal(front_answer(f, 11, got, sizeof(got), &fd), 8);
-	assert_int_equal(got[0], i);
-	return got[1];
-}
-
 static void test_features(void **state)
 {
 	struct front *f = *state;
@@ -105,7 +92,7 @@ static void test_ring_runs_and_stops(void **state)
 	front_negotiate(f, VERSION_1 | PROTOCOL, 0);
 	assert_int_equal(front_memory(f), 0);
 	drv_ring_init(&f->drv, 16, 5, false);
-	front_ring(f, 1, kick, call);
+	front_ring(f, &f->drv, 1, kick, call);
 	assert_true(vdev_ring_live(&f->d.ring[1]));
 	assert_false(vdev_ring_live(&f->d.ring[0]));
 	assert_true(f->watched[1]);
@@ -126,20 +113,20 @@ static void test_ring_runs_and_stops(void **state)
 	assert_int_equal(eventfd_read(call, &n), -1);
 
 	f->settled = 0;
-	assert_int_equal(base_of(f, 1), 7);
+	assert_int_equal(front_ring_stop(f, 1), 7);
 	assert_int_equal(f->settled, 1);
 	assert_false(f->watched[1]);
 	assert_int_equal(f->d.ring[1].kick, -1);
 	assert_int_equal(f->d.ring[1].call, -1);
 	assert_int_equal(vq_pop(&f->d.ring[1].q, iov, 4, &c), 0);
-	assert_int_equal(base_of(f, 1), 7);
+	assert_int_equal(front_ring_stop(f, 1), 7);
 
 	/* Again on the same connection, as after a reboot of the guest. */
 	drv_ring_init(&f->drv, 8, 0, false);
-	front_ring(f, 1, kick, call);
+	front_ring(f, &f->drv, 1, kick, call);
 	drv_add(&f->drv, &p, 1, 0);
 	assert_int_equal(vq_pop(&f->d.ring[1].q, iov, 4, &c), 1);
-	assert_int_equal(base_of(f, 1), 1);
+	assert_int_equal(front_ring_stop(f, 1), 1);
 	close(kick);
 	close(call);
 }
@@ -231,7 +218,7 @@ static void test_memory_changes_under_a_ring(void **state)
 
 	front_negotiate(f, VERSION_1 | PROTOCOL, 0);
 	assert_int_equal(front_memory(f), 0);
-	front_ring(f, 1, kick, call);
+	front_ring(f, &f->drv, 1, kick, call);
 	drv_add(&f->drv, &p, 1, 0);
 	f->settled = 0;
 	assert_int_equal(front_memory(f), 0);
@@ -243,7 +230,7 @@ static void test_memory_changes_under_a_ring(void **state)
 
 	assert_int_equal(front_ask_fd(f, 5, ASK, other, sizeof(other), f->drv.fd), 0);
 	assert_false(vq_running(&f->d.ring[1].q));
-	assert_int_equal(base_of(f, 1), 0);
+	assert_int_equal(front_ring_stop(f, 1), 0);
 	close(kick);
 	close(call);
 }
@@ -302,7 +289,7 @@ static void test_dirty_log(void **state)
 	bits = mmap(NULL, 4096 + (64 << 10), PROT_READ | PROT_WRITE, MAP_SHARED, log, 0);
 	front_negotiate(f, VERSION_1 | PROTOCOL, 0);
 	assert_int_equal(front_memory(f), 0);
-	front_ring(f, 0, kick, kick);
+	front_ring(f, &f->drv, 0, kick, kick);
 	assert_int_equal(front_ask_fd(f, 6, 0, area, 16, log), 0); /* answered in any case */
 	drv_add(&f->drv, &p, 1, DRV_WRITE);
 	assert_int_equal(vq_pop(&f->d.ring[0].q, iov, 4, &c), 1);
@@ -374,13 +361,13 @@ static void test_reset_of_the_device(void **state)
 
 	front_negotiate(f, VERSION_1 | PROTOCOL, 0);
 	assert_int_equal(front_memory(f), 0);
-	front_ring(f, 0, kick, kick);
+	front_ring(f, &f->drv, 0, kick, kick);
 	assert_int_equal(front_ask(f, 34, ASK, NULL, 0), 0);
 	assert_false(vq_running(&f->d.ring[0].q));
 	assert_false(f->d.ring[0].enabled);
 	assert_false(f->watched[0]);
 	/* The next front-end starts from nothing. */
-	front_ring(f, 0, kick, kick);
+	front_ring(f, &f->drv, 0, kick, kick);
 	vdev_reset(&f->d);
 	assert_int_equal(f->d.features, 0);
 	assert_int_equal(f->d.mem.n, 0);

@@ -239,7 +239,7 @@ static void test_calls_into_the_void(void **state)
 	assert_int_equal(eventfd_write(full, UINT64_MAX - 1), 0);
 	front_negotiate(f, FEATURES, 0);
 	assert_int_equal(front_memory(f), 0);
-	front_ring(f, 1, kick, full);
+	front_ring(f, &f->drv, 1, kick, full);
 	vdev_ring_call(&f->d, 1);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_DGRAM, 0, pair), 0);
 	assert_int_equal(front_ask_fd(f, 13, ASK, &ring, 8, pair[0]), 0);
