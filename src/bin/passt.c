@@ -6,10 +6,17 @@
 #include "core/engine.h"
 #include "core/process.h"
 
-static void print_hint(const char *path)
+static void print_hint(const char *path, bool vhost_user)
 {
 	if (!path[0])
 		return;
+	if (vhost_user) {
+		log_info("You can now start qemu with this network interface, and memory that it shares:");
+		log_info("    -chardev socket,id=c,path=%s -netdev vhost-user,id=s,chardev=c -device virtio-net-pci,netdev=s",
+			 path);
+		log_info("    -object memory-backend-memfd,id=m,size=SIZE,share=on -numa node,memdev=m");
+		return;
+	}
 	log_info("You can now start qemu (>= 7.2) with this network interface:");
 	log_info("    -device virtio-net-pci,netdev=s -netdev stream,id=s,server=off,addr.type=unix,addr.path=%s", path);
 	log_info("or an older one through qrap:");
@@ -32,7 +39,7 @@ static bool start(struct process *p, struct engine *e, struct pasta *ns, struct 
 	conf_print(c);
 	if (process_drop(p) || engine_start(e) || process_pid_write(p))
 		return false;
-	print_hint(e->socket_path);
+	print_hint(e->socket_path, c->vhost_user);
 	return !process_ready(p) && (!ns || !pasta_go(ns));
 }
 

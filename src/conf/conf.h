@@ -50,6 +50,7 @@ struct conf {
 	char socket_path[108]; /* empty: default paths are tried in turn */
 	int fd; /* --fd: a connected stream socket, at a number of 3 or above; -1: none */
 	bool one_off;
+	bool vhost_user;
 
 	/* families, protocols, services */
 	bool v4, v6; /* enabled and usable */

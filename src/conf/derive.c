@@ -98,6 +98,7 @@ static void derive_process(const struct work *w)
 	c->trace = o->trace;
 	c->fd = o->fd;
 	c->one_off = o->one_off || o->fd >= 0;
+	c->vhost_user = o->vhost_user;
 	memcpy(c->socket_path, o->socket_path, sizeof(c->socket_path));
 	memcpy(c->pid_file, o->pid_file, sizeof(c->pid_file));
 	memcpy(c->log_file, o->log_file, sizeof(c->log_file));

@@ -263,6 +263,8 @@ static const struct opt options[] = {
 	  .help = "Same as --socket" },
 	{ "fd", 'F', IN_PASST, "FD", "file descriptor", .fn = opt_fd,
 	  .help = "Use FD as a socket that is connected to the guest already; implies --one-off" },
+	{ "vhost-user", 0, IN_PASST, FLAG(vhost_user),
+	  .help = "Speak vhost-user on the socket, and work in the guest's own memory" },
 	{ "one-off", '1', IN_PASST, FLAG(one_off), .help = "Quit when the guest closes the connection" },
 
 	{ "ipv4-only", '4', IN_BOTH, FLAG(v4_only), .help = "No IPv6" },

@@ -15,6 +15,7 @@
 #include "link/null.h"
 #include "link/stream.h"
 #include "link/tap.h"
+#include "link/vhost.h"
 #include "os/rlimit.h"
 #include "os/sock.h"
 #include "wire/ip.h"
@@ -272,12 +273,25 @@ static int link_open_stream(struct engine *e, const struct link_cb *cb)
 	return err;
 }
 
+static int link_open_vhost(struct engine *e, const struct link_cb *cb)
+{
+	const struct conf *c = e->conf;
+	struct vhost_conf vc = { .listen_fd = e->listen_fd, .fd = c->fd, .one_off = c->one_off, .mtu = c->mtu, .cb = *cb };
+	int err = vhost_new(&e->loop, &vc, &e->link);
+
+	if (!err)
+		e->listen_fd = -1;
+	return err;
+}
+
 static int link_open(struct engine *e)
 {
 	struct link_cb cb = { .rx = on_rx, .tx_ready = on_tx_ready, .up = on_up, .down = on_down, .gone = on_gone, .ctx = e };
 	int err;
 
-	if (!e->pasta)
+	if (!e->pasta && e->conf->vhost_user)
+		err = link_open_vhost(e, &cb);
+	else if (!e->pasta)
 		err = link_open_stream(e, &cb);
 	else if (e->pasta->tun.fd >= 0)
 		err = link_open_tap(e, &cb);
@@ -360,7 +374,7 @@ static int link_start(struct engine *e)
 	int err;
 
 	if (!e->pasta)
-		return stream_start(e->link);
+		return e->conf->vhost_user ? vhost_start(e->link) : stream_start(e->link);
 	err = pasta_start(e->pasta, &e->loop);
 	return err || e->conf->ns.splice_only ? err : tap_start(e->link);
 }

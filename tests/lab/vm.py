@@ -61,7 +61,10 @@ class _Job:
 
 
 class Vm:
-    """Boots on construction; netdev are QEMU's words for a -netdev with the id "n". prefix: words before the command, such as nsenter's."""
+    """
+    Boots on construction; netdev are QEMU's words for a -netdev with the id "n", or a VhostUser. prefix: words before the command, such as
+    nsenter's.
+    """
 
     def __init__(self, netdev, memory=512, device="virtio-net-pci", append="", prefix=()):
         self._dir = tempfile.TemporaryDirectory(prefix="vm-")
@@ -74,6 +77,11 @@ class Vm:
         argv += ["-chardev", f"socket,id=con,path={self._dir.name}/con,server=on,wait=off,logfile={self.console}", "-serial", "chardev:con"]
         argv += ["-chardev", f"socket,id=agent,path={self._dir.name}/agent,server=on,wait=off", "-serial", "chardev:agent"]
         argv += ["-chardev", f"socket,id=qmp,path={self._dir.name}/qmp,server=on,wait=off", "-mon", "chardev=qmp,mode=control"]
+        self.vhost = isinstance(netdev, VhostUser)
+        if self.vhost:
+            argv += ["-object", f"memory-backend-memfd,id=mem,size={memory}M,share=on", "-numa", "node,memdev=mem", *netdev.words()]
+            device += netdev.device
+            netdev = netdev.netdev
         argv += ["-netdev", netdev, "-device", f"{device},id=nic,netdev=n,mac={MAC},romfile=", "-device", "virtio-rng-pci"]
         self._errors = open(os.path.join(self._dir.name, "errors"), "w+", encoding="utf-8")
         self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stderr=self._errors)
@@ -178,7 +186,12 @@ class Vm:
             return "return" in reply
 
     def replug(self, path):
-        """Takes the network interface out and puts in one that is connected to a stream socket."""
+        """
+        The program that listens on the socket is another one: takes the network interface out and puts in one that is connected to it.
+        With vhost-user QEMU connects again by itself, and the interface stays.
+        """
+        if self.vhost:
+            return
         self.monitor("device_del", id="nic")
         self.until("[ ! -e /sys/class/net/eth0 ]", "interface is out")
         until(lambda: self.monitor("netdev_del", id="n"), "network back end is gone")
@@ -206,3 +219,16 @@ class Vm:
 def stream(path):
     """Words for a stream socket that the program listens on."""
     return f"stream,id=n,server=off,addr.type=unix,addr.path={path}"
+
+
+class VhostUser:
+    """The same for a program that speaks vhost-user; queues: pairs."""
+
+    def __init__(self, path, queues=1):
+        self._path = path
+        self.netdev = f"vhost-user,id=n,chardev=c,queues={queues}"
+        # The interrupts of QEMU 7.2 fail with vhost-user and without KVM, unless there are no vectors.
+        self.device = (",mq=on" if queues > 1 else "") + ",vectors=0"
+
+    def words(self):
+        return ["-chardev", f"socket,id=c,path={self._path},reconnect=1"]

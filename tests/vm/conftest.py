@@ -13,18 +13,31 @@ def net(tmp_path_factory):
     t.close()
 
 
+@pytest.fixture(scope="session", params=["stream", "vhost-user"])
+def link(request):
+    """How frames get to the guest and back; all tests run with each."""
+    return request.param
+
+
 @pytest.fixture(scope="session")
-def running(net, tmp_path_factory):
+def options(link):
+    """What the program is started with."""
+    return [*OPTIONS, *(["--vhost-user"] if link == "vhost-user" else [])]
+
+
+@pytest.fixture(scope="session")
+def running(net, tmp_path_factory, options):
     """The program that the guest is connected to; tests that replace it put the new one here."""
-    box = {"passt": Passt(net.host, str(tmp_path_factory.mktemp("passt")), *OPTIONS)}
+    box = {"passt": Passt(net.host, str(tmp_path_factory.mktemp("passt")), *options)}
     yield box
     box["passt"].close()
 
 
 @pytest.fixture(scope="session")
-def booted(running):
+def booted(running, link):
     """One guest for all tests: under emulation a boot takes a while."""
-    v = vms.Vm(vms.stream(running["passt"].socket_path))
+    path = running["passt"].socket_path
+    v = vms.Vm(vms.VhostUser(path) if link == "vhost-user" else vms.stream(path))
     yield v
     v.close()
 

@@ -2,7 +2,7 @@
 """
 A Linux guest under QEMU with real clients, against servers on the remote side.
 
-    guest (QEMU, virtio-net) ---socket--- passt in "host" ---veth--- "remote" (tests/lab/topology.py)
+    guest (QEMU, virtio-net) ---stream socket, or vhost-user--- passt in "host" ---veth--- "remote" (tests/lab/topology.py)
 """
 import contextlib
 import hashlib
@@ -14,7 +14,7 @@ import subprocess
 import threading
 
 import pytest
-from lab.vmconf import DHCP, OPTIONS, configure
+from lab.vmconf import DHCP, configure
 from lab import servers
 from lab.program import Passt
 from lab.topology import FAR4, FAR6, GW4, GW6, HOST4, HOST6, REMOTE4, REMOTE6, UNREACHABLE4
@@ -335,12 +335,13 @@ def test_guest_reboots(vm, net, running):
     assert running["passt"].alive()
 
 
-def test_program_restarts_with_another_mtu(vm, running, net, tmp_path):
+def test_program_restarts_with_another_mtu(vm, running, net, options):
     """The new instance takes the stale socket over, the guest gets a new interface; datagrams of every size, small segments in both directions."""
     old = running["passt"]
     old.close()
-    running["passt"] = Passt(net.host, os.path.dirname(old.socket_path), *OPTIONS, "-m", "1500")
+    running["passt"] = Passt(net.host, os.path.dirname(old.socket_path), *options, "-m", "1500")
     vm.replug(old.socket_path)
+    until(lambda: "accepted connection" in running["passt"].output(), "the guest is connected again")
     configure(vm)
     assert "mtu 1500" in vm.sh("ip link show dev eth0")
     for remote, head in (REMOTE4, 28), (REMOTE6, 48):

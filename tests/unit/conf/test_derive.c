@@ -410,8 +410,10 @@ static void test_switches(void **state)
 	assert_int_equal(c.log_size, 50000);
 	assert_int_equal(c.runas_uid, 1);
 	assert_int_equal(c.runas_gid, 2);
-	run_ok("--no-ndp");
+	assert_false(c.vhost_user);
+	run_ok("--no-ndp --vhost-user");
 	assert_false(c.guest.ndp || c.guest.ra);
+	assert_true(c.vhost_user);
 	run_ok("-F 0");
 	assert_true(c.one_off);
 	assert_int_equal(c.fd, 0);
