@@ -156,7 +156,10 @@ static bool step_up(struct sim *s)
 		list_del(&f[n]->node);
 		g[n] = f[n]->up;
 		g[n].data = f[n]->data;
-		n++;
+		if (s->w.s && !world_conn(&s->w) && g[n].h.flags == TCP_SYN)
+			flying_free(f[n]); /* a late duplicate of the first one: it is not to begin another connection */
+		else
+			n++;
 	}
 	if (!n)
 		return false;

@@ -99,11 +99,54 @@ static void test_lossy(void **state)
 	}
 }
 
+/* Half or all of the memory for connections in trouble is gone, but for a few chunks. */
+static uint32_t world_starve(struct world *w, uint32_t *r, uint32_t *chunk)
+{
+	static const uint32_t tab[] = { 0, CHUNKS_MAX / 2 - 10, CHUNKS_MAX / 2, CHUNKS_MAX - 6 };
+	uint32_t n = 0, max = PICK(r, tab);
+
+	for (max += max ? rnd(r) % 6 : 0; n < max; n++) {
+		chunk[n] = chunk_get(w->t->pool);
+		assert_int_not_equal(chunk[n], 0);
+	}
+	return n;
+}
+
+/* Worse than any link: much is lost, doubled or overtaken, the path has delay, the remote rests for seconds, memory is short. */
+static void test_wild(void **state)
+{
+	static const unsigned loss[] = { 1, 10, 50, 150 };
+	static const uint32_t bytes[] = { 1, 100, 5000, 70000, 400000 };
+	static uint32_t chunk[CHUNKS_MAX];
+
+	for (uint32_t seed = 2001; seed <= 2100; seed++) {
+		struct sim_conf c = mixed(seed);
+		uint32_t r = seed * 7919u, kind = rnd(&r) % 4, n;
+		struct sim s;
+
+		c.g.total = c.write && c.write < 100 ? 5000 : PICK(&r, bytes);
+		c.total = c.push && c.push < 100 ? 5000 : PICK(&r, bytes);
+		c.up = (struct path){ .loss = PICK(&r, loss), .delay_ns = rnd(&r) % 30 * NSEC_PER_MSEC };
+		c.down = (struct path){ .loss = PICK(&r, loss), .delay_ns = rnd(&r) % 30 * NSEC_PER_MSEC };
+		c.up.dup = c.down.dup = kind & 1 ? rnd(&r) % 100 : 0;
+		c.up.reorder = c.down.reorder = kind & 2 ? rnd(&r) % 200 : 0;
+		c.stall_at = rnd(&r) % 300000;
+		c.stall_ns = rnd(&r) % 3 ? 0 : rnd(&r) % 20 * NSEC_PER_SEC;
+		sim_init(&s, &c);
+		n = world_starve(&s.w, &r, chunk);
+		sim_finish(&s, 20000 * NSEC_PER_SEC);
+		while (n)
+			chunk_put(s.w.t->pool, chunk[--n]);
+		sim_fini(&s);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_lossless),
 		cmocka_unit_test(test_lossy),
+		cmocka_unit_test(test_wild),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
