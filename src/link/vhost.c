@@ -22,11 +22,11 @@
 #endif
 
 #define BIT(n) (UINT64_C(1) << (n))
+/* Not several queues (VIRTIO_NET_F_MQ): a driver has no use for them without a control queue, and not every front-end has that. */
 #define NET_FEATURES \
 	(BIT(VIRTIO_NET_F_CSUM) | BIT(VIRTIO_NET_F_GUEST_CSUM) | BIT(VIRTIO_NET_F_GUEST_TSO4) | BIT(VIRTIO_NET_F_GUEST_TSO6) | \
 	 BIT(VIRTIO_NET_F_GUEST_ECN) | BIT(VIRTIO_NET_F_HOST_TSO4) | BIT(VIRTIO_NET_F_HOST_TSO6) | BIT(VIRTIO_NET_F_HOST_ECN) | \
-	 BIT(VIRTIO_NET_F_GUEST_USO4) | BIT(VIRTIO_NET_F_GUEST_USO6) | BIT(VIRTIO_NET_F_HOST_USO) | BIT(VIRTIO_NET_F_MRG_RXBUF) | \
-	 BIT(VIRTIO_NET_F_MQ))
+	 BIT(VIRTIO_NET_F_GUEST_USO4) | BIT(VIRTIO_NET_F_GUEST_USO6) | BIT(VIRTIO_NET_F_HOST_USO) | BIT(VIRTIO_NET_F_MRG_RXBUF))
 
 #define TO_GUEST 0u /* the ring that frames to the guest go to */
 #define FROM_GUEST 1u
