@@ -17,6 +17,7 @@
 #include "link/tap.h"
 #include "link/vhost.h"
 #include "os/rlimit.h"
+#include "os/settle.h"
 #include "os/sock.h"
 #include "wire/ip.h"
 
@@ -423,7 +424,10 @@ int engine_start(struct engine *e)
 
 int engine_run(struct engine *e)
 {
-	int status = loop_run(&e->loop);
+	int status;
+
+	settle_memory();
+	status = loop_run(&e->loop);
 
 	if (status < 0) {
 		log_err("Event loop failed: %s", strerror(-status));

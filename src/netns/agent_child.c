@@ -20,6 +20,7 @@
 
 #include "base/log.h"
 #include "os/daemon.h"
+#include "os/settle.h"
 #include "os/sock.h"
 #include "os/tun.h"
 
@@ -286,6 +287,7 @@ void agent_child_run(const struct ns *ns, int sock, pid_t parent)
 	reply_send(c, err);
 	if (err)
 		_exit(EXIT_FAILURE);
+	settle_memory();
 	for (;;)
 		request_serve(c);
 }

@@ -148,7 +148,8 @@ void udp_set_listeners(struct udp *u, struct listeners *ls)
 {
 	/* Those without a socket of their own end with the listener. */
 	(void)flows_close(u, has_no_socket, 0);
-	memset(u->by_port, 0, PORTS * sizeof(*u->by_port));
+	for (uint32_t i = 0; u->ls && i < u->ls->n; i++)
+		u->by_port[u->ls->l[i].port] = 0;
 	free(u->ls_blocked);
 	u->ls_blocked = NULL;
 	u->ls_any_blocked = false;
