@@ -36,6 +36,8 @@ METRICS = {
     "kpps": ("rate", "1000/s", 1),
     "median_us": ("latency, median", "µs", 1),
     "p99_us": ("latency, 99th percentile", "µs", 1),
+    "alone_us": ("latency, median, when nothing else flows", "µs", 1),
+    "alone_p99_us": ("latency, 99th percentile, when nothing else flows", "µs", 1),
     "per_s": ("connections", "1/s", 0),
     "cpu_s_per_gib": ("CPU time of the daemon", "s/GiB", 2),
     "cpu_us_per_op": ("CPU time of the daemon for each", "µs", 1),
@@ -136,6 +138,31 @@ def latency(kind, family, loop=False):
         if pids:
             out["cpu_us_per_op"] = (cpu_s(pids) - cpu) / got["count"] * 1e6
         return out
+
+    return measure
+
+
+def fair(direction, family):
+    """Request and response while another connection of the same guest transfers as fast as it can, and without that."""
+
+    def measure(ctx, name):
+        i = ctx.pool.get(name, 65520)
+        address = i.remote[family]
+        rr = lambda: json.loads(i.run(ctx.lab.load, "rr", "tcp", address, LOAD, ctx.seconds, 0))
+        alone = rr()
+        reverse = ["-R"] if direction == "down" else []
+        name_of = {"up": "TcpOutSegs", "down": "TcpInSegs"}[direction]
+        before = nets.counter(i.run, name_of)
+        with ctx.lab.iperf_server(ctx.lab.remote):
+            bulk = i.popen("iperf3", "-c", address, "-p", IPERF, "-t", ctx.seconds + 60, *reverse, stdout=subprocess.DEVNULL)
+            try:
+                until(lambda: nets.counter(i.run, name_of) > before + 1000, "bulk flow")
+                got = rr()
+                if bulk.poll() is not None:
+                    raise RuntimeError("the bulk flow has ended")
+            finally:
+                nets.end(bulk)
+        return {"median_us": got["median_us"], "p99_us": got["p99_us"], "alone_us": alone["median_us"], "alone_p99_us": alone["p99_us"]}
 
     return measure
 
@@ -297,6 +324,9 @@ def every_row():
         for family in FAMILIES:
             rows.append(Row(f"rr/{kind}/{family}", "Request and response", EVERY, latency(kind, family)))
             rows.append(Row(f"rr/{kind}/loop/{family}", "Request and response", EVERY, latency(kind, family, True)))
+    for direction in "up", "down":
+        for family in FAMILIES:
+            rows.append(Row(f"fair/{direction}/{family}", "Request and response beside a bulk flow", EVERY, fair(direction, family)))
     for family in FAMILIES:
         rows.append(Row(f"crr/{family}", "Short connections", EVERY, latency("crr", family)))
         rows.append(Row(f"crr/loop/{family}", "Short connections", EVERY, latency("crr", family, True)))

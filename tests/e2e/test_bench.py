@@ -21,6 +21,7 @@ ROWS = {
     "udp/bulk/down/v4": ["gbps", "lost"],
     "rr/tcp/v6": ["median_us", "p99_us"],
     "rr/udp/loop/v4": ["median_us", "p99_us"],
+    "fair/up/v4": ["median_us", "alone_us"],
     "crr/v4": ["per_s"],
     "calls/rr/tcp": ["calls"],
     "memory/1000": ["rss_mib", "idle_cpu"],
