@@ -5,6 +5,7 @@ plain frames where the kernel refuses those.
 """
 import errno
 import hashlib
+import json
 import os
 import socket
 import struct
@@ -99,6 +100,10 @@ def test_superframes_and_no_checksum(net, pasta, family, mtu):
             assert sum(length for length, _, _, _ in frames) / len(frames) > 5 * mss, "hardly any frame stands for many segments"
 
 
+def interface(p):
+    return json.loads(p.ns.run("ip", "-j", "-s", "link", "show", "eth0").stdout)[0]
+
+
 REFUSED = {
     "offloads": [refuse.TUNSETOFFLOAD],
     "header": [refuse.TUNSETVNETHDRSZ],
@@ -109,11 +114,14 @@ REFUSED = {
 @pytest.mark.parametrize("requests", REFUSED.values(), ids=REFUSED)
 @pytest.mark.parametrize("family", REMOTE)
 def test_plain_frames_where_there_are_no_offloads(net, pasta, family, requests):
-    """And one word about it."""
+    """And one word about it. A window is many frames then: the interface has room for them, and drops none."""
     p = pasta("--config-net", "-m", "1500", *NONE, prefix=refuse.prefix(errno.EINVAL, *requests))
     p.ns.be_patient()
+    before = interface(p)
+    assert before["txqlen"] * 1448 > 4 << 20
     with Capture(p.ns, "eth0") as seen:
         exchange(net, p, REMOTE[family], BLOB[: 2 << 20])
+    assert interface(p)["stats64"]["tx"]["dropped"] == before["stats64"]["tx"]["dropped"]
     for outgoing in True, False:
         frames = seen.of(outgoing)
         assert frames and all(length <= 1514 and not gso and not partial for length, gso, _, partial in frames)
@@ -123,4 +131,6 @@ def test_plain_frames_where_there_are_no_offloads(net, pasta, family, requests):
 
 
 def test_no_word_about_offloads(net, pasta):
-    assert "ffload" not in pasta("--config-net", *NONE).output()
+    p = pasta("--config-net", *NONE)
+    assert "ffload" not in p.output()
+    assert interface(p)["txqlen"] == 1000
