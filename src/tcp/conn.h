@@ -102,6 +102,7 @@ struct tcp {
 	struct list wait;
 	struct list again; /* in wait_node: more to read than one turn's share */
 	struct timer again_timer;
+	uint64_t again_turn; /* of the loop: the last one that entered somebody into it */
 	struct timer sweep;
 	uint32_t conns;
 	uint8_t *scratch; /* where peeked bytes go that are skipped, without SO_PEEK_OFF */

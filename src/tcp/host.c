@@ -7,7 +7,8 @@
 #include "os/sock.h"
 #include "tcp/conn.h"
 
-#define PUMP_ROUNDS 8 /* reservations of one call, so that other flows get their turn */
+#define PUMP_ROUNDS 8 /* reservations of one call, */
+#define PUMP_BYTES (512u << 10) /* and bytes, so that other flows get their turn: a few hundred microseconds */
 #define PEEK_IOV 512 /* entries of a peek */
 #define SKIP_IOV (TCP_SND_WND_MAX / TCP_SCRATCH) /* entries that skip what is in flight */
 #define IDLE_IN_MAX 2 /* wake-ups without progress before EPOLLIN is switched off */
@@ -156,10 +157,10 @@ static bool pump_wanted(const struct tcp_conn *k)
 	return k->state == CONN_ESTABLISHED && !k->fin_sent && (!k->drained || k->host_rdhup || k->host_eof);
 }
 
-/* One reservation. 1: go on, 0: nothing more for now, -errno: the socket is dead. */
-static int pump_round(struct tcp_conn *k)
+/* One reservation. left: frames that may be sent. 1: go on, 0: nothing more for now, -errno: the socket is dead. */
+static int pump_round(struct tcp_conn *k, uint32_t left)
 {
-	uint32_t room = tcp_snd_room(&k->snd);
+	uint32_t room = MIN(tcp_snd_room(&k->snd), left * (uint32_t)seg_data_max(k));
 	struct fill fl;
 	ssize_t got;
 
@@ -221,6 +222,12 @@ static int pump_hole(struct tcp_conn *k, uint32_t seq, uint32_t len)
 	return 1;
 }
 
+/* Whole frames that one call may still send: it has sent all since from. */
+static uint32_t pump_left(const struct tcp_conn *k, uint32_t from)
+{
+	return (PUMP_BYTES - MIN(k->snd.nxt - from, PUMP_BYTES)) / (uint32_t)seg_data_max(k);
+}
+
 /* Holes go first. */
 static bool pump_any(const struct tcp_conn *k, uint32_t *ret_seq, uint32_t *ret_len)
 {
@@ -230,12 +237,12 @@ static bool pump_any(const struct tcp_conn *k, uint32_t *ret_seq, uint32_t *ret_
 
 void host_pump(struct tcp_conn *k)
 {
+	uint32_t seq, len, left, from = k->snd.nxt;
 	bool in_off = k->in_off;
-	uint32_t seq, len;
 	int r = 1;
 
-	for (unsigned i = 0; r > 0 && i < PUMP_ROUNDS && pump_any(k, &seq, &len); i++)
-		r = len ? pump_hole(k, seq, len) : pump_round(k);
+	for (unsigned i = 0; r > 0 && i < PUMP_ROUNDS && (left = pump_left(k, from)) && pump_any(k, &seq, &len); i++)
+		r = len ? pump_hole(k, seq, len) : pump_round(k, left);
 	if (r < 0) {
 		log_debug("TCP flow %u: socket: %s", k->f.index, strerror(-r));
 		conn_reset(k);
@@ -243,6 +250,7 @@ void host_pump(struct tcp_conn *k)
 	}
 	if (r > 0 && pump_any(k, &seq, &len) && list_empty(&k->wait_node)) {
 		list_push(&k->t->again, &k->wait_node);
+		k->t->again_turn = k->t->d.loop->turns;
 		timer_set(&k->t->d.loop->timers, &k->t->again_timer, k->t->d.loop->now_ns);
 	}
 	conn_timer_update(k, false);

@@ -66,8 +66,11 @@ static void tcp_again(struct timer *timer, uint64_t now_ns)
 {
 	struct tcp *t = container_of(timer, struct tcp, again_timer);
 
-	(void)now_ns;
-	tcp_pump_list(&t->again);
+	/* Timers run behind the events of a turn: who had a share in this one waits for the next. */
+	if (t->again_turn == t->d.loop->turns)
+		timer_set(&t->d.loop->timers, timer, now_ns);
+	else
+		tcp_pump_list(&t->again);
 }
 
 void tcp_link_ready(struct tcp *t)
