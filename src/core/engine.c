@@ -21,9 +21,6 @@
 #include "os/sock.h"
 #include "wire/ip.h"
 
-#define FDS_SPARE 64 /* descriptors for everything but flows and listeners */
-#define FLOWS_MIN 64
-
 /* --- the link's calls --- */
 
 static void on_rx(void *ctx, const struct frame *f, unsigned n)
@@ -191,8 +188,8 @@ static int capture_open(struct engine *e)
 
 static int ports_open(struct engine *e)
 {
-	struct listen_place ns;
-	int err = listeners_open(&e->listeners, &e->conf->in, NULL);
+	struct listen_place own = { .later = e->pasta ? &e->conf->out_rules : NULL }, ns;
+	int err = listeners_open(&e->listeners, &e->conf->in, &own);
 
 	listeners_init(&e->ns_listeners, &e->conf->out_rules);
 	if (err || !e->pasta)
@@ -307,14 +304,13 @@ static int link_open(struct engine *e)
 	return 0;
 }
 
-/* A flow holds one descriptor; without a descriptor its slot is of no use. */
-static uint32_t flows_max(const struct engine *e)
+/* Automatic ports are closed most of the time. */
+static struct budget budget_find(const struct engine *e)
 {
-	/* Automatic ports are closed most of the time. */
-	uint64_t others = FDS_SPARE + listeners_held(&e->listeners) + listeners_held(&e->ns_listeners);
-	uint64_t limit = rlimit_nofile_want(ENGINE_FLOWS_MAX + others);
+	uint64_t held = (uint64_t)listeners_held(&e->listeners) + listeners_held(&e->ns_listeners);
+	uint64_t limit = rlimit_nofile_want(budget_want(held, e->pasta));
 
-	return limit < others + FLOWS_MIN ? FLOWS_MIN : (uint32_t)MIN(limit - others, (uint64_t)ENGINE_FLOWS_MAX);
+	return budget_share(limit, held, e->pasta, !e->conf->ns.splice_only);
 }
 
 static int tables_open(struct engine *e)
@@ -325,7 +321,8 @@ static int tables_open(struct engine *e)
 	if (getrandom(&key, sizeof(key), 0) != sizeof(key))
 		return -EIO;
 	slot = MAX(slot, icmp_slot_size());
-	e->flows = flow_table_new(flows_max(e), (slot + 7) & ~(size_t)7, &key);
+	e->budget = budget_find(e);
+	e->flows = flow_table_new(e->budget.flows, (slot + 7) & ~(size_t)7, &key);
 	e->frags = frags_new();
 	return e->flows && e->frags ? 0 : -ENOMEM;
 }
@@ -359,7 +356,9 @@ static int translators_open(struct engine *e)
 /* Who hears of the listeners: in pasta mode some of what arrives there doesn't go to the translators. */
 static int listeners_open_events(struct engine *e)
 {
-	struct pasta_fwd_deps d = { e->conf, &e->guest, NULL, &e->loop, &e->listeners, &e->ns_listeners, e->tcp, e->udp };
+	struct pasta_fwd_deps d = {
+		e->conf, &e->budget, &e->guest, NULL, &e->loop, &e->listeners, &e->ns_listeners, e->tcp, e->udp
+	};
 
 	if (!e->pasta)
 		return listeners_start(&e->listeners, &e->loop, e->tcp ? tcp_listen_owner(e->tcp) : 0,

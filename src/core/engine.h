@@ -14,6 +14,7 @@
 #include "icmp/icmp.h"
 #include "link/link.h"
 #include "link/unixpath.h"
+#include "core/budget.h"
 #include "core/pasta.h"
 #include "core/pasta_fwd.h"
 #include "os/loop.h"
@@ -23,8 +24,6 @@
 #include "udp/udp.h"
 #include "wire/frag.h"
 #include "wire/pkt.h"
-
-#define ENGINE_FLOWS_MAX 65536
 
 struct engine {
 	const struct conf *conf;
@@ -39,6 +38,7 @@ struct engine {
 	int listen_fd; /* until the link owns it; then -1 */
 	char socket_path[UNIXPATH_MAX]; /* where it was bound; empty with --fd */
 
+	struct budget budget;
 	struct flow_table *flows;
 	struct frags *frags;
 	struct guest guest;

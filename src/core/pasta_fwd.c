@@ -18,10 +18,7 @@
 #include "udp/udp_splice.h"
 #include "wire/ip.h"
 
-#define SPLICE_MAX 16384
-#define PIPES_MAX 1024
 #define PIPES_BIG 32
-#define UDP_PEERS_MAX 4096
 
 struct pasta_fwd {
 	struct pasta_fwd_deps d;
@@ -51,13 +48,19 @@ static bool splice_dst(const struct pasta_fwd *f, const struct listener *l, cons
 	return !addr_is_any(&ret_dst->addr);
 }
 
+/* As many connections as there may be are a shortage like others: those that come next wait. */
+static int wait_if_full(int err)
+{
+	return err == -ENOSPC ? -ENOBUFS : err;
+}
+
 static int accepted_in(void *ctx, const struct listener *l, int fd, const struct ep *peer)
 {
 	struct pasta_fwd *f = ctx;
 	struct ep dst;
 
 	if (splice_dst(f, l, &peer->addr, &dst))
-		return join_open(&f->join, fd, &dst);
+		return wait_if_full(join_open(&f->join, fd, &dst));
 	if (f->d.tcp)
 		tcp_accepted(f->d.tcp, l, fd, peer);
 	else
@@ -90,7 +93,7 @@ static int accepted_out(void *ctx, const struct listener *l, int fd, const struc
 	}
 	if (!sock_local(fd, &local) && addr_is_loopback(&local.addr))
 		dst.addr = local.addr;
-	return splice_open(f->splice, fd, to, &dst);
+	return wait_if_full(splice_open(f->splice, fd, to, &dst));
 }
 
 static void on_out(void *ctx, struct ref ref, uint32_t events)
@@ -299,11 +302,12 @@ static void on_reply(void *ctx, const struct agent_reply *r, const int *fds, uns
 
 static int engines_new(struct pasta_fwd *f)
 {
-	struct splice_conf sc = { .loop = f->d.loop, .max = SPLICE_MAX, .pipes_max = PIPES_MAX, .pipes_big = PIPES_BIG };
+	const struct budget *b = f->d.budget;
+	struct splice_conf sc = { .loop = f->d.loop, .max = b->splices, .pipes_max = b->pipes, .pipes_big = PIPES_BIG };
 	struct hash_key key;
 	struct udp_splice_conf uc = {
 		.loop = f->d.loop,
-		.max = UDP_PEERS_MAX,
+		.max = b->peers,
 		.key = &key,
 		.times = { f->d.conf->udp_timeout_s, f->d.conf->udp_timeout_stream_s },
 		.sock = udp_sock,
@@ -348,7 +352,7 @@ int pasta_fwd_new(const struct pasta_fwd_deps *d, struct pasta_fwd **ret_f)
 	f->ls[AUTO_IN] = d->in;
 	f->ls[AUTO_OUT] = d->out;
 	f->ns_ports = (struct ns_ports){ .agent = d->agent, .ls = d->out, .failed = ns_port_failed, .ctx = f };
-	pool_init(&f->pool, d->agent);
+	pool_init(&f->pool, d->agent, d->budget->stock);
 	agent_set_reply(d->agent, on_reply, f);
 	err = engines_new(f);
 	if (!err)

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "conf/conf.h"
+#include "core/budget.h"
 #include "fwd/listen.h"
 #include "netns/agent.h"
 #include "os/loop.h"
@@ -16,6 +17,7 @@ struct pasta_fwd;
 
 struct pasta_fwd_deps {
 	const struct conf *conf;
+	const struct budget *budget;
 	const struct guest *guest;
 	struct agent *agent;
 	struct loop *loop;

@@ -15,9 +15,9 @@ static const struct agent_sockets what[POOL_KINDS] = {
 	[POOL_UDP6] = { AF_INET6, SOCK_DGRAM, IPPROTO_UDP, 0 },
 };
 
-void pool_init(struct pool *p, struct agent *agent)
+void pool_init(struct pool *p, struct agent *agent, unsigned keep)
 {
-	*p = (struct pool){ .agent = agent };
+	*p = (struct pool){ .agent = agent, .keep = keep };
 }
 
 void pool_fini(struct pool *p)
@@ -33,7 +33,7 @@ static struct agent_req request(const struct pool *p, unsigned kind)
 {
 	struct agent_req q = { .head = { .type = AGENT_SOCKETS }, .sockets = what[kind] };
 
-	q.sockets.n = p->ask[kind].few ? 1 : POOL_KEEP - p->n[kind];
+	q.sockets.n = p->ask[kind].few ? 1 : p->keep - p->n[kind];
 	return q;
 }
 
@@ -58,7 +58,7 @@ int pool_take(struct pool *p, enum pool_kind kind, int *ret_fd)
 		return err ? err : -EAGAIN;
 	}
 	*ret_fd = p->fd[kind][--p->n[kind]];
-	if (p->n[kind] < POOL_LOW)
+	if (p->n[kind] < (p->keep + 1) / 2)
 		(void)!ask(p, kind); /* whoever comes next tries again */
 	return 0;
 }
@@ -78,7 +78,7 @@ int pool_reply(struct pool *p, const struct agent_reply *r, const int *fds, enum
 	bool few;
 
 	for (unsigned i = 0; i < r->n_fds; i++) {
-		if (k < POOL_KINDS && p->n[k] < POOL_KEEP)
+		if (k < POOL_KINDS && p->n[k] < p->keep)
 			p->fd[k][p->n[k]++] = fds[i];
 		else
 			sock_close(fds[i]);

@@ -4,13 +4,13 @@
 
 #include "netns/agent.h"
 
-#define POOL_KEEP 32 /* of each kind */
-#define POOL_LOW 16 /* below that, more are asked for */
+#define POOL_KEEP 32 /* of each kind, at most */
 
 enum pool_kind { POOL_TCP4, POOL_TCP6, POOL_UDP4, POOL_UDP6, POOL_KINDS };
 
 struct pool {
 	struct agent *agent;
+	unsigned keep; /* of each kind; below half of that, more are asked for */
 	int fd[POOL_KINDS][POOL_KEEP];
 	unsigned n[POOL_KINDS];
 	struct {
@@ -20,7 +20,8 @@ struct pool {
 	} ask[POOL_KINDS];
 };
 
-void pool_init(struct pool *p, struct agent *agent);
+/* keep: 1 to POOL_KEEP. */
+void pool_init(struct pool *p, struct agent *agent, unsigned keep);
 void pool_fini(struct pool *p);
 
 /* A non-blocking, unconnected socket. -EAGAIN: none in stock, but pool_reply() will tell of this kind. Else -errno of agent_send(). */

@@ -253,9 +253,53 @@ static int open_weak_group(struct listeners *ls, unsigned first, unsigned end, u
 	return err;
 }
 
+static bool is_weak(const struct fwd_rule *r)
+{
+	return (r->flags & (FWD_WEAK | FWD_SCAN)) == FWD_WEAK;
+}
+
+/* End of the specifier whose rules begin at first. */
+static unsigned weak_group_end(const struct fwd_table *t, unsigned first)
+{
+	unsigned end = first + 1;
+
+	while (end < t->n && weak_same_spec(&t->rule[first], &t->rule[end]))
+		end++;
+	return end;
+}
+
+/* What all best-effort specifiers together take if none of them gets more than max. */
+static uint64_t weak_total(const struct fwd_table *t, uint64_t max)
+{
+	uint64_t total = 0;
+
+	for (unsigned i = 0, end; i < t->n; i = end) {
+		uint64_t ports = 0;
+
+		end = is_weak(&t->rule[i]) ? weak_group_end(t, i) : i + 1;
+		for (unsigned j = i; is_weak(&t->rule[i]) && j < end; j++)
+			ports += t->rule[j].last - t->rule[j].first + 1u;
+		total += MIN(ports, max);
+	}
+	return total;
+}
+
+/* What those take that must not fail. */
+static uint64_t strict_total(const struct fwd_table *t)
+{
+	uint64_t total = 0;
+
+	for (unsigned i = 0; i < t->n; i++) {
+		if (!(t->rule[i].flags & (FWD_WEAK | FWD_SCAN)))
+			total += t->rule[i].last - t->rule[i].first + 1u;
+	}
+	return total;
+}
+
 static uint64_t listeners_budget(const struct listeners *ls)
 {
-	uint64_t limit = rlimit_nofile_want(ls->n + ls->place.held + UINT64_C(2) * FDS_SPARE);
+	uint64_t more = ls->place.later ? weak_total(ls->place.later, UINT16_MAX) + strict_total(ls->place.later) : 0;
+	uint64_t limit = rlimit_nofile_want(ls->n + more + ls->place.held + UINT64_C(2) * FDS_SPARE);
 	uint64_t taken = ls->place.held + MIN(limit / 2, (uint64_t)FDS_SPARE);
 
 	return limit - MIN(limit, taken);
@@ -359,46 +403,16 @@ void listeners_init(struct listeners *ls, const struct fwd_table *t)
 	timer_init(&ls->retry, listeners_resume);
 }
 
-static bool is_weak(const struct fwd_rule *r)
-{
-	return (r->flags & (FWD_WEAK | FWD_SCAN)) == FWD_WEAK;
-}
-
-/* End of the specifier whose rules begin at first. */
-static unsigned weak_group_end(const struct fwd_table *t, unsigned first)
-{
-	unsigned end = first + 1;
-
-	while (end < t->n && weak_same_spec(&t->rule[first], &t->rule[end]))
-		end++;
-	return end;
-}
-
-/* What all best-effort specifiers together take if none of them gets more than max. */
-static uint64_t weak_total(const struct fwd_table *t, uint64_t max)
-{
-	uint64_t total = 0;
-
-	for (unsigned i = 0, end; i < t->n; i = end) {
-		uint64_t ports = 0;
-
-		end = is_weak(&t->rule[i]) ? weak_group_end(t, i) : i + 1;
-		for (unsigned j = i; is_weak(&t->rule[i]) && j < end; j++)
-			ports += t->rule[j].last - t->rule[j].first + 1u;
-		total += MIN(ports, max);
-	}
-	return total;
-}
-
 /* The most that each specifier may have, so that none is left without any because of another. */
-static uint64_t weak_share(const struct fwd_table *t, uint64_t fds)
+static uint64_t weak_share(const struct listeners *ls, uint64_t fds)
 {
+	const struct fwd_table *later = ls->place.later;
 	uint64_t lo = 0, hi = UINT16_MAX;
 
 	while (lo < hi) {
 		uint64_t mid = (lo + hi + 1) / 2;
 
-		if (weak_total(t, mid) <= fds)
+		if (weak_total(ls->table, mid) + (later ? weak_total(later, mid) : 0) <= fds)
 			lo = mid;
 		else
 			hi = mid - 1;
@@ -409,7 +423,7 @@ static uint64_t weak_share(const struct fwd_table *t, uint64_t fds)
 static int open_weak_all(struct listeners *ls, uint64_t fds)
 {
 	const struct fwd_table *t = ls->table;
-	uint64_t share = weak_share(t, fds);
+	uint64_t share = weak_share(ls, fds);
 	int err = 0;
 
 	if (share < UINT16_MAX)
@@ -434,10 +448,16 @@ int listeners_open(struct listeners *ls, const struct fwd_table *t, const struct
 	listeners_init(ls, t);
 	if (place)
 		ls->place = *place;
+	if (!ls->place.open) {
+		ls->place.name = host.name;
+		ls->place.open = host.open;
+	}
 	rc = listeners_alloc(ls, t);
 	if (rc)
 		return rc;
 	fds = listeners_budget(ls);
+	if (ls->place.later)
+		fds -= MIN(fds, strict_total(ls->place.later));
 
 	/* Those first that must not fail. */
 	for (unsigned i = 0; i < t->n; i++) {

@@ -19,9 +19,11 @@ struct listener {
 /* Where sockets are opened: in our own network, or by somebody else in another one. */
 struct listen_place {
 	const char *name; /* in messages */
-	int (*open)(void *ctx, const struct bound_spec *s, int *ret_fd, bool *ret_v6); /* as bound_open() */
+	int (*open)(void *ctx, const struct bound_spec *s, int *ret_fd, bool *ret_v6); /* as bound_open(); NULL: our own network */
 	void *ctx;
 	uint32_t held; /* descriptors that other listeners hold */
+	const struct fwd_table
+		*later; /* rules whose sockets will be opened next, and are to find as many descriptors left; or NULL */
 };
 
 struct listeners {

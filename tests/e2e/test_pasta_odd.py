@@ -64,10 +64,10 @@ def descriptors_left(p, n):
     resource.prlimit(p.pid, resource.RLIMIT_NOFILE, before)
 
 
-def connection(ns, port):
+def connection(ns, port, to="127.0.0.1"):
     """None: it was reset at once."""
     try:
-        return ns.connect("127.0.0.1", port)
+        return ns.connect(to, port)
     except ConnectionResetError:
         return None
 
@@ -102,6 +102,36 @@ def test_no_descriptors(net, pasta, direction, left):
         assert got.count(True) >= 40, got
         for _, here, port in ends.values():
             assert served(stack.enter_context(here.connect("127.0.0.1", port)))
+
+
+def test_all_ports_and_few_descriptors(net, pasta):
+    """As many as possible, with a warning, and as many for one direction as for the other; connections find descriptors as well."""
+    p = pasta("--config-net", "-t", "all,~110-119", "-T", "all,~80-89", "-u", "none", "-U", "none", prefix=["prlimit", "--nofile=700:700", "--"])
+    p.says("The limit of open files leaves 175 ports to each specifier")
+    p.says("Listen failed for HOST TCP port */186-32767: Too many open files")
+    p.says("Listen failed for SPLICE TCP port */186-32767: Too many open files")
+    for there, here, to in (p.ns, net.host, "127.0.0.1"), (p.ns, net.remote, HOST4), (net.host, p.ns, "127.0.0.1"):
+        port = 80 if there == p.ns else 110
+        with contextlib.ExitStack() as stack:
+            stack.callback(servers.tcp_echo(there.listen("0.0.0.0", port)).close)
+            clients = [c for c in (connection(here, port, to) for _ in range(40)) if c]
+            for c in clients:
+                stack.enter_context(c)
+            assert [served(c) for c in clients].count(True) >= 30
+
+
+def test_more_connections_than_there_may_be(net, pasta):
+    """Those that are too many wait for their turn."""
+    p = pasta("--splice-only", "-t", "8080", "-u", "none", "-T", "none", "-U", "none", prefix=["prlimit", "--nofile=700:700", "--"])
+    with contextlib.closing(servers.tcp_echo(p.ns.listen("127.0.0.1", 8080))):
+        clients = [net.host.connect("127.0.0.1", 8080) for _ in range(300)]
+        p.says("connections have to wait")
+        answered = 0
+        for c in clients:
+            c.settimeout(20)
+            answered += served(c)
+            c.close()
+        assert answered >= 295
 
 
 # Ports that are the same on both ends.

@@ -95,7 +95,7 @@ static int setup(void **state)
 	cur = *state = x;
 	x->loop.now_ns = 5 * NSEC_PER_SEC;
 	timers_init(&x->loop.timers, x->loop.now_ns);
-	pool_init(&x->pool, &x->agent);
+	pool_init(&x->pool, &x->agent, POOL_KEEP);
 	join_init(&x->join, &x->loop, &x->pool, NULL);
 	return sock_open(AF_INET, SOCK_STREAM, 0, &x->listen_fd) || sock_bind(x->listen_fd, AF_INET, &lo, 0) ||
 	       sock_listen(x->listen_fd, 512) || sock_local(x->listen_fd, &x->listen_ep);

@@ -363,6 +363,30 @@ static void test_descriptor_limit(void **state)
 	listeners_close(&ls);
 }
 
+/* What comes first leaves as much to what comes later, in another place but by the same limit. */
+static void test_descriptor_limit_of_two(void **state)
+{
+	struct listen_place place = { .open = NULL };
+	struct fwd_table first, later;
+	struct listeners ls, next;
+
+	table(&later, "uall 9000-9099");
+	table(&first, "127.0.0.3/all 127.0.0.2/~101-65535");
+	place.later = &later;
+	fake->limit = 20000;
+	assert_int_equal(listeners_open(&ls, &first, &place), 0);
+	assert_int_equal(fake->wanted, 2 * (32767 + 65535 - 60999) + 100 + 100 + 1024);
+	assert_int_equal(fake->open, (20000 - 512 - 100 - 100) / 2 + 100);
+	assert_log(0, "W The limit of open files leaves 9644 ports to each specifier such as \"all\"");
+	assert_log(1, "W Listen failed for HOST TCP port 127.0.0.3/9645-32767: Too many open files");
+
+	place = (struct listen_place){ .held = listeners_held(&ls) };
+	assert_int_equal(listeners_open(&next, &later, &place), 0);
+	assert_int_equal(fake->open, 20000 - 512);
+	listeners_close(&next);
+	listeners_close(&ls);
+}
+
 static void test_too_many(void **state)
 {
 	struct fwd_table tab;
@@ -715,6 +739,7 @@ int main(void)
 		cmocka_unit_test(test_weak),
 		cmocka_unit_test(test_weak_all_fail),
 		cmocka_unit_test(test_descriptor_limit),
+		cmocka_unit_test(test_descriptor_limit_of_two),
 		cmocka_unit_test(test_too_many),
 		cmocka_unit_test(test_scan),
 		cmocka_unit_test(test_pause),
