@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "core/join.h"
 #include "core/ns_ports.h"
+#include "core/ns_refuse.h"
 #include "core/pool.h"
 #include "fwd/auto_run.h"
 #include "os/sock.h"
@@ -28,6 +29,7 @@ struct pasta_fwd {
 	struct join join;
 	struct auto_run *auto_run;
 	struct ns_ports ns_ports; /* automatic ones */
+	struct ns_refuse ns_refuse;
 	struct listeners *ls[AUTO_DIRS]; /* those that connections of each direction come to */
 	uint32_t *udp_id[AUTO_DIRS]; /* for each of them: its number in udp_splice, plus one; 0: none yet */
 };
@@ -113,6 +115,15 @@ static int udp_sock(void *ctx, void *user, int family, int *ret_fd)
 	if (user)
 		return pool_take(&f->pool, family == AF_INET ? POOL_UDP4 : POOL_UDP6, ret_fd);
 	return sock_open(family, SOCK_DGRAM, IPPROTO_UDP, ret_fd);
+}
+
+static void udp_refused(void *ctx, void *user, const struct ep *peer, const struct ep *to)
+{
+	struct pasta_fwd *f = ctx;
+
+	/* On the host that takes rights which we don't have. */
+	if (!user)
+		ns_refuse_send(&f->ns_refuse, peer, to);
 }
 
 /* The number of a listener in udp_splice, or -errno. */
@@ -311,6 +322,7 @@ static int engines_new(struct pasta_fwd *f)
 		.key = &key,
 		.times = { f->d.conf->udp_timeout_s, f->d.conf->udp_timeout_stream_s },
 		.sock = udp_sock,
+		.refused = udp_refused,
 		.ctx = f,
 	};
 
@@ -352,6 +364,7 @@ int pasta_fwd_new(const struct pasta_fwd_deps *d, struct pasta_fwd **ret_f)
 	f->ls[AUTO_IN] = d->in;
 	f->ls[AUTO_OUT] = d->out;
 	f->ns_ports = (struct ns_ports){ .agent = d->agent, .ls = d->out, .failed = ns_port_failed, .ctx = f };
+	f->ns_refuse = (struct ns_refuse){ { -1, -1 } };
 	pool_init(&f->pool, d->agent, d->budget->stock);
 	agent_set_reply(d->agent, on_reply, f);
 	err = engines_new(f);
@@ -362,6 +375,8 @@ int pasta_fwd_new(const struct pasta_fwd_deps *d, struct pasta_fwd **ret_f)
 	/* A datagram that finds no socket is lost: the first one is to find one, too. */
 	if (!err)
 		err = pool_open(&f->pool);
+	if (!err && f->d.out->n)
+		ns_refuse_open(&f->ns_refuse, d->agent);
 	if (err) {
 		pasta_fwd_free(f);
 		return err;
@@ -388,6 +403,7 @@ void pasta_fwd_free(struct pasta_fwd *f)
 	if (f->udp_splice)
 		udp_splice_free(f->udp_splice);
 	pool_fini(&f->pool);
+	ns_refuse_close(&f->ns_refuse);
 	free(f->udp_id[AUTO_IN]);
 	free(f->udp_id[AUTO_OUT]);
 	free(f);

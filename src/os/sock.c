@@ -18,7 +18,7 @@ int sock_open(int family, int type, int proto, int *ret_fd)
 
 	if (fd < 0)
 		return -errno;
-	if (family == AF_INET6) {
+	if (family == AF_INET6 && type != SOCK_RAW) {
 		int err = sock_set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
 
 		if (err) {

@@ -10,7 +10,7 @@
 
 #include "base/addr.h"
 
-/* socket(2): AF_INET or AF_INET6 (always IPv6-only unless sock_set_dual()). */
+/* socket(2): AF_INET or AF_INET6 (always IPv6-only unless sock_set_dual(); raw sockets are so anyway). */
 MUST_USE int sock_open(int family, int type, int proto, int *ret_fd);
 void sock_close(int fd);
 

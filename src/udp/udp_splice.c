@@ -58,6 +58,7 @@ struct udp_splice {
 	struct udp_out out;
 
 	/* Scratch: one batch. */
+	int pending, failed; /* errors of send_run(), positive: of an earlier datagram; of the last one that was not sent */
 	struct mmsghdr m[BATCH];
 	struct iovec iov[BATCH];
 	struct sockaddr_storage name[BATCH];
@@ -234,25 +235,42 @@ static bool peer_is(const struct peer *p, uint16_t id, const struct udp_splice_p
 	       addr_eq(&k->remote, &path->local);
 }
 
+/* The endpoint's socket has this error (positive): if that is what became of a datagram, whoever sent it is told. */
+static void peer_error(const struct udp_splice *u, const struct peer *p, int err)
+{
+	const struct udp_splice_port *port = peer_port(u, p);
+	struct ep peer = { .addr = p->flow.key.guest, .port = p->flow.key.gport }, to;
+
+	if (err != ECONNREFUSED || !u->c.refused || addr_is_any(&p->flow.key.remote) || sock_local(port->fd, &to))
+		return;
+	to.addr = p->flow.key.remote;
+	u->c.refused(u->c.ctx, port->user, &peer, &to);
+}
+
 /* What was pending as an error of an earlier datagram is not this one's. */
 static bool on_pending(void *ctx, int err)
 {
+	struct udp_splice *u = ctx;
+
+	if (err != EMSGSIZE)
+		u->pending = err;
 	return err != EMSGSIZE;
 }
 
 static void on_failed(void *ctx, const struct pkt *pkt, int err)
 {
-	*(int *)ctx = err;
+	struct udp_splice *u = ctx;
+
+	u->failed = err;
 }
 
 /* Sends messages first to end - 1 of the batch. Returns the error, if any, of the last one that was lost by it; positive. */
 static int send_run(struct udp_splice *u, struct udp_out_to *to, unsigned first, unsigned end, uint64_t *count)
 {
-	int err = 0;
-
+	u->pending = u->failed = 0;
 	to->pending = on_pending;
 	to->failed = on_failed;
-	to->ctx = &err;
+	to->ctx = u;
 	udp_out_begin(&u->out, to);
 	for (unsigned i = first; i < end; i++) {
 		struct udp_out_data d = {
@@ -264,7 +282,7 @@ static int send_run(struct udp_splice *u, struct udp_out_to *to, unsigned first,
 	udp_out_end(&u->out);
 	*count += u->out.sent;
 	u->stats.lost += u->out.lost;
-	return err;
+	return u->failed;
 }
 
 /* Keeps the datagrams of message i for a peer that has no socket yet. */
@@ -300,6 +318,8 @@ static void peer_send(struct udp_splice *u, struct peer *p, unsigned first, unsi
 	/* Somebody has cut the connection (sock_diag(7)): the next datagram gets another. */
 	if (err == EDESTADDRREQ || err == ENOTCONN)
 		peer_close(u, p);
+	else
+		peer_error(u, p, err ? err : u->pending);
 }
 
 static void msg_init(struct udp_splice *u, unsigned i)
@@ -341,13 +361,13 @@ static bool msg_path(struct udp_splice *u, unsigned i, struct udp_splice_path *r
 	return true;
 }
 
-/* An error that nobody asks for would be reported again and again. */
-static void error_clear(int fd, int err)
+/* An error that nobody asks for would be reported again and again. Returns it, positive. */
+static int error_clear(int fd, int err)
 {
-	if (err == -EAGAIN)
-		err = -sock_error(fd);
+	err = err == -EAGAIN ? sock_error(fd) : -err;
 	if (err)
-		log_debug("UDP splice: %s", strerror(-err));
+		log_debug("UDP splice: %s", strerror(err));
+	return err;
 }
 
 void udp_splice_read(struct udp_splice *u, uint16_t id)
@@ -367,7 +387,7 @@ void udp_splice_read(struct udp_splice *u, uint16_t id)
 	}
 	got = sock_recvmmsg(fd, u->m, BATCH, 0);
 	if (got < 0)
-		error_clear(fd, got);
+		(void)error_clear(fd, got);
 	learn(fd, got, &u->port[id].gro);
 
 	/* Datagrams of one peer that follow each other leave with one call; before another peer may push it out of the table. */
@@ -413,7 +433,7 @@ static void peer_read(struct udp_splice *u, struct peer *p)
 	}
 	got = sock_recvmmsg(p->fd, u->m, BATCH, 0);
 	if (got < 0)
-		error_clear(p->fd, got);
+		peer_error(u, p, error_clear(p->fd, got));
 	if (got <= 0)
 		return;
 	learn(p->fd, got, &p->gro);

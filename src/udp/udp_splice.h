@@ -4,7 +4,8 @@
  * sockets in the other, one for each peer and connected to the destination; replies take the way back, from the very address that
  * the peer had written to.
  *
- * What a socket has no room for is lost, as is every error: a peer learns as much as UDP over a network that drops would tell it.
+ * What a socket has no room for is lost, and so are errors, but for one: whoever sends the datagrams is told if nobody wants them, where
+ * that is possible.
  */
 #pragma once
 
@@ -30,6 +31,9 @@ struct udp_splice_conf {
 	 * is room. Other -errno: the datagram is lost, and the peer's next one asks again.
 	 */
 	int (*sock)(void *ctx, void *user, int family, int *ret_fd);
+
+	/* What a peer has sent to that endpoint, to the bound socket told by user, came to a port that is closed. May be NULL. */
+	void (*refused)(void *ctx, void *user, const struct ep *peer, const struct ep *to);
 	void *ctx;
 };
 
