@@ -54,7 +54,9 @@ void join_fini(struct join *j)
 
 int join_open(struct join *j, int fd, const struct ep *dst)
 {
-	int to, err = pool_take(j->pool, kind_of(dst), &to);
+	/* Those that wait come first. */
+	bool full = splice_room(j->splice) <= j->n;
+	int to, err = full ? -ENOSPC : pool_take(j->pool, kind_of(dst), &to);
 
 	if (!err)
 		return splice_open(j->splice, fd, to, dst);

@@ -30,7 +30,7 @@ void join_fini(struct join *j);
 
 /*
  * Joins the connection fd, which it takes in any case, with one to dst in the namespace. 0, perhaps to wait; -ENOBUFS if too many wait
- * already; else -errno of pool_take() or splice_open().
+ * already, -ENOSPC if there are too many connections with those that wait; else -errno of pool_take() or splice_open().
  */
 MUST_USE int join_open(struct join *j, int fd, const struct ep *dst);
 

@@ -367,6 +367,11 @@ int splice_open(struct splice *s, int from, int to, const struct ep *dst)
 	return err;
 }
 
+uint32_t splice_room(const struct splice *s)
+{
+	return s->max - s->stats.now;
+}
+
 const struct splice_stats *splice_stats(const struct splice *s)
 {
 	return &s->stats;

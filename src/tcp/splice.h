@@ -40,4 +40,7 @@ void splice_free(struct splice *s);
  */
 MUST_USE int splice_open(struct splice *s, int from, int to, const struct ep *dst);
 
+/* How many more connections there may be. */
+uint32_t splice_room(const struct splice *s);
+
 const struct splice_stats *splice_stats(const struct splice *s);

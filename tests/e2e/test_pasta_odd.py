@@ -124,14 +124,14 @@ def test_more_connections_than_there_may_be(net, pasta):
     """Those that are too many wait for their turn."""
     p = pasta("--splice-only", "-t", "8080", "-u", "none", "-T", "none", "-U", "none", prefix=["prlimit", "--nofile=700:700", "--"])
     with contextlib.closing(servers.tcp_echo(p.ns.listen("127.0.0.1", 8080))):
-        clients = [net.host.connect("127.0.0.1", 8080) for _ in range(300)]
+        clients = [c for c in (connection(net.host, 8080) for _ in range(250)) if c]
         p.says("connections have to wait")
         answered = 0
         for c in clients:
             c.settimeout(20)
             answered += served(c)
             c.close()
-        assert answered >= 285  # each time that it is full costs one
+        assert answered >= 235  # each time that it is full costs one
 
 
 # Ports that nobody listens on.

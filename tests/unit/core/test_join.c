@@ -38,7 +38,7 @@ struct fix {
 
 	struct ep joined[PAIRS];
 	int joined_fd[PAIRS];
-	unsigned n_joined;
+	unsigned n_joined, max; /* connections */
 };
 
 static struct fix *cur; /* of the running test: the fakes have no other way to it */
@@ -85,6 +85,11 @@ int splice_open(struct splice *s, int from, int to, const struct ep *dst)
 	return 0;
 }
 
+uint32_t splice_room(const struct splice *s)
+{
+	return cur->max - cur->n_joined;
+}
+
 /* --- the world --- */
 
 static int setup(void **state)
@@ -93,6 +98,7 @@ static int setup(void **state)
 	struct ep lo = { .addr = addr_loopback4 };
 
 	cur = *state = x;
+	x->max = 1000;
 	x->loop.now_ns = 5 * NSEC_PER_SEC;
 	timers_init(&x->loop.timers, x->loop.now_ns);
 	pool_init(&x->pool, &x->agent, POOL_KEEP);
@@ -327,13 +333,30 @@ static void test_stray_reply(void **state)
 	assert_int_equal(x->n_asked, 0);
 }
 
+/* Those that wait have their place: who comes when all are taken is the one that is reset. */
+static void test_full(void **state)
+{
+	struct fix *x = *state;
+
+	x->max = 5;
+	for (unsigned i = 0; i < 5; i++)
+		assert_int_equal(client_join(x, true), 0);
+	assert_int_equal(client_join(x, true), -ENOSPC);
+	assert_true(was_reset(x, 5));
+	answer_all(x);
+	assert_int_equal(x->n_joined, 5);
+	assert_int_equal(client_join(x, true), -ENOSPC);
+	for (unsigned i = 0; i < 5; i++)
+		assert_false(was_reset(x, i));
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_stock),       T(test_wait), T(test_refused),  T(test_agent_gone),
-		T(test_client_gone), T(test_late), T(test_too_many), T(test_stray_reply),
+		T(test_stock), T(test_wait),     T(test_refused),     T(test_agent_gone), T(test_client_gone),
+		T(test_late),  T(test_too_many), T(test_stray_reply), T(test_full),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
