@@ -84,6 +84,7 @@ struct tcp_conn {
 	uint64_t late_ns; /* until when the ACK waits, in tcp.late */
 	uint32_t heard_s; /* when the guest was last heard of, seconds */
 	uint64_t born_ns;
+	uint32_t silent_end; /* end of what the guest had sent when silence was set */
 };
 
 struct tcp_stats {
@@ -150,7 +151,8 @@ MUST_USE bool guest_spill_flush(struct tcp_conn *k); /* false: k was reset and i
 void remote_connected(struct tcp_conn *k); /* connect() succeeded */
 void remote_sent(struct tcp_conn *k); /* more of the guest's data was taken over */
 void remote_flushed(struct tcp_conn *k); /* some of it left the spill buffer */
-void remote_release(struct tcp_conn *k); /* no reason to keep from the guest what the host's kernel took */
+/* No reason to keep from the guest what the host's kernel took of the data before end. */
+void remote_release(struct tcp_conn *k, uint32_t end);
 MUST_USE bool remote_event(struct tcp_conn *k); /* EPOLLERR: true if it told of acknowledgements */
 void remote_silent(struct timer *timer, uint64_t now_ns);
 

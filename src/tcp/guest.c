@@ -380,7 +380,7 @@ static void batch_established(struct batch *b, const struct segment *s)
 		b->k->twice = (struct tcp_sack){ s->h.seq, s->h.seq + s->len };
 		b->k->held = false; /* its timer fired. Let it see progress, or it gives up on a socket that stays full for long */
 	}
-	remote_release(b->k);
+	remote_release(b->k, v == TCP_RCV_OLD ? s->h.seq + s->len : b->k->rcv.nxt);
 	if (v != TCP_RCV_AHEAD || s->len || s->h.flags & TCP_FIN)
 		batch_ack_now(b);
 }

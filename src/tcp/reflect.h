@@ -5,8 +5,11 @@
  *
  * Hardly later than a peer on that path would be, and not than the guest is used to: without news for that long, all that the kernel took
  * is acknowledged. So the guest is not made to repeat what was lost behind us, which the host's kernel sees to, nor kept waiting by a remote
- * that delays its acknowledgements, or by an event that got lost. A guest that has seen short round trips before, as with a connection that
- * came from the host, learns the true one step by step.
+ * that delays its acknowledgements, or by an event that got lost. A guest that has seen shorter round trips learns the true one step by
+ * step.
+ *
+ * Not for connections that came from the host. In their handshake the guest has measured a round trip to us, which is none; congestion
+ * control that goes by the least one (BBR) would hold back what the path needs.
  */
 #pragma once
 
@@ -14,12 +17,10 @@
 #include "wire/tcp.h"
 
 #define TCP_REFLECT_RTT_US 2000u /* least round trip of a path with delay */
-#define TCP_REFLECT_AFTER (64u << 10) /* bytes from the guest before the path of an accepted connection is looked at */
 #define TCP_REFLECT_HOLD_MIN_US 1000u
 #define TCP_REFLECT_HOLD_MAX_US 1000000u
 
 enum tcp_reflect_mode {
-	TCP_REFLECT_UNKNOWN, /* the path was not looked at */
 	TCP_REFLECT_OFF, /* short path, or no events here */
 	TCP_REFLECT_ON,
 };

@@ -4,7 +4,8 @@
  *
  * Events tell of it; but the kernel makes one only when the last byte of a send was acknowledged, and can drop it. So the timer asks when
  * the guest has waited for as long as is usual, and if there is nothing new, all goes out that the host's kernel took. It counts from what
- * the guest was told last, as the guest's own timers do, no matter how long its data waited in the spill buffer.
+ * the guest was told last, as the guest's own timers do, no matter how long its data waited in the spill buffer. What the guest sent since
+ * stays out of it: congestion control that goes by the least round trip (BBR) would take one that is too short for the path's.
  */
 #include <string.h>
 
@@ -21,6 +22,7 @@ static void ack_news(struct tcp_conn *k)
 
 static void silence_begin(struct tcp_conn *k)
 {
+	k->silent_end = k->rcv.nxt;
 	timer_set(&k->t->d.loop->timers, &k->silence, k->t->d.loop->now_ns + tcp_reflect_hold_ns(&k->reflect));
 }
 
@@ -64,23 +66,25 @@ void remote_connected(struct tcp_conn *k)
 		path_look(k, (uint32_t)MIN(us, (uint64_t)TCP_REFLECT_HOLD_MAX_US));
 }
 
-void remote_release(struct tcp_conn *k)
+void remote_release(struct tcp_conn *k, uint32_t end)
 {
-	if (k->reflect.mode != TCP_REFLECT_ON)
+	uint32_t accepted = conn_accepted(k);
+
+	if (seq_gt(end, accepted))
+		end = accepted;
+	if (k->reflect.mode != TCP_REFLECT_ON || !seq_gt(end, k->reflect.acked))
 		return;
-	tcp_reflect_release(&k->reflect, conn_accepted(k), k->t->d.loop->now_ns);
+	tcp_reflect_release(&k->reflect, end, k->t->d.loop->now_ns);
 	news(k);
 }
 
 void remote_sent(struct tcp_conn *k)
 {
-	if (k->reflect.mode == TCP_REFLECT_UNKNOWN && k->rcv.nxt - k->rcv.irs >= TCP_REFLECT_AFTER)
-		path_look(k, 0);
 	if (k->reflect.mode != TCP_REFLECT_ON)
 		return;
 	tcp_reflect_on_data(&k->reflect, k->rcv.nxt, k->t->d.loop->now_ns);
 	if (k->ooo)
-		remote_release(k); /* it sends again what the link lost, and has to learn at once what came */
+		remote_release(k, k->rcv.nxt); /* it sends again what the link lost, and has to learn at once what came */
 	else if (!timer_armed(&k->silence) && !k->overdue)
 		silence_begin(k);
 }
@@ -88,7 +92,7 @@ void remote_sent(struct tcp_conn *k)
 void remote_flushed(struct tcp_conn *k)
 {
 	if (k->overdue || k->held)
-		remote_release(k);
+		remote_release(k, k->held ? k->rcv.nxt : k->silent_end);
 	ack_news(k);
 }
 
@@ -120,8 +124,6 @@ void remote_silent(struct timer *timer, uint64_t now_ns)
 		k->reflect.path_us = rtt.smoothed;
 	if (remote_ask(k))
 		return;
-	if (seq_lt(k->reflect.acked, conn_accepted(k)))
-		remote_release(k);
-	else
-		k->overdue = true; /* the rest is still in the spill buffer */
+	k->overdue = true;
+	remote_release(k, k->silent_end); /* or that is still in the spill buffer */
 }
