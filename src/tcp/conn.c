@@ -79,10 +79,8 @@ int conn_sock_setup(struct tcp *t, int fd, bool v4, bool *ret_peek_off)
 {
 	int err;
 
-	/* Nagle's algorithm was applied by the guest already; urgent data stays in line, where splitting it off would lose it. */
-	err = sock_set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-	if (!err)
-		err = sock_set_int(fd, SOL_SOCKET, SO_OOBINLINE, 1);
+	/* Urgent data stays in line, where splitting it off would lose it. */
+	err = sock_set_int(fd, SOL_SOCKET, SO_OOBINLINE, 1);
 	if (err)
 		return err;
 	if (t->no_peek_off[!v4])

@@ -69,6 +69,8 @@ struct tcp_conn {
 	bool peek_moved : 1; /* the offset is another one, or unknown, until the next peek sets it; see host_peek() */
 	bool overdue : 1; /* the guest waited longer than it should have for an acknowledgement: it gets what there is at once */
 	bool held : 1; /* what was SACKed up to hold went into the spill buffer: acknowledged as a whole or not at all; see conn_ack_seq() */
+	bool wrote : 1; /* something was sent to the host */
+	bool nodelay : 1; /* the socket has TCP_NODELAY */
 	bool probing : 1; /* the guest's window is shut, nothing is in flight: probe timer instead of retransmission */
 	struct tcp_rcv rcv;
 	struct tcp_snd snd;
