@@ -403,9 +403,9 @@ static int ring_check(const struct vdev *d, const struct request *q, const struc
 
 static int request_check(const struct vdev *d, const struct request *q, const struct vchan *c)
 {
-	if (c->hdr.size < q->size || c->hdr.size > MAX(q->size, q->size_max))
+	if (c->hdr.size < q->size || c->hdr.size > (size_t)MAX(q->size, q->size_max))
 		return -EMSGSIZE;
-	if (c->fds_bad || c->n_fds < q->fds || c->n_fds > MAX(q->fds, q->fds_max))
+	if (c->fds_bad || c->n_fds < q->fds || c->n_fds > (size_t)MAX(q->fds, q->fds_max))
 		return -EBADF;
 	return q->names == NO_RING ? 0 : ring_check(d, q, c);
 }
