@@ -21,7 +21,7 @@ void udp_out_begin(struct udp_out *o, const struct udp_out_to *to)
 /* Several datagrams of this size may be one message. */
 static bool may_join(struct udp_out *o, size_t seg)
 {
-	if (!seg || seg > *o->to->seg_max)
+	if (!seg || seg > UDPSEG_BYTES || seg > *o->to->seg_max)
 		return false;
 	if (!o->checked) {
 		o->checked = true;

@@ -121,6 +121,26 @@ static void superframe(void **state)
 		expect_sent(i, world_sock(0)->fd, &dst, data + i * 600, i < 108 ? 600 : 200);
 }
 
+/* Datagrams of which not even one would fit in a message with others, as IPv6 has them, leave one by one. */
+static void superframe_of_the_longest(void **state)
+{
+	struct world *w = *state;
+	struct ep src = net_ep(&net_families[1].guest, 5000), dst = net_ep(&net_families[1].peer, 6000);
+	static const uint16_t seg[] = { 65507, 65508, 65526 };
+	uint8_t data[65527];
+
+	fill(data, sizeof(data));
+	world_send(w, &src, &dst, "open", 4, NULL);
+	world_sock(0)->room = 2 * ARRAY_SIZE(seg);
+	for (unsigned i = 0; i < ARRAY_SIZE(seg); i++) {
+		fake_sent_clear();
+		world_send(w, &src, &dst, data, sizeof(data), &(struct gopt){ .gso = seg[i] });
+		assert_int_equal(fake_os.n_sent, 2);
+		expect_sent(0, world_sock(0)->fd, &dst, data, seg[i]);
+		expect_sent(1, world_sock(0)->fd, &dst, data + seg[i], sizeof(data) - seg[i]);
+	}
+}
+
 /* What the kernel does not take in one piece leaves one by one, at once and from then on. */
 static void segments_refused(void **state)
 {
@@ -481,6 +501,7 @@ int main(void)
 		T(empty_datagram),
 		T(udp_length_rules),
 		T(superframe),
+		T(superframe_of_the_longest),
 		T(segments_refused),
 		T(segments_unknown),
 		T(superframe_without_room),
