@@ -85,7 +85,8 @@ void remote_sent(struct tcp_conn *k)
 	tcp_reflect_on_data(&k->reflect, k->rcv.nxt, k->t->d.loop->now_ns);
 	if (k->ooo)
 		remote_release(k, k->rcv.nxt); /* it sends again what the link lost, and has to learn at once what came */
-	else if (!timer_armed(&k->silence) && !k->overdue)
+	/* Some of it may wait in the spill buffer, or nothing of it have found room there. */
+	if (conn_ack_seq(k) != k->rcv.nxt && !timer_armed(&k->silence) && !k->overdue)
 		silence_begin(k);
 }
 

@@ -320,6 +320,61 @@ static void test_late(void **state)
 	end(&w);
 }
 
+/* What found no room anywhere is nothing that the guest waits for: what it sends next is acknowledged in time, without an event as well. */
+static void test_pool_exhausted(void **state)
+{
+	static uint32_t chunk[CHUNKS_MAX + 1];
+	struct world w;
+	uint32_t n = 0;
+
+	begin(&w, RTT_US);
+	while ((chunk[n] = chunk_get(w.t->pool)))
+		n++;
+	w.s->fill = w.s->size;
+	send_part(&w, TCP_ACK);
+	assert_int_equal(w.t->stats.spill_full, 1);
+	w.seq -= PART;
+	world_wait(&w, HOLD_NS + 2 * NSEC_PER_MSEC);
+	world_clear(&w);
+	w.s->fill = 0;
+	fake_stream_ack(w.s, 0);
+	world_settle(&w);
+	world_clear(&w);
+	send_part(&w, TCP_ACK);
+	conn_expect_none(&w);
+	world_wait(&w, HOLD_NS + 2 * NSEC_PER_MSEC);
+	conn_expect(&w, TCP_ACK, w.ack, w.seq);
+	while (n)
+		chunk_put(w.t->pool, chunk[--n]);
+	end(&w);
+}
+
+/* Part of a hole is filled while the socket is full: that is acknowledged in time as well, though no event tells of it. */
+static void test_hole_spilled(void **state)
+{
+	struct world w;
+	uint32_t told;
+
+	begin(&w, RTT_US);
+	told = w.seq;
+	w.seq = told + 2 * PART;
+	send_part(&w, TCP_ACK);
+	conn_expect(&w, TCP_ACK, w.ack, told);
+	w.s->fill = w.s->size;
+	w.seq = told;
+	send_part(&w, TCP_ACK);
+	assert_int_equal(world_conn(&w)->spill.len, PART);
+	world_clear(&w);
+	w.s->fill = 0;
+	fake_stream_ack(w.s, 0);
+	world_settle(&w);
+	world_clear(&w);
+	world_wait(&w, HOLD_NS + 2 * NSEC_PER_MSEC);
+	assert_int_equal(world_conn(&w)->rcv.adv_ack, told + PART);
+	world_clear(&w);
+	end(&w);
+}
+
 /* What the link lost: the guest learns at once what came, or it would send that again as well. */
 static void test_hole(void **state)
 {
@@ -420,15 +475,16 @@ static void test_death(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_short_path),  cmocka_unit_test(test_slow_connect),
-		cmocka_unit_test(test_accepted),    cmocka_unit_test(test_delay),
-		cmocka_unit_test(test_silence),     cmocka_unit_test(test_hold_restarts),
-		cmocka_unit_test(test_piggyback),   cmocka_unit_test(test_fin),
-		cmocka_unit_test(test_no_events),   cmocka_unit_test(test_least_round_trip),
-		cmocka_unit_test(test_spill),       cmocka_unit_test(test_no_event),
-		cmocka_unit_test(test_late),        cmocka_unit_test(test_hole),
-		cmocka_unit_test(test_half_closed), cmocka_unit_test(test_fin_waits),
-		cmocka_unit_test(test_death),
+		cmocka_unit_test(test_short_path),   cmocka_unit_test(test_slow_connect),
+		cmocka_unit_test(test_accepted),     cmocka_unit_test(test_delay),
+		cmocka_unit_test(test_silence),      cmocka_unit_test(test_hold_restarts),
+		cmocka_unit_test(test_piggyback),    cmocka_unit_test(test_fin),
+		cmocka_unit_test(test_no_events),    cmocka_unit_test(test_least_round_trip),
+		cmocka_unit_test(test_spill),        cmocka_unit_test(test_no_event),
+		cmocka_unit_test(test_late),         cmocka_unit_test(test_hole),
+		cmocka_unit_test(test_half_closed),  cmocka_unit_test(test_fin_waits),
+		cmocka_unit_test(test_death),        cmocka_unit_test(test_pool_exhausted),
+		cmocka_unit_test(test_hole_spilled),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
