@@ -141,6 +141,14 @@ static void send_area(struct udp *u, const struct pair *a, unsigned i)
 	} while (at < len);
 }
 
+/* Datagrams of this size can lie behind each other in superframes, as long as the guest takes what it does now. */
+static bool may_join(const struct udp *u, const struct udp_flow *f, size_t len)
+{
+	const struct addr *guest = &f->flow.key.guest;
+
+	return len && len <= body_max(u, guest) && 2 * len <= super_max(u, guest);
+}
+
 /* Datagrams of the size f->same that fit in a superframe. */
 static unsigned joint_max(const struct udp *u, const struct udp_flow *f)
 {
@@ -161,7 +169,7 @@ static void learn(struct udp *u, struct udp_flow *f, unsigned n)
 		if (len > same || (len < same && i + 1 < n))
 			same = 0;
 	}
-	if (n < JOIN_MIN || super || same > body_max(u, &f->flow.key.guest) || 2 * same > super_max(u, &f->flow.key.guest))
+	if (n < JOIN_MIN || super || !may_join(u, f, same))
 		same = 0;
 	f->longest = (uint16_t)longest;
 	f->super = super;
@@ -249,6 +257,8 @@ static bool deliver_frame(struct udp *u, struct udp_flow *f, unsigned i)
 	struct ep from;
 
 	if (len > u->tx[i].cap || seg > body_max(u, &f->flow.key.guest) || !msg_source(u, i, &from))
+		return false;
+	if (seg < len && len > super_max(u, &f->flow.key.guest))
 		return false;
 	if (!ep_eq(&from, &f->sock.to) && (f->host_first || nat_to_guest(u->d.nat, &a.dst.addr, &from, &a.src)))
 		return false;
@@ -342,7 +352,7 @@ static unsigned place_single(struct udp *u, const struct udp_flow *f)
 {
 	const struct addr *guest = &f->flow.key.guest;
 	/* Frames of a large MTU would leave most of a queue unused by small datagrams. What turns out longer goes through the area. */
-	size_t most = f->super ? super_max(u, guest) : body_max(u, guest);
+	size_t most = MAX(body_max(u, guest), f->super ? super_max(u, guest) : 0);
 	size_t n = link_reserve(u->d.link, u->tx, LINK_BATCH, ETH_HLEN + ip_hlen(guest) + UDP_HLEN,
 				MIN(most, MAX((size_t)f->longest, (size_t)BODY_MIN)));
 
@@ -377,9 +387,13 @@ static unsigned place_joint(struct udp *u, const struct udp_flow *f)
 
 void udp_guest_from_flow(struct udp *u, struct udp_flow *f)
 {
-	unsigned n = f->same ? place_joint(u, f) : place_single(u, f);
+	unsigned n;
 	int got;
 
+	/* The guest may have started again since, with a driver that takes less. */
+	if (!may_join(u, f, f->same))
+		f->same = 0;
+	n = f->same ? place_joint(u, f) : place_single(u, f);
 	if (!n) {
 		udp_flow_block(u, f);
 		return;

@@ -270,6 +270,46 @@ static void link_without_superframes(void **state)
 	}
 }
 
+/* The guest starts again with another driver, and the flow goes on. */
+static void guest_changes(void **state)
+{
+	static const struct {
+		uint32_t offloads;
+		size_t max_body;
+	} cases[] = {
+		{ 0, 1500 }, { LINK_OFF_CSUM, 1500 }, { OFF, 1500 }, { OFF, 3000 }, { LINK_OFF_CSUM | LINK_OFF_TSO4, 65535 }
+	};
+	struct world *w = *state;
+	struct plan p = { .n = 0 };
+
+	for (unsigned k = 0; k < 2 * ARRAY_SIZE(cases); k++) {
+		const struct net_family *a = &net_families[k % 2];
+		int fd = open_flow(w, a);
+
+		for (unsigned gro = 0; gro < 2; gro++) {
+			link_with_superframes(w);
+			teach(w, &p, fd, a, 1400);
+			if (gro) {
+				push_super(&p, fd, a, 300, 5, 0);
+				world_settle(w);
+				expect(w, &p, a);
+			}
+			w->net.fl.link.offloads = cases[k / 2].offloads;
+			w->net.fl.link.max_body = cases[k / 2].max_body;
+			for (unsigned i = 0; i < 3; i++)
+				push(&p, fd, a, 1400);
+			world_settle(w);
+			assert_true(expect(w, &p, a) >= 2);
+			for (unsigned i = 0; i < 3; i++) {
+				push_super(&p, fd, a, 300, 4, 100);
+				world_settle(w);
+				expect(w, &p, a);
+			}
+		}
+		fake_loop_advance(&w->net.loop, 200 * NSEC_PER_SEC);
+	}
+}
+
 /* Questions and answers are none the worse: no option is set, and each answer is a frame of its own. */
 static void few_are_left_alone(void **state)
 {
@@ -375,6 +415,7 @@ int main(void)
 		T(superframes),
 		T(superframes_of_long_datagrams),
 		T(link_without_superframes),
+		T(guest_changes),
 		T(few_are_left_alone),
 		T(kernel_without_superframes),
 		T(little_room),
