@@ -3,10 +3,10 @@
  * What we tell the guest of its data: on a short path what the host's kernel took, on a path with delay what the remote acknowledged, so
  * that the guest's round-trip time, congestion control and buffers are those of the path. Numbers in, decisions out.
  *
- * Hardly later than a peer on that path would be, and not than the guest is used to: without news for that long, all that the kernel took
- * is acknowledged. So the guest is not made to repeat what was lost behind us, which the host's kernel sees to, nor kept waiting by a remote
- * that delays its acknowledgements, or by an event that got lost. A guest that has seen shorter round trips learns the true one step by
- * step.
+ * Hardly later than a peer on that path would be, and not than the guest is used to: without news for that long, what the kernel took
+ * before is acknowledged. So the guest is not made to repeat what was lost behind us, which the host's kernel sees to, nor kept waiting by
+ * a remote that delays its acknowledgements, or by an event that got lost. A guest that has seen shorter round trips learns the true one
+ * step by step.
  *
  * Not for connections that came from the host. In their handshake the guest has measured a round trip to us, which is none; congestion
  * control that goes by the least one (BBR) would hold back what the path needs.

@@ -3,7 +3,7 @@
  * What the remote behind the socket has acknowledged, passed on to the guest.
  *
  * Events tell of it; but the kernel makes one only when the last byte of a send was acknowledged, and can drop it. So the timer asks when
- * the guest has waited for as long as is usual, and if there is nothing new, all goes out that the host's kernel took. It counts from what
+ * the guest has waited for as long as is usual, and if there is nothing new, it gets what the host's kernel took. It counts from what
  * the guest was told last, as the guest's own timers do, no matter how long its data waited in the spill buffer. What the guest sent since
  * stays out of it: congestion control that goes by the least round trip (BBR) would take one that is too short for the path's.
  */
