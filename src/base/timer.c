@@ -8,7 +8,8 @@ _Static_assert(TIMER_SLOTS == 1 << SLOT_BITS, "one bit of used for each slot");
 
 /*
  * A slot of level l stands for 64^l ticks and begins at a multiple of that. When the clock reaches its beginning, its timers are put
- * into lower levels, or fire if l is 0. So all timers in slots begin after w->tick, and a slot below the last level holds those of one lap only.
+ * into lower levels, or fire if l is 0. So all timers in slots begin after w->tick, and a slot below the last level holds those of one
+ * lap only.
  */
 
 void timers_init(struct timers *w, uint64_t now_ns)

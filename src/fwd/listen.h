@@ -22,8 +22,7 @@ struct listen_place {
 	int (*open)(void *ctx, const struct bound_spec *s, int *ret_fd, bool *ret_v6); /* as bound_open(); NULL: our own network */
 	void *ctx;
 	uint32_t held; /* descriptors that other listeners hold */
-	const struct fwd_table
-		*later; /* rules whose sockets will be opened next, and are to find as many descriptors left; or NULL */
+	const struct fwd_table *later; /* rules whose sockets are opened next, and are to find as many descriptors left; or NULL */
 };
 
 struct listeners {

@@ -34,7 +34,7 @@ MUST_USE int nat_to_host(const struct nat *n, uint8_t proto, const struct ep *ds
 /*
  * Host to guest: the source that the guest sees for a connection or datagram that peer (an address of the host's view) sends to it.
  * Loopback becomes the mapped address, or our address where there is no mapping; the host's own address becomes map_guest, if that is
- * set. guest is the address of the guest that receives it: a source equal to that, or to the one that it was given, is replaced by our address. Everything else
- * is the true peer. -EADDRNOTAVAIL if nothing fits: another family than the guest's, a peer that is no host.
+ * set. guest is the address of the guest that receives it: a source equal to that, or to the one that it was given, is replaced by our
+ * address. Everything else is the true peer. -EADDRNOTAVAIL if nothing fits: another family than the guest's, a peer that is no host.
  */
 MUST_USE int nat_to_guest(const struct nat *n, const struct addr *guest, const struct ep *peer, struct ep *ret_peer);

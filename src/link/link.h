@@ -6,7 +6,8 @@
  * To the guest: reserve() gives frames with room to receive into, commit() puts a header in front of the first len bytes and queues the
  * frame, flush() sends what is queued. Frames are committed in the order of the reservation, a prefix of it; what was not committed
  * is given back by the next reserve() or flush(). When reserve() gives no frame at all, the guest does not read fast enough: stop, and
- * go on when cb.tx_ready() is called. Fewer frames than asked are just that: use them, and ask again. A committed frame is never torn and, while the guest stays connected, never dropped.
+ * go on when cb.tx_ready() is called. Fewer frames than asked are just that: use them, and ask again. A committed frame is never torn and,
+ * while the guest stays connected, never dropped.
  */
 #pragma once
 

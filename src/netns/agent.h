@@ -42,8 +42,9 @@ MUST_USE int agent_send(struct agent *a, struct agent_req *req, uint32_t *ret_co
 MUST_USE int agent_on_event(struct agent *a);
 
 /*
- * The same, waited for: at start only, as an agent may be stopped for as long as somebody likes. Replies to other requests go to the function. fds as many places as the
- * request can give. Returns the reply's err, -ETIMEDOUT or -EPIPE; -EMFILE if we have no place for the descriptors that came.
+ * The same, waited for: at start only, as an agent may be stopped for as long as somebody likes. Replies to other requests go to the
+ * function. fds as many places as the request can give. Returns the reply's err, -ETIMEDOUT or -EPIPE; -EMFILE if we have no place for the
+ * descriptors that came.
  */
 MUST_USE int agent_call(struct agent *a, struct agent_req *req, struct agent_reply *ret_reply, int ret_fds[FDPASS_MAX]);
 

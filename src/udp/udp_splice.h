@@ -42,8 +42,8 @@ struct udp_splice_port {
 	int fd;
 	bool v6; /* AF_INET6, perhaps for both families */
 	uint16_t to; /* port of the destination */
-	const struct addr *to4,
-		*to6; /* its address as it is when a peer comes, for either family; any: datagrams of this family are dropped */
+	/* Its address as it is when a peer comes, for either family; any: datagrams of this family are dropped. */
+	const struct addr *to4, *to6;
 	bool same_lo; /* what was sent to a loopback address goes to this very one, of many in IPv4, instead of to4 or to6 */
 	void *user; /* for the sock function */
 };

@@ -149,8 +149,8 @@ static bool ip6_frag_take(struct pkt *p, struct rd *r, uint16_t *nexthdr)
 }
 
 /*
- * From behind the fixed header to the transport header (or "no next header"), over a reader of all of head up to the end of the packet. Returns the offset
- * in head of the byte that names the transport, or -EBADMSG.
+ * From behind the fixed header to the transport header (or "no next header"), over a reader of all of head up to the end of the packet.
+ * Returns the offset in head of the byte that names the transport, or -EBADMSG.
  */
 static int ip6_ext_walk(struct pkt *p, struct rd *r)
 {

@@ -47,8 +47,8 @@ MUST_USE int vmem_init(struct vmem *m);
 void vmem_fini(struct vmem *m);
 
 /*
- * Maps a region of the file fd, which stays the caller's. -EINVAL: empty, or past the end of an address space; -EEXIST: overlaps another in the guest;
- * -EFBIG: goes beyond the end of the file; -ENOSPC: too many; -errno of fstat(2) or mmap(2).
+ * Maps a region of the file fd, which stays the caller's. -EINVAL: empty, or past the end of an address space; -EEXIST: overlaps another
+ * in the guest; -EFBIG: goes beyond the end of the file; -ENOSPC: too many; -errno of fstat(2) or mmap(2).
  */
 MUST_USE int vmem_add(struct vmem *m, const struct vmem_region *r, int fd);
 
