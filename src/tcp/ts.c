@@ -37,8 +37,9 @@ enum tcp_ts_verdict tcp_ts_check(const struct tcp_ts *t, const struct tcp_hdr *h
 	/* A reset counts whatever its timestamp, so that a host that has lost its clock can end a connection (RFC 7323 5.2). */
 	if (!t->on || h->flags & TCP_RST)
 		return TCP_TS_TAKE;
+	/* One that has restarted may do without; it needs the answer to find out that we have not (RFC 5961 4.2). */
 	if (!h->has_ts)
-		return TCP_TS_NONE;
+		return h->flags & TCP_SYN ? TCP_TS_OLD : TCP_TS_NONE;
 	return seq_ge(h->ts_val, t->recent) || outdated(t, now_ns) ? TCP_TS_TAKE : TCP_TS_OLD;
 }
 

@@ -30,7 +30,7 @@ uint32_t tcp_ts_now(const struct tcp_ts *t, uint64_t now_ns);
 
 enum tcp_ts_verdict {
 	TCP_TS_TAKE,
-	TCP_TS_OLD, /* answer with an acknowledgement and drop (RFC 7323 5.3, R1) */
+	TCP_TS_OLD, /* answer with an acknowledgement and drop (RFC 7323 5.3, R1), as a SYN without a timestamp */
 	TCP_TS_NONE, /* the timestamp is missing: drop (RFC 7323 3.2) */
 };
 
