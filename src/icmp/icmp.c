@@ -10,16 +10,25 @@
 #include "base/log.h"
 #include "icmp/icmp_err.h"
 #include "icmp/icmp_flow.h"
+#include "os/hops.h"
 #include "wire/fragout.h"
 #include "wire/icmp.h"
 
 #define TABLE_SHARE 8 /* echo takes this part of the flow table, at most */
 
-/* Sends an echo reply whose bytes are in msg, header included, but for type, identifier and checksum; in fragments if it is too long. */
-static void reply_send(struct icmp *m, const struct flow_key *k, const struct addr *src, struct iovec msg)
+/* An echo reply: its bytes with the header, but for type, identifier and checksum; and how it came. */
+struct reply {
+	struct addr src;
+	struct iovec msg;
+	struct hops hops;
+};
+
+/* Sends a reply to the guest of k, in fragments if it is too long. */
+static void reply_send(struct icmp *m, const struct flow_key *k, const struct reply *r)
 {
 	bool v4 = addr_is4(&k->guest);
-	struct ip_tx ip = { .src = *src, .dst = k->guest, .proto = k->proto, .ttl = IP_TTL_DEFAULT };
+	struct ip_tx ip = { .src = r->src, .dst = k->guest, .proto = k->proto, .ttl = r->hops.ttl, .tos = r->hops.tos };
+	struct iovec msg = r->msg;
 	struct wr w = wr_init(msg.iov_base, 4), id = wr_init(msg.iov_base, ICMP_HLEN);
 	size_t off = 0, n = msg.iov_len, mtu = m->d.link->mtu;
 	bool whole = ip_hlen(&k->guest) + n <= mtu;
@@ -29,7 +38,7 @@ static void reply_send(struct icmp *m, const struct flow_key *k, const struct ad
 	wr_zero(&w, 3);
 	(void)wr_put(&id, 4);
 	wr_be16(&id, k->gport);
-	wr_patch_be16(&w, 2, csum_fold(csum_add(msg.iov_base, n, v4 ? 0 : csum_pseudo(src, &k->guest, k->proto, n))));
+	wr_patch_be16(&w, 2, csum_fold(csum_add(msg.iov_base, n, v4 ? 0 : csum_pseudo(&r->src, &k->guest, k->proto, n))));
 
 	/* The upper half of the identifications, as the lower one is that of UDP. */
 	if (!whole && fragout_init(&f, &ip, m->frag_id++ | UINT32_C(1) << 31, n, mtu))
@@ -51,11 +60,11 @@ static void on_reply(struct icmp *m, struct icmp_flow *f, const struct mmsghdr *
 	struct sockaddr_storage *ss = mm->msg_hdr.msg_name;
 	struct iovec msg = { m->msg[i], mm->msg_len };
 	struct rd r = rd_init(msg.iov_base, msg.iov_len);
-	struct addr src = f->flow.key.remote;
+	struct reply reply = { .src = f->flow.key.remote, .msg = msg, .hops = { .ttl = IP_TTL_DEFAULT } };
 	struct icmp_echo echo;
 	struct ep from, seen;
 
-	if (icmp_echo_read(&r, &echo) || echo.type != (addr_is4(&src) ? ICMP4_ECHO_REPLY : ICMP6_ECHO_REPLY))
+	if (icmp_echo_read(&r, &echo) || echo.type != (addr_is4(&reply.src) ? ICMP4_ECHO_REPLY : ICMP6_ECHO_REPLY))
 		return;
 	/* Who answers a multicast does so with its own address. */
 	if (!mm->msg_hdr.msg_namelen || sock_to_ep(ss, &from))
@@ -63,9 +72,10 @@ static void on_reply(struct icmp *m, struct icmp_flow *f, const struct mmsghdr *
 	if (!addr_eq(&from.addr, &f->sock.to.addr)) {
 		if (nat_to_guest(m->d.nat, &f->flow.key.guest, &from, &seen))
 			return;
-		src = seen.addr;
+		reply.src = seen.addr;
 	}
-	reply_send(m, &f->flow.key, &src, msg);
+	hops_get(&mm->msg_hdr, &reply.hops);
+	reply_send(m, &f->flow.key, &reply);
 }
 
 static void from_host(struct icmp *m, struct icmp_flow *f)
@@ -73,6 +83,10 @@ static void from_host(struct icmp *m, struct icmp_flow *f)
 	struct sockaddr_storage name[ICMP_BATCH];
 	struct iovec iov[ICMP_BATCH];
 	struct mmsghdr mm[ICMP_BATCH];
+	union {
+		uint8_t b[HOPS_CTL];
+		struct cmsghdr align;
+	} ctl[ICMP_BATCH];
 	int got;
 
 	for (unsigned i = 0; i < ICMP_BATCH; i++) {
@@ -82,6 +96,8 @@ static void from_host(struct icmp *m, struct icmp_flow *f)
 						  .msg_namelen = sizeof(name[i]),
 						  .msg_iov = &iov[i],
 						  .msg_iovlen = 1,
+						  .msg_control = &ctl[i],
+						  .msg_controllen = sizeof(ctl[i]),
 					  } };
 	}
 	got = sock_recvmmsg(f->sock.fd, mm, ICMP_BATCH, 0);
@@ -191,10 +207,10 @@ static void request_send(struct icmp *m, struct icmp_flow *f, const struct pkt *
 static void answer(struct icmp *m, const struct pkt *p, const struct frame *frame, uint16_t id)
 {
 	struct flow_key k = flow_key_init(p->proto, &p->src, id, &p->dst, 0);
-	struct iovec msg = { m->msg[0], p->l4_len };
+	struct reply r = { .src = p->dst, .msg = { m->msg[0], p->l4_len }, .hops = { .ttl = IP_TTL_DEFAULT, .tos = p->tos } };
 
 	if (p->l4_len <= sizeof(m->msg[0]) && iov_copy_out(frame->iov, frame->n, p->l4, m->msg[0], p->l4_len) == p->l4_len)
-		reply_send(m, &k, &p->dst, msg);
+		reply_send(m, &k, &r);
 }
 
 static void request(struct icmp *m, const struct pkt *p, const struct frame *frame)

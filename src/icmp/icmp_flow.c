@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 
 #include "base/log.h"
+#include "os/hops.h"
 #include "wire/ip.h"
 
 #define IDLE_NS (60 * NSEC_PER_SEC) /* RFC 5508 REQ-1: not less */
@@ -97,6 +98,11 @@ static int open_ping(struct icmp *m, struct icmp_flow *f)
 	if (rc)
 		return m->warned && (rc == -EACCES || rc == -EPERM) ? -ENOTSUP : rc;
 	rc = v4 ? sock_set_int(f->sock.fd, IPPROTO_IP, IP_RECVERR, 1) : sock_set_int(f->sock.fd, IPPROTO_IPV6, IPV6_RECVERR, 1);
+	if (!rc)
+		rc = hops_want_ttl(f->sock.fd, !v4);
+	if (!rc)
+		rc = hops_want_tos(f->sock.fd, !v4);
+	f->sock.hops = !rc;
 	if (!rc)
 		rc = peer_connect(&f->sock, m->d.out);
 	if (!rc)

@@ -12,6 +12,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "os/hops.h"
+
 int sock_open(int family, int type, int proto, int *ret_fd)
 {
 	int fd = socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, proto);
@@ -288,6 +290,7 @@ int sock_errqueue(int fd, void *buf, size_t buf_len, struct sock_err *ret_err)
 			      .msg_controllen = sizeof(control.b) };
 	ssize_t n = recvmsg(fd, &msg, MSG_ERRQUEUE | MSG_DONTWAIT);
 	struct sock_err e = { .err = 0 };
+	struct hops hops = { .ttl = 0 };
 
 	if (n < 0)
 		return -errno;
@@ -298,6 +301,8 @@ int sock_errqueue(int fd, void *buf, size_t buf_len, struct sock_err *ret_err)
 	}
 	if (msg.msg_namelen)
 		(void)!sock_to_ep(&dst, &e.dst);
+	hops_get(&msg, &hops);
+	e.ttl = hops.ttl;
 	*ret_err = e;
 	return 0;
 }

@@ -65,6 +65,7 @@ struct sock_err {
 	uint8_t type, code; /* of the ICMP message, if the origin is ICMP or ICMPv6 */
 	uint32_t info; /* MTU, for EMSGSIZE; kind of a timestamp (SCM_TSTAMP_*) for SO_EE_ORIGIN_TIMESTAMPING */
 	uint32_t data; /* key of a timestamp (SOF_TIMESTAMPING_OPT_ID) */
+	uint8_t ttl; /* that the ICMP message came with, on a socket that asked for it (os/hops.h); 0: not known */
 	bool has_from;
 	struct addr from; /* who reported it (SO_EE_OFFENDER) */
 	struct ep dst; /* where the datagram was going */

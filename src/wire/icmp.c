@@ -40,7 +40,7 @@ void icmp_err_put(struct wr *w, const struct icmp_err *e, const void *quote, siz
 		.src = e->from,
 		.dst = e->to,
 		.proto = v4 ? PROTO_ICMP : PROTO_ICMP6,
-		.ttl = IP_TTL_DEFAULT,
+		.ttl = e->ttl ? e->ttl : IP_TTL_DEFAULT,
 		.tos = v4 ? TOS_INTERNETWORK_CONTROL : 0,
 	};
 	uint8_t *h;

@@ -47,6 +47,7 @@ struct icmp_err {
 	struct addr from; /* who reports it: a router, or the destination */
 	struct addr to; /* the guest; the family of both decides the protocol */
 	uint8_t type, code; /* of that family */
+	uint8_t ttl; /* 0: as new */
 	uint32_t info; /* MTU of "fragmentation needed" and "packet too big", pointer of a parameter problem, or 0 */
 };
 

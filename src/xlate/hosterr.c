@@ -121,6 +121,7 @@ static void forward(const struct hosterr *h, const struct hosterr_sock *s, const
 		.to = s->key->guest,
 		.type = e->type,
 		.code = e->code,
+		.ttl = e->ttl,
 		.info = has_info(v4, e->type, e->code) ? e->info : 0,
 	};
 

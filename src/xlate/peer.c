@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 
 #include "base/log.h"
+#include "os/hops.h"
 #include "os/sock.h"
 #include "wire/ip.h"
 
@@ -53,6 +54,8 @@ void peer_opts_set(struct peer_sock *s, const struct pkt *p)
 
 	if (s->ttl != p->ttl)
 		rc = sock_set_int(s->fd, level, ttl, p->ttl);
+	if (p->ttl < IP_TTL_DEFAULT && s->ttl != p->ttl && !s->hops)
+		s->hops = !hops_want_ttl(s->fd, !v4);
 	if (s->tos != p->tos && sock_set_int(s->fd, level, v4 ? IP_TOS : IPV6_TCLASS, p->tos))
 		rc = -EINVAL;
 	if (!peer_cuts_same(s, p) && cuts_set(s, v4, p->may_frag))

@@ -21,6 +21,7 @@ struct peer_sock {
 	int fd;
 	struct ep to; /* in the host's view */
 	bool connected;
+	bool hops; /* it tells the hop limit of what arrives (os/hops.h) */
 	bool stale; /* a new socket may do better: peer_failed() */
 	uint8_t ttl, tos; /* what the socket has */
 	uint8_t cuts; /* who may cut datagrams: enum peer_cuts */
@@ -49,7 +50,10 @@ static inline bool peer_opts_same(const struct peer_sock *s, const struct pkt *p
 	return s->ttl == p->ttl && s->tos == p->tos && peer_cuts_same(s, p);
 }
 
-/* They will be. What can't be set is logged, and not tried again. */
+/*
+ * They will be. What can't be set is logged, and not tried again. Who sets a low hop limit looks for the way: from then on the socket
+ * tells that of what comes back, too.
+ */
 void peer_opts_set(struct peer_sock *s, const struct pkt *p);
 
 /* The MTU of the path to the peer, as the host knows it; 0: it does not. */

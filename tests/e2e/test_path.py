@@ -9,6 +9,8 @@ import re
 import select
 import socket
 import struct
+import sys
+from typing import NamedTuple
 
 import pytest
 from lab import pasta as lab_pasta
@@ -79,7 +81,8 @@ def test_traceroute(guest, family, method):
 def test_tracepath_finds_hops_and_mtu(guest, family):
     out = guest.run("tracepath", "-n", FAR[family]).stdout
     assert hops_of(out) == HOPS[family], out
-    assert f"Resume: pmtu {NARROW} hops 3" in out, out
+    assert f"Resume: pmtu {NARROW} hops 3 back 3" in out, out
+    assert "asymm" not in out, out
 
 
 @FAMILIES
@@ -87,6 +90,54 @@ def test_tracepath_finds_hops_and_mtu(guest, family):
 def test_ping_that_ends_on_the_way(guest, family, ttl):
     out = guest.run("ping", "-n", "-c", "1", "-W", LIMIT, "-t", ttl, FAR[family], check=False).stdout
     assert f"From {HOPS[family][ttl - 1]} icmp_seq=1 Time" in out, out
+
+
+@FAMILIES
+def test_ping_shows_the_hops_of_the_way_back(guest, family):
+    out = guest.run("ping", "-n", "-c", "1", "-W", LIMIT, FAR[family]).stdout
+    assert " ttl=62 " in out, out
+
+
+class Header(NamedTuple):
+    ttl: int
+    tos: int
+
+
+def header_options(s):
+    """Options of a socket: (level, for sending: [hop limit, type of service], for receiving, kinds of control messages)"""
+    if s.family == socket.AF_INET:
+        return socket.IPPROTO_IP, (socket.IP_TTL, socket.IP_TOS), (12, 13), (socket.IP_TTL, socket.IP_TOS)
+    v6 = socket.IPPROTO_IPV6, (socket.IPV6_UNICAST_HOPS, socket.IPV6_TCLASS), (socket.IPV6_RECVHOPLIMIT, socket.IPV6_RECVTCLASS)
+    return *v6, (socket.IPV6_HOPLIMIT, socket.IPV6_TCLASS)
+
+
+def set_header(s, header):
+    level, options, _, _ = header_options(s)
+    for option, value in zip(options, header):
+        s.setsockopt(level, option, value)
+
+
+def recv_header(s, data):
+    """Receives that datagram; the header it had."""
+    _, _, _, kinds = header_options(s)
+    got, anc, _, _ = s.recvmsg(len(data) + 1, 200)
+    assert got == data
+    told = {kind: int.from_bytes(value, sys.byteorder) for _, kind, value in anc}
+    return Header(*(told[kind] for kind in kinds))
+
+
+@FAMILIES
+def test_header_of_datagrams(path, guest, family):
+    """Hop limit, DSCP and ECN of each datagram arrive as they were sent, but for the routers' share of the hops."""
+    with Pair(path, guest, family) as p:
+        level, _, receive, _ = header_options(p.server)
+        for option in receive:
+            p.server.setsockopt(level, option, 1)
+        headers = [Header(64, 0), Header(64, 0xB8), Header(64, 0xBA), Header(9, 0xBA), Header(255, 1), Header(64, 0), Header(64, 3)]
+        for i, header in enumerate(headers):
+            set_header(p.client, header)
+            p.client.send(b"%d" % i)
+        assert [recv_header(p.server, b"%d" % i) for i in range(len(headers))] == [h._replace(ttl=h.ttl - 2) for h in headers]
 
 
 def cached_mtu(ns, addr):

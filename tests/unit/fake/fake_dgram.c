@@ -302,56 +302,78 @@ int fake_dgram_sendmmsg(struct fake_fd *f, struct mmsghdr *m, unsigned n, int fl
 	return (int)n;
 }
 
-static void put_cmsg_info(const struct fake_fd *f, struct msghdr *h, const struct fake_dgram *d)
+/* A control message behind those that are in h; room is what its buffer has. */
+static void put_cmsg(struct msghdr *h, size_t room, const int kind[2], const void *data, size_t len)
 {
-	struct cmsghdr *c = CMSG_FIRSTHDR(h);
-	size_t used = 0;
+	struct cmsghdr *c = (struct cmsghdr *)((char *)h->msg_control + h->msg_controllen);
 
-	if (!c) {
-		h->msg_controllen = 0;
-		return;
-	}
+	assert_true(h->msg_controllen + CMSG_SPACE(len) <= room);
+	c->cmsg_level = kind[0];
+	c->cmsg_type = kind[1];
+	c->cmsg_len = CMSG_LEN(len);
+	memcpy(CMSG_DATA(c), data, len);
+	h->msg_controllen += CMSG_SPACE(len);
+}
+
+static void put_pktinfo(const struct fake_fd *f, struct msghdr *h, size_t room, const struct fake_dgram *d)
+{
+	static const int kind4[] = { SOL_IP, IP_PKTINFO }, kind6[] = { SOL_IPV6, IPV6_PKTINFO };
+
 	if (f->family == AF_INET && fake_opt(f, SOL_IP, IP_PKTINFO, 0)) {
 		struct in_pktinfo pi = { .ipi_ifindex = 7 };
 
 		memcpy(&pi.ipi_addr, d->to.addr.b + 12, 4);
 		memcpy(&pi.ipi_spec_dst, d->to.addr.b + 12, 4);
-		assert_true(h->msg_controllen >= CMSG_SPACE(sizeof(pi)));
-		c->cmsg_level = SOL_IP;
-		c->cmsg_type = IP_PKTINFO;
-		c->cmsg_len = CMSG_LEN(sizeof(pi));
-		memcpy(CMSG_DATA(c), &pi, sizeof(pi));
-		used = CMSG_SPACE(sizeof(pi));
+		put_cmsg(h, room, kind4, &pi, sizeof(pi));
 	} else if (f->family == AF_INET6 && fake_opt(f, SOL_IPV6, IPV6_RECVPKTINFO, 0)) {
 		/* With IPv4 on a dual-stack socket this is the mapped address. */
 		struct in6_pktinfo pi = { .ipi6_ifindex = 7 };
 
 		memcpy(&pi.ipi6_addr, d->to.addr.b, 16);
-		assert_true(h->msg_controllen >= CMSG_SPACE(sizeof(pi)));
-		c->cmsg_level = SOL_IPV6;
-		c->cmsg_type = IPV6_PKTINFO;
-		c->cmsg_len = CMSG_LEN(sizeof(pi));
-		memcpy(CMSG_DATA(c), &pi, sizeof(pi));
-		used = CMSG_SPACE(sizeof(pi));
+		put_cmsg(h, room, kind6, &pi, sizeof(pi));
 	}
-	h->msg_controllen = used;
 }
 
-/* Flows have no other control messages. */
-static void put_cmsg_seg(struct msghdr *h, const struct fake_dgram *d)
+static void put_hops(const struct fake_fd *f, struct msghdr *h, size_t room, const struct fake_dgram *d)
 {
-	struct cmsghdr *c = h->msg_control;
+	static const int ttl4[] = { SOL_IP, IP_TTL }, ttl6[] = { SOL_IPV6, IPV6_HOPLIMIT };
+	static const int tos4[] = { SOL_IP, IP_TOS }, tos6[] = { SOL_IPV6, IPV6_TCLASS };
+	bool v4 = f->family == AF_INET;
+	int ttl = d->ttl ? d->ttl : 64, tos = d->tos;
+
+	if (v4 ? fake_opt(f, SOL_IP, IP_RECVTTL, 0) : fake_opt(f, SOL_IPV6, IPV6_RECVHOPLIMIT, 0))
+		put_cmsg(h, room, v4 ? ttl4 : ttl6, &ttl, sizeof(ttl));
+	if (v4 && fake_opt(f, SOL_IP, IP_RECVTOS, 0))
+		put_cmsg(h, room, tos4, &d->tos, sizeof(d->tos));
+	if (!v4 && fake_opt(f, SOL_IPV6, IPV6_RECVTCLASS, 0))
+		put_cmsg(h, room, tos6, &tos, sizeof(tos));
+}
+
+static void put_cmsgs(const struct fake_fd *f, struct msghdr *h, const struct fake_dgram *d)
+{
+	static const int gro[] = { IPPROTO_UDP, UDP_GRO };
+	size_t room = h->msg_control ? h->msg_controllen : 0;
 	int seg = d->seg;
 
-	if (!seg)
+	h->msg_controllen = 0;
+	if (!room) {
+		assert_int_equal(seg, 0);
 		return;
-	assert_int_equal(h->msg_controllen, 0);
-	assert_non_null(c);
-	c->cmsg_level = IPPROTO_UDP;
-	c->cmsg_type = UDP_GRO;
-	c->cmsg_len = CMSG_LEN(sizeof(seg));
-	memcpy(CMSG_DATA(c), &seg, sizeof(seg));
-	h->msg_controllen = CMSG_SPACE(sizeof(seg));
+	}
+	if (seg)
+		put_cmsg(h, room, gro, &seg, sizeof(seg));
+	put_pktinfo(f, h, room, d);
+	put_hops(f, h, room, d);
+}
+
+void fake_dgram_hops(int fd, uint8_t ttl, uint8_t tos)
+{
+	struct fake_fd *f = fake_fd(fd);
+	struct fake_dgram *d = dgram_of(f->rx.prev);
+
+	assert_false(list_empty(&f->rx));
+	d->ttl = ttl;
+	d->tos = tos;
 }
 
 static int dgram_recv_one(struct fake_fd *f, struct mmsghdr *m, int flags)
@@ -377,8 +399,7 @@ static int dgram_recv_one(struct fake_fd *f, struct mmsghdr *m, int flags)
 		memcpy(h->msg_name, &ss, MIN(len, h->msg_namelen));
 		h->msg_namelen = len;
 	}
-	put_cmsg_info(f, h, d);
-	put_cmsg_seg(h, d);
+	put_cmsgs(f, h, d);
 	if (!(flags & MSG_PEEK))
 		dgram_free(d);
 	return 0;

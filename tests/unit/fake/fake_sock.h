@@ -55,7 +55,7 @@ struct fake_dgram {
 	struct list node;
 	struct ep from, to; /* to: of what we sent, where it went; of what we get, the local address that it was sent to */
 	int fd; /* sent: by this socket */
-	uint8_t ttl, tos; /* sent: options of the socket at that time */
+	uint8_t ttl, tos; /* sent: options of the socket at that time; of what we get: fake_dgram_hops() */
 	struct addr pktinfo; /* sent: source asked for by IP_PKTINFO, or all-zero */
 	struct sock_err err; /* of an entry in the error queue */
 	uint16_t seg; /* received in one piece: size of the datagrams that it consists of; 0: it is one */
@@ -144,6 +144,9 @@ void fake_dgram_push(int fd, const struct ep *from, const struct ep *to, const v
 
 /* Several datagrams of seg bytes, but for the last: in one piece if the socket has UDP_GRO, else one by one. */
 void fake_dgram_push_super(int fd, const struct ep *from, const void *data, size_t len, uint16_t seg);
+
+/* The last one in the queue came with this hop limit and type of service, and not with 64 and 0. */
+void fake_dgram_hops(int fd, uint8_t ttl, uint8_t tos);
 
 /* As the network would: to the socket that matches best. Returns its descriptor, or -1 if there is none. */
 int fake_dgram_route(int proto, const struct ep *from, const struct ep *to, const void *data, size_t len);

@@ -33,6 +33,24 @@ static void round_trip(void **state)
 	}
 }
 
+/* A reply comes with the hop limit and the type of service that it had when the host got it. */
+static void hops_of_reply(void **state)
+{
+	struct world *w = *state;
+
+	for (unsigned k = 0; k < 2; k++) {
+		const struct net_family *a = &net_families[k];
+
+		world_ping(w, &a->guest, &a->peer, 5, 1, NULL);
+		world_reply(w, &a->peer);
+		fake_dgram_hops(fake_fd_nth(k)->fd, 57, 0x2e);
+		world_settle(w);
+		world_expect(w, k, &a->peer, &a->guest, 5, 1);
+		assert_int_equal(w->seen.ttl, 57);
+		assert_int_equal(w->seen.tos, 0x2e);
+	}
+}
+
 /* The identifier is taken: another one on the host's side, the guest's own towards it. */
 static void identifier_taken(void **state)
 {
@@ -310,6 +328,7 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, world_setup, world_teardown)
 	const struct CMUnitTest tests[] = {
 		T(round_trip),
+		T(hops_of_reply),
 		T(identifier_taken),
 		T(identifier_zero),
 		T(gateway_is_the_loopback),

@@ -175,6 +175,7 @@ static void what_the_network_reports(void **state)
 		  &a->router,
 		  1400 },
 		{ { .type = 3, .code = 3, .has_from = true, .from = a->peer }, &a->peer, &a->peer, &a->peer, 0 },
+		{ { .type = 11, .has_from = true, .from = a->router, .ttl = 61 }, &a->peer, &a->peer, &a->router, 0 },
 		{ { .type = 3, .code = 3, .has_from = true, .from = lo }, &lo, &a->our, &a->our, 0 },
 		{ { .type = 3, .code = 1 }, &a->peer, &a->peer, &a->peer, 0 },
 		{ { .type = 3, .has_from = true, .from = net_families[1].router }, &a->peer, &a->peer, &a->peer, 0 },
@@ -200,6 +201,7 @@ static void what_the_network_reports(void **state)
 		if (cases[i].from) {
 			expect(w, cases[i].from, &a->guest);
 			assert_int_equal(w->seen.info, cases[i].info);
+			assert_int_equal(w->seen.ttl, e.ttl ? e.ttl : 64);
 		}
 		assert_int_equal(w->net.fl.frames, 0);
 	}

@@ -96,6 +96,10 @@ static void test_opts(void **state)
 		assert_int_equal(fake_opt(fake_fd(s.fd), cases[i].level, cases[i].ttl, -1), 9);
 		assert_int_equal(fake_opt(fake_fd(s.fd), cases[i].level, cases[i].tos, -1), 0x20);
 
+		assert_int_equal(fake_opt(fake_fd(s.fd), cases[i].level,
+					  cases[i].level == IPPROTO_IP ? IP_RECVTTL : IPV6_RECVHOPLIMIT, 0),
+				 1);
+
 		/* What it has already costs no call, nor does what can't be set, a second time. */
 		calls = fake_os.calls[FAKE_SETOPT];
 		peer_opts_set(&s, &p);

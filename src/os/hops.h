@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Hop limit and type of service of what arrived, as control messages (IP_RECVTTL and IP_RECVTOS in ip(7), IPV6_RECVHOPLIMIT and
+ * IPV6_RECVTCLASS in ipv6(7)); also of ICMP errors in the error queue.
+ */
+#pragma once
+
+#include <sys/socket.h>
+
+#include "base/defs.h"
+
+#define HOPS_CTL 64 /* room for both, aligned like struct cmsghdr */
+
+struct hops {
+	uint8_t ttl, tos;
+};
+
+/* Asks for the hop limit, on a socket that is AF_INET6 or not. -errno. */
+MUST_USE int hops_want_ttl(int fd, bool v6);
+
+/* The same for the type of service. */
+MUST_USE int hops_want_tos(int fd, bool v6);
+
+/* Overwrites what the message tells. */
+void hops_get(const struct msghdr *h, struct hops *hops);
