@@ -14,7 +14,7 @@ static size_t quote_put(const void *ctx, const void *msg, size_t len, uint8_t qu
 {
 	const struct icmp_flow *f = ctx;
 	const struct flow_key *k = &f->flow.key;
-	struct ip_tx ip = { .src = k->guest, .dst = k->remote, .proto = k->proto, .ttl = 1, .tos = f->sock.tos };
+	struct ip_tx ip = { .src = k->guest, .dst = k->remote, .proto = k->proto, .ttl = 1, .tos = f->sock.ip.tos };
 	struct wr w = wr_init(quote, HOSTERR_QUOTE_MAX);
 	struct rd r = rd_init(msg, len);
 	uint8_t type = rd_u8(&r), code = rd_u8(&r);

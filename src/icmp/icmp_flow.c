@@ -102,9 +102,9 @@ static int open_ping(struct icmp *m, struct icmp_flow *f)
 		rc = hops_want_ttl(f->sock.fd, !v4);
 	if (!rc)
 		rc = hops_want_tos(f->sock.fd, !v4);
-	f->sock.hops = !rc;
 	if (!rc)
 		rc = peer_connect(&f->sock, m->d.out);
+	f->sock.ip.hops = true;
 	if (!rc)
 		rc = loop_add(m->d.loop, f->sock.fd, ref, EPOLLIN);
 	return rc;

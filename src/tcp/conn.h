@@ -7,6 +7,7 @@
  *   host.c   events of the socket: connected, readable (peek into frames), writable (empty the spill buffer), errors
  *   remote.c what the remote behind the socket has acknowledged
  *   seg.c    segments to the guest
+ *   carry.c  what is carried over of their IP headers, and errors of the way
  *   conn.c   life cycle, states, interest in events, timers
  *   accept.c connections that come from the host
  */
@@ -23,6 +24,7 @@
 #include "tcp/tcp.h"
 #include "tcp/ts.h"
 #include "xlate/hosterr.h"
+#include "xlate/ipopts.h"
 
 /*
  * States. The two directions close independently once ESTABLISHED, which the flags below tell:
@@ -75,6 +77,7 @@ struct tcp_conn {
 	struct tcp_rcv rcv;
 	struct tcp_snd snd;
 	struct tcp_ts ts;
+	struct ipopts ip; /* of fd */
 	struct tcp_sack twice; /* came though we had it, to be told with the next acknowledgement (RFC 2883); empty: nothing */
 	struct spill spill;
 	struct tcp_reflect reflect;
@@ -165,6 +168,15 @@ MUST_USE int host_resend(struct tcp_conn *k); /* one segment from una again */
 MUST_USE int host_discard(struct tcp_conn *k); /* takes acknowledged bytes off the receive queue */
 MUST_USE int host_acked(struct tcp_conn *k); /* the same, unless it is too little to be worth a system call yet */
 
+/*
+ * carry.c. Hop limit and DSCP of what the guest sends are those of the socket. Its ECN bits are not: each of the two kernels does ECN by
+ * itself, if at all. A SYN with a low hop limit looks for the way, as traceroute -T does: the guest is told where it ended.
+ */
+void carry_syn(struct ipopts *o, int fd, const struct addr *to, const struct pkt *p); /* before connect() */
+void carry_data(struct tcp_conn *k, const struct pkt *p); /* p has data */
+void carry_connected(struct tcp_conn *k);
+bool carry_failed(struct tcp_conn *k); /* true: it was on the way, and the guest has been told */
+
 /* accept.c */
 void tcp_on_listen(void *ctx, struct ref ref, uint32_t events);
 
@@ -180,5 +192,6 @@ void seg_commit_data(struct tcp_conn *k, const struct txframe *f, uint32_t seq, 
 void seg_reply_rst(struct tcp *t, const struct pkt *p, const struct tcp_hdr *h, uint32_t payload);
 void seg_reply_unreach(struct tcp *t, const struct pkt *p, int err);
 void seg_unreach(struct tcp_conn *k, int err);
+size_t seg_quote(const struct tcp_conn *k, uint8_t ret_quote[HOSTERR_QUOTE_MAX]); /* the guest's SYN, for an ICMP error */
 size_t seg_hdr_len(const struct tcp_conn *k);
 size_t seg_data_max(const struct tcp_conn *k); /* payload of one frame: the MSS, or a multiple of it with segmentation offload */

@@ -502,6 +502,7 @@ static void guest_open(struct tcp *t, const struct pkt *p, const struct segment 
 	struct ep dst = { .addr = p->dst, .port = p->dport }, to;
 	bool peek_off = false;
 	struct tcp_conn *k;
+	struct ipopts ip;
 	int fd, err;
 
 	if (nat_to_host(t->d.nat, PROTO_TCP, &dst, &to)) {
@@ -514,6 +515,7 @@ static void guest_open(struct tcp *t, const struct pkt *p, const struct segment 
 		seg_reply_unreach(t, p, -err);
 		return;
 	}
+	carry_syn(&ip, fd, &to.addr, p);
 	err = conn_sock_setup(t, fd, addr_is4(&to.addr), &peek_off);
 	if (!err)
 		err = sock_connect(fd, addr_family(&to.addr), &to, t->d.out->scope6);
@@ -534,6 +536,7 @@ static void guest_open(struct tcp *t, const struct pkt *p, const struct segment 
 		return;
 	}
 	k->peek_off = peek_off;
+	k->ip = ip;
 	tcp_snd_init(&k->snd, conn_isn(t, key), MSS_MIN);
 	guest_syn(k, &s->h);
 	conn_set(k, CONN_CONNECTING);
@@ -650,6 +653,8 @@ void tcp_from_guest(struct tcp *t, const struct pkt *p, const struct frame *f, u
 		if (b.k) {
 			b.k->heard_s = (uint32_t)(t->d.loop->now_ns / NSEC_PER_SEC);
 			b.k->probes = 0;
+			if (s.len)
+				carry_data(b.k, &p[i]);
 			batch_segment(&b, &s);
 		} else if ((s.h.flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN) {
 			guest_open(t, &p[i], &s, &key);

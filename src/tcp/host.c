@@ -282,6 +282,7 @@ int host_resend(struct tcp_conn *k)
 static void host_connected(struct tcp_conn *k)
 {
 	conn_set(k, CONN_SYN_RCVD);
+	carry_connected(k);
 	remote_connected(k);
 	guest_window_update(k);
 	(void)seg_send_ctl(k, TCP_SYN | TCP_ACK, k->snd.iss); /* no room: the timer sends it again */
@@ -293,6 +294,10 @@ static void host_connected(struct tcp_conn *k)
 static void host_refused(struct tcp_conn *k, int err)
 {
 	log_debug("TCP flow %u: connect: %s", k->f.index, strerror(err));
+	if (carry_failed(k)) {
+		conn_free(k);
+		return;
+	}
 	if (err == ECONNREFUSED) {
 		conn_reset(k);
 		return;
@@ -314,6 +319,8 @@ static void host_connecting(struct tcp_conn *k, uint32_t events)
 		host_refused(k, err);
 	} else if (events & EPOLLOUT) {
 		host_connected(k);
+	} else if (events & EPOLLERR && carry_failed(k)) {
+		conn_free(k); /* the kernel would send its SYN again, and say so later */
 	}
 }
 

@@ -193,18 +193,23 @@ void seg_reply_rst(struct tcp *t, const struct pkt *p, const struct tcp_hdr *h, 
 	(void)seg_send(t, &s);
 }
 
-void seg_unreach(struct tcp_conn *k, int err)
+size_t seg_quote(const struct tcp_conn *k, uint8_t quote[HOSTERR_QUOTE_MAX])
 {
 	const struct flow_key *key = &k->f.key;
-	struct ip_tx ip = { .src = key->guest, .dst = key->remote, .proto = PROTO_TCP, .ttl = IP_TTL_DEFAULT };
+	struct ip_tx ip = { .src = key->guest, .dst = key->remote, .proto = PROTO_TCP, .ttl = 1, .tos = k->ip.tos };
 	struct tcp_hdr th = { .sport = key->gport, .dport = key->rport, .seq = k->rcv.irs, .flags = TCP_SYN };
-	uint8_t quote[IP6_HLEN + TCP_HLEN_MAX];
-	struct hosterr_quote q = { .src = &ip.src, .dst = &ip.dst, .bytes = quote };
-	struct wr w = wr_init(quote, sizeof(quote));
+	struct wr w = wr_init(quote, HOSTERR_QUOTE_MAX);
 
 	ip_put(&w, &ip, tcp_hdr_len(&th));
 	tcp_hdr_put(&w, &th);
-	q.len = wr_len(&w);
+	return wr_len(&w);
+}
+
+void seg_unreach(struct tcp_conn *k, int err)
+{
+	uint8_t quote[HOSTERR_QUOTE_MAX];
+	struct hosterr_quote q = { .src = &k->f.key.guest, .dst = &k->f.key.remote, .bytes = quote, .len = seg_quote(k, quote) };
+
 	if (!hosterr_report(&k->t->hosterr, &q, err))
 		log_debug("TCP flow %u: %s is nothing to tell the guest", k->f.index, strerror(err));
 }

@@ -13,7 +13,7 @@ static size_t quote_put(const void *ctx, const void *payload, size_t len, uint8_
 {
 	const struct udp_flow *f = ctx;
 	const struct flow_key *k = &f->flow.key;
-	struct ip_tx ip = { .src = k->guest, .dst = k->remote, .proto = PROTO_UDP, .ttl = 1, .tos = f->sock.tos };
+	struct ip_tx ip = { .src = k->guest, .dst = k->remote, .proto = PROTO_UDP, .ttl = 1, .tos = f->sock.ip.tos };
 	struct wr w = wr_init(quote, HOSTERR_QUOTE_MAX);
 	uint64_t sum = csum_pseudo(&k->guest, &k->remote, PROTO_UDP, UDP_HLEN + len);
 

@@ -156,7 +156,6 @@ static struct udp_flow *slot_new(struct udp *u, const struct flow_key *key)
 	}
 	u->n++;
 	f->sock.fd = -1;
-	f->sock.ttl = IP_TTL_DEFAULT;
 	f->frags = 1;
 	f->seg_max = UINT16_MAX;
 	list_init(&f->idle);
@@ -382,6 +381,7 @@ struct udp_flow *udp_flow_from_host(struct udp *u, const struct udp_path *p)
 		return NULL;
 	f->host_first = 1;
 	f->sock.to = p->peer;
+	ipopts_init(&f->sock.ip, &p->peer.addr);
 	f->local = p->local;
 	f->scope = p->scope;
 	f->listener = p->listener;

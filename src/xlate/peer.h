@@ -4,6 +4,7 @@
 
 #include "fwd/out.h"
 #include "wire/pkt.h"
+#include "xlate/ipopts.h"
 
 /*
  * Datagrams that fit every path are never cut, so only longer ones have the socket follow the guest's wish: those that it sent with DF, and
@@ -21,9 +22,8 @@ struct peer_sock {
 	int fd;
 	struct ep to; /* in the host's view */
 	bool connected;
-	bool hops; /* it tells the hop limit of what arrives (os/hops.h) */
 	bool stale; /* a new socket may do better: peer_failed() */
-	uint8_t ttl, tos; /* what the socket has */
+	struct ipopts ip;
 	uint8_t cuts; /* who may cut datagrams: enum peer_cuts */
 };
 
@@ -47,13 +47,10 @@ static inline bool peer_cuts_same(const struct peer_sock *s, const struct pkt *p
 /* Hop limit and type of service of p, and whether it may be cut, are as the socket has them already. */
 static inline bool peer_opts_same(const struct peer_sock *s, const struct pkt *p)
 {
-	return s->ttl == p->ttl && s->tos == p->tos && peer_cuts_same(s, p);
+	return ipopts_same(&s->ip, p->ttl, p->tos) && peer_cuts_same(s, p);
 }
 
-/*
- * They will be. What can't be set is logged, and not tried again. Who sets a low hop limit looks for the way: from then on the socket
- * tells that of what comes back, too.
- */
+/* They will be. What can't be set is logged, and not tried again. */
 void peer_opts_set(struct peer_sock *s, const struct pkt *p);
 
 /* The MTU of the path to the peer, as the host knows it; 0: it does not. */

@@ -111,7 +111,7 @@ static bool writable(const struct fake_stream *s)
 uint32_t fake_stream_ready(struct fake_fd *f)
 {
 	struct fake_stream *s = f->stream;
-	uint32_t ev = f->so_error || s->reports ? EPOLLERR : 0;
+	uint32_t ev = f->so_error || s->reports || !list_empty(&f->errq) ? EPOLLERR : 0;
 	bool dead = s->state == FAKE_S_DEAD;
 
 	if (s->state == FAKE_S_LISTEN)

@@ -238,7 +238,7 @@ struct out_frame {
 static void frame_make(const struct world *w, const struct gseg *s, struct out_frame *o, struct pkt *p, struct frame *f)
 {
 	struct tcp_hdr h = s->h;
-	struct ip_tx ip = { .src = w->g.addr, .dst = w->r.addr, .proto = PROTO_TCP, .ttl = 64 };
+	struct ip_tx ip = { .src = w->g.addr, .dst = w->r.addr, .proto = PROTO_TCP, .ttl = s->ttl ? s->ttl : 64, .tos = s->tos };
 	struct wr wr;
 	size_t len, done = 0;
 

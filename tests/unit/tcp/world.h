@@ -54,6 +54,7 @@ struct gseg {
 	const void *data;
 	size_t len;
 	uint16_t gso_size;
+	uint8_t ttl, tos; /* ttl 0: 64 */
 };
 
 /* A packet towards the guest. data points into the link's memory until world_clear(). */

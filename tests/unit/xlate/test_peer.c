@@ -48,7 +48,7 @@ static void test_connect(void **state)
 		assert_int_equal(s.connected, cases[i].connected);
 		assert_int_equal(fake_fd(s.fd)->connected, cases[i].connected);
 		assert_int_equal(fake_opt(fake_fd(s.fd), SOL_SOCKET, SO_BROADCAST, 0), cases[i].broadcast);
-		assert_int_equal(s.ttl, cases[i].ttl);
+		assert_int_equal(s.ip.ttl, cases[i].ttl);
 		sock_close(s.fd);
 	}
 	fake_os_fini();
