@@ -104,7 +104,7 @@ static int open_ping(struct icmp *m, struct icmp_flow *f)
 		rc = hops_want_tos(f->sock.fd, !v4);
 	if (!rc)
 		rc = peer_connect(&f->sock, m->d.out);
-	f->sock.ip.hops = true;
+	f->sock.ip.tells_ttl = f->sock.tells_tos = true;
 	if (!rc)
 		rc = loop_add(m->d.loop, f->sock.fd, ref, EPOLLIN);
 	return rc;

@@ -15,6 +15,11 @@ struct hops {
 	uint8_t ttl, tos;
 };
 
+static inline bool hops_eq(const struct hops *a, const struct hops *b)
+{
+	return a->ttl == b->ttl && a->tos == b->tos;
+}
+
 /* Asks for the hop limit, on a socket that is AF_INET6 or not. -errno. */
 MUST_USE int hops_want_ttl(int fd, bool v6);
 

@@ -28,7 +28,7 @@ void carry_syn(struct ipopts *o, int fd, const struct addr *to, const struct pkt
 {
 	ipopts_init(o, to);
 	opts_set(o, fd, p);
-	if (o->hops)
+	if (o->tells_ttl)
 		recverr_set(o, fd, 1);
 }
 
@@ -40,7 +40,7 @@ void carry_data(struct tcp_conn *k, const struct pkt *p)
 
 void carry_connected(struct tcp_conn *k)
 {
-	if (k->ip.hops)
+	if (k->ip.tells_ttl)
 		recverr_set(&k->ip, k->fd, 0);
 }
 
@@ -54,7 +54,7 @@ bool carry_failed(struct tcp_conn *k)
 	struct ep dst = { .addr = k->f.key.remote, .port = k->f.key.rport }, to;
 	struct hosterr_sock s = { .fd = k->fd, .key = &k->f.key, .to = &to.addr, .quote = quote_put, .ctx = k };
 
-	if (!k->ip.hops || nat_to_host(k->t->d.nat, PROTO_TCP, &dst, &to))
+	if (!k->ip.tells_ttl || nat_to_host(k->t->d.nat, PROTO_TCP, &dst, &to))
 		return false;
 	return hosterr_drain(&k->t->hosterr, &s);
 }

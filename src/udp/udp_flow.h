@@ -18,6 +18,7 @@
 #pragma once
 
 #include "base/list.h"
+#include "os/hops.h"
 #include "os/pktinfo.h"
 #include "os/sock.h"
 #include "udp/udp.h"
@@ -80,7 +81,7 @@ struct udp {
 	struct iovec iov[LINK_BATCH][LINK_IOV_MAX + 1];
 	struct sockaddr_storage name[LINK_BATCH];
 	union {
-		uint8_t b[PKTINFO_CTL];
+		uint8_t b[PKTINFO_CTL + HOPS_CTL];
 		struct cmsghdr align;
 	} ctl[LINK_BATCH];
 	struct udp_out out; /* towards the host */

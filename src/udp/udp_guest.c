@@ -10,6 +10,7 @@
 #include "os/udpseg.h"
 #include "udp/udp_err.h"
 #include "wire/fragout.h"
+#include "wire/ip.h"
 #include "wire/udp.h"
 
 #define HEAD_MAX (ETH_HLEN + IP6_HLEN + UDP_HLEN)
@@ -17,21 +18,32 @@
 #define JOIN_MIN 4 /* datagrams of one size in a batch, to expect more of them */
 #define LISTEN_BATCH 16 /* few: later datagrams of a peer come by its flow, unless they are diverted */
 
-/* Source and destination as the guest sees them. */
+/* Source and destination as the guest sees them, and how it came. */
 struct pair {
 	struct ep src, dst;
+	struct hops hops;
 };
 
 static struct pair pair_of(const struct udp_flow *f)
 {
 	const struct flow_key *k = &f->flow.key;
 
-	return (struct pair){ .src = { k->remote, k->rport }, .dst = { k->guest, k->gport } };
+	return (struct pair){
+		.src = { k->remote, k->rport },
+		.dst = { k->guest, k->gport },
+		.hops = { .ttl = IP_TTL_DEFAULT },
+	};
 }
 
 static struct ip_tx ip_of(const struct pair *a)
 {
-	return (struct ip_tx){ .src = a->src.addr, .dst = a->dst.addr, .proto = PROTO_UDP, .ttl = IP_TTL_DEFAULT };
+	return (struct ip_tx){
+		.src = a->src.addr,
+		.dst = a->dst.addr,
+		.proto = PROTO_UDP,
+		.ttl = a->hops.ttl,
+		.tos = a->hops.tos,
+	};
 }
 
 /* Of pseudo-header and header, for the payload to be added to. */
@@ -126,6 +138,16 @@ static size_t msg_seg(const struct udp *u, unsigned i)
 	uint16_t seg = udpseg_get(&u->m[i].msg_hdr);
 
 	return seg ? MIN((size_t)seg, (size_t)u->m[i].msg_len) : u->m[i].msg_len;
+}
+
+/* How message i came, as far as the socket tells. */
+static struct hops msg_hops(const struct udp *u, unsigned i)
+{
+	struct hops hops = { .ttl = IP_TTL_DEFAULT };
+
+	if (u->m[i].msg_hdr.msg_controllen)
+		hops_get(&u->m[i].msg_hdr, &hops);
+	return hops;
 }
 
 /* Message i, out of its slot of the area. The header of a datagram takes the place of what is in front of it, and has been sent. */
@@ -246,6 +268,7 @@ static void deliver_area(struct udp *u, const struct source *s, unsigned i)
 	} else if (!ep_eq(&from, &s->path.peer) && nat_to_guest(u->d.nat, &a.dst.addr, &from, &a.src)) {
 		return;
 	}
+	a.hops = msg_hops(u, i);
 	send_area(u, &a, i);
 }
 
@@ -262,6 +285,7 @@ static bool deliver_frame(struct udp *u, struct udp_flow *f, unsigned i)
 		return false;
 	if (!ep_eq(&from, &f->sock.to) && (f->host_first || nat_to_guest(u->d.nat, &a.dst.addr, &from, &a.src)))
 		return false;
+	a.hops = msg_hops(u, i);
 	commit_frame(u, &a, &u->tx[i], len, (uint16_t)seg);
 	return true;
 }
@@ -269,12 +293,15 @@ static bool deliver_frame(struct udp *u, struct udp_flow *f, unsigned i)
 /* How many of n messages from i on, received one behind the other, can stay there as one frame. */
 static unsigned joint_count(const struct udp *u, const struct udp_flow *f, unsigned i, unsigned n)
 {
+	struct hops first = msg_hops(u, i);
+
 	for (unsigned k = 0; k < n; k++) {
+		struct hops hops = msg_hops(u, i + k);
 		size_t len = u->m[i + k].msg_len;
 		struct ep from;
 
-		if (!len || len > f->same || udpseg_get(&u->m[i + k].msg_hdr) || !msg_source(u, i + k, &from) ||
-		    !ep_eq(&from, &f->sock.to))
+		if (!hops_eq(&hops, &first) || !len || len > f->same || udpseg_get(&u->m[i + k].msg_hdr) ||
+		    !msg_source(u, i + k, &from) || !ep_eq(&from, &f->sock.to))
 			return k;
 		if (len < f->same)
 			return k + 1;
@@ -290,6 +317,7 @@ static unsigned deliver_joint(struct udp *u, const struct udp_flow *f, unsigned 
 
 	for (unsigned i = 0, k; i < n; i += per) {
 		k = joint_count(u, f, i, MIN(n - i, per));
+		a.hops = msg_hops(u, i);
 		if (k)
 			commit_frame(u, &a, &u->tx[i / per], (k - 1) * (size_t)f->same + u->m[i + k - 1].msg_len, f->same);
 		if (k < per)
@@ -341,7 +369,7 @@ static void msg_place(struct udp *u, const struct udp_flow *f, unsigned i, unsig
 
 	iov_slice(&area, 1, UDP_HLEN + len, UDP_PAYLOAD_MAX - len, &u->iov[i][n], 1, NULL);
 	msg_prepare(u, i, n + 1);
-	if (!f->gro)
+	if (!f->gro && !f->sock.ip.tells_ttl && !f->sock.tells_tos)
 		return;
 	u->m[i].msg_hdr.msg_control = u->ctl[i].b;
 	u->m[i].msg_hdr.msg_controllen = sizeof(u->ctl[i].b);

@@ -27,8 +27,8 @@ int ipopts_set(struct ipopts *o, int fd, uint8_t ttl, uint8_t tos)
 
 	if (o->ttl != ttl) {
 		rc = ttl_set(o, fd, ttl);
-		if (ttl < IP_TTL_DEFAULT && !o->hops)
-			o->hops = !hops_want_ttl(fd, !o->v4);
+		if (ttl < IP_TTL_DEFAULT && !o->tells_ttl)
+			o->tells_ttl = !hops_want_ttl(fd, !o->v4);
 	}
 	if (o->tos != tos) {
 		err = o->v4 ? sock_set_int(fd, IPPROTO_IP, IP_TOS, tos) : sock_set_int(fd, IPPROTO_IPV6, IPV6_TCLASS, tos);

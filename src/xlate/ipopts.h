@@ -9,7 +9,7 @@
 
 struct ipopts {
 	bool v4, group; /* where the socket sends to */
-	bool hops; /* it tells the hop limit of what arrives (os/hops.h) */
+	bool tells_ttl; /* of what arrives (os/hops.h) */
 	uint8_t ttl, tos; /* what it has */
 };
 

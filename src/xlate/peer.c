@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 
 #include "base/log.h"
+#include "os/hops.h"
 #include "os/sock.h"
 
 int peer_connect(struct peer_sock *s, const struct outbound *o)
@@ -43,8 +44,11 @@ static int cuts_set(struct peer_sock *s, bool v4, bool may_frag)
 
 void peer_opts_set(struct peer_sock *s, const struct pkt *p)
 {
+	bool marks = s->ip.tos != p->tos;
 	int rc = ipopts_set(&s->ip, s->fd, p->ttl, p->tos);
 
+	if (marks && !s->tells_tos)
+		s->tells_tos = !hops_want_tos(s->fd, !s->ip.v4);
 	if (!peer_cuts_same(s, p) && cuts_set(s, s->ip.v4, p->may_frag))
 		rc = -EINVAL;
 	if (rc)

@@ -24,6 +24,7 @@ struct peer_sock {
 	bool connected;
 	bool stale; /* a new socket may do better: peer_failed() */
 	struct ipopts ip;
+	bool tells_tos; /* of what arrives (os/hops.h) */
 	uint8_t cuts; /* who may cut datagrams: enum peer_cuts */
 };
 
@@ -50,7 +51,10 @@ static inline bool peer_opts_same(const struct peer_sock *s, const struct pkt *p
 	return ipopts_same(&s->ip, p->ttl, p->tos) && peer_cuts_same(s, p);
 }
 
-/* They will be. What can't be set is logged, and not tried again. */
+/*
+ * They will be. What can't be set is logged, and not tried again. Who marks packets may look for marks: from then on the socket tells the
+ * type of service of what arrives, too.
+ */
 void peer_opts_set(struct peer_sock *s, const struct pkt *p);
 
 /* The MTU of the path to the peer, as the host knows it; 0: it does not. */

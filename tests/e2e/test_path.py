@@ -15,9 +15,14 @@ from typing import NamedTuple
 import pytest
 from lab import pasta as lab_pasta
 from lab import servers
+from lab.guest import Guest, checksums_right, l3
 from lab.netns import family_of
-from lab.path import FAR, HOPS, NARROW, REFUSED, WIDE, Path
+from lab.path import FAR, HOPS, NARROW, NEAR, REFUSED, WIDE, Path
+from lab.program import Passt
 from lab.wait import LIMIT, until
+from scapy.layers.inet import ICMP, IP, UDP
+from scapy.layers.inet6 import ICMPv6PacketTooBig, IPv6, IPv6ExtHdrFragment
+from scapy.packet import Raw
 
 NONE = ["-t", "none", "-u", "none", "-T", "none", "-U", "none"]
 FAMILIES = pytest.mark.parametrize("family", FAR)
@@ -71,7 +76,7 @@ def hops_of(output):
 
 
 @FAMILIES
-@pytest.mark.parametrize("method", ["-U", "-I"])
+@pytest.mark.parametrize("method", ["-U", "-I", "-T"])
 def test_traceroute(guest, family, method):
     out = guest.run("traceroute", method, "-n", "-q", "1", "-w", LIMIT, FAR[family]).stdout
     assert hops_of(out) == HOPS[family], out
@@ -124,6 +129,56 @@ def recv_header(s, data):
     assert got == data
     told = {kind: int.from_bytes(value, sys.byteorder) for _, kind, value in anc}
     return Header(*(told[kind] for kind in kinds))
+
+
+@FAMILIES
+def test_header_of_answers(path, guest, family):
+    """A guest that marks its datagrams, for ECN say, sees the marks of the answers."""
+    with Pair(path, guest, family) as p:
+        level, _, receive, _ = header_options(p.client)
+        for option in receive:
+            p.client.setsockopt(level, option, 1)
+        set_header(p.client, Header(64, 2))
+        p.client.send(b"question")
+        data, peer = p.server.recvfrom(100)
+        assert data == b"question"
+        for tos in 2, 3, 0xB8, 0:
+            set_header(p.server, Header(64, tos))
+            p.server.sendto(b"answer", peer)
+            assert recv_header(p.client, b"answer").tos == tos
+
+
+def packet(data):
+    """(Header, flags of TCP, destination port, length of what is behind the header of TCP) of an IP packet; None of others."""
+    if data[0] >> 4 == 4:
+        header, proto, at, end = Header(data[8], data[1]), data[9], (data[0] & 15) * 4, int.from_bytes(data[2:4], "big")
+    else:
+        header, proto, at, end = Header(data[7], (data[0] & 15) << 4 | data[1] >> 4), data[6], 40, 40 + int.from_bytes(data[4:6], "big")
+    if proto != 6:
+        return None
+    return header, data[at + 13], int.from_bytes(data[at + 2 : at + 4], "big"), end - at - (data[at + 12] >> 4) * 4
+
+
+@FAMILIES
+def test_header_of_streams(path, guest, family):
+    """Hop limit and DSCP of a connection, from its SYN on, and as the guest changes them."""
+    sniffer = path.far.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(3))
+    with sniffer, path.far.listen(FAR[family]) as listener, guest.socket(listener.family, socket.SOCK_STREAM) as s:
+        port = listener.getsockname()[1]
+
+        def seen(match):
+            while True:
+                p = packet(sniffer.recv(65536))
+                if p and p[2] == port and match(p):
+                    return p[0]
+
+        set_header(s, Header(99, 0x28))
+        s.connect((FAR[family], port))
+        assert seen(lambda p: p[1] & 2) == Header(97, 0x28)
+        for header in Header(99, 0x28), Header(255, 0xB8), Header(64, 0):
+            set_header(s, header)
+            s.send(b"x")
+            assert seen(lambda p: p[3]) == header._replace(ttl=header.ttl - 2)
 
 
 @FAMILIES
@@ -342,3 +397,101 @@ def test_refusal_of_echo_is_that_of_the_network(path, guest, addr):
     expected = ping_errors(path.host, addr)
     assert expected
     assert ping_errors(guest, addr) == expected
+
+
+@pytest.fixture
+def stream(path, tmp_path):
+    """A guest that speaks for itself, on a UNIX stream socket; its MTU is 1500."""
+    for who in path.host, path.far:
+        who.ip("route", "flush", "cache")
+        who.ip("-6", "route", "flush", "cache")
+    path.narrow(NARROW)
+    passt = Passt(path.host, str(tmp_path), "-m", "1500")
+    g = Guest(passt.socket_path)
+    g.announce()
+    yield g
+    g.close()
+    passt.close()
+
+
+@FAMILIES
+def test_frame_that_is_too_long_for_the_path(path, stream, family):
+    """Of packets that may not be cut, the error quotes what the guest needs to know which it was."""
+    with path.far.udp(FAR[family]) as server:
+        port = server.getsockname()[1]
+        whole = stream.ip(FAR[family], **({"flags": "DF"} if family == "v4" else {})) / UDP(sport=4000, dport=port)
+        stream.send(whole / Raw(bytes(NARROW + 1 - HLEN[family])))
+        kind = ICMP if family == "v4" else ICMPv6PacketTooBig
+        p = stream.expect(lambda p: kind in p and (kind is not ICMP or p[ICMP].type == 3), "packet too big")
+        assert l3(p).src == HOPS[family][0] and checksums_right(p)
+        assert (p[ICMP].code, p[ICMP].nexthopmtu) == (4, NARROW) if family == "v4" else p[kind].mtu == NARROW
+        quoted = (IP if family == "v4" else IPv6)(bytes(p[kind].payload))
+        assert (quoted.dst, quoted[UDP].sport, quoted[UDP].dport) == (FAR[family], 4000, port)
+        stream.send(whole / Raw(bytes(NARROW - HLEN[family])))
+        assert len(server.recv(65536)) == NARROW - HLEN[family]
+
+
+def fragments(stream, family, datagram, cuts, ident):
+    """A UDP datagram in fragments, that end at these offsets."""
+    frames, at = [], 0
+    for end in [*cuts, len(datagram)]:
+        more, data = int(end < len(datagram)), Raw(datagram[at:end])
+        if family == "v4":
+            ip = IP(src=stream.addr4, dst=FAR[family], id=ident, proto=17, frag=at // 8, flags=more)
+            frames.append(stream.ether() / ip / data)
+        else:
+            ip = IPv6(src=stream.addr6, dst=FAR[family]) / IPv6ExtHdrFragment(id=ident, nh=17, offset=at // 8, m=more)
+            frames.append(stream.ether() / ip / data)
+        at = end
+    return frames
+
+
+@FAMILIES
+def test_odd_fragments(path, stream, family):
+    """The smallest there are, out of order and twice; but none that overlap."""
+    with path.far.udp(FAR[family]) as server:
+        port = server.getsockname()[1]
+        data = bytes(range(200))
+        datagram = struct.pack(">HHHH", 4000, port, 8 + len(data), 0) + data
+        if family == "v6":
+            whole = IPv6(src=stream.addr6, dst=FAR[family]) / UDP(sport=4000, dport=port) / Raw(data)
+            datagram = bytes(whole)[40:]
+        tiny = fragments(stream, family, datagram, range(8, len(datagram), 8), 1)
+        stream.send(*tiny[::-2], *tiny[::2], *tiny[-2::-2])
+        assert server.recv(1000) == data
+        head, tail = fragments(stream, family, datagram, [104], 2)
+        stream.send(head, fragments(stream, family, datagram, [96, 104], 2)[1], tail)
+        stream.send(*fragments(stream, family, datagram, [104], 3))
+        assert server.recv(1000) == data
+        stream.barrier()
+        assert not select.select([server], [], [], 0)[0]
+
+
+@FAMILIES
+def test_long_datagram_reaches_the_guest_in_fragments(path, stream, family):
+    """Each as long as the guest's MTU allows, the offsets without a gap."""
+    size, parts, total = 5000, {}, None
+    with path.r1.udp(NEAR[family]) as server:
+        stream.udp(NEAR[family], server.getsockname()[1], b"question")
+        server.sendto(bytes(size), server.recvfrom(100)[1])
+        while total is None or sum(parts.values()) < total:
+            p = stream.expect(lambda p: is_fragment(p, family), "fragment")
+            assert len(p) - 14 <= 1500
+            at, n, more = fragment_of(p, family)
+            assert at not in parts
+            parts[at] = n
+            if not more:
+                total = at + n
+    assert total == 8 + size
+    assert sorted(parts) == [sum(n for a, n in parts.items() if a < at) for at in sorted(parts)]
+
+
+def is_fragment(p, family):
+    return IPv6ExtHdrFragment in p if family == "v6" else IP in p and (p[IP].flags.MF or p[IP].frag)
+
+
+def fragment_of(p, family):
+    """(offset, length, whether more follow)"""
+    if family == "v6":
+        return p[IPv6ExtHdrFragment].offset * 8, p[IPv6].plen - 8, p[IPv6ExtHdrFragment].m
+    return p[IP].frag * 8, p[IP].len - p[IP].ihl * 4, bool(p[IP].flags.MF)

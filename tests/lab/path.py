@@ -17,6 +17,7 @@ from .wait import until
 
 WIDE, NARROW = 9000, 1400
 MID4, MID6 = "198.51.100.2", "2001:db8:1::2"
+NEAR = {"v4": "198.51.100.1", "v6": "2001:db8:1::1"}
 FAR4, FAR6 = "203.0.113.2", "2001:db8:2::2"
 HOPS = {"v4": [GW4, MID4, FAR4], "v6": [GW6, MID6, FAR6]}
 FAR = {"v4": FAR4, "v6": FAR6}
@@ -44,7 +45,7 @@ class Path:
         for ns, dev, v4, v6 in (
             (self.host, "eth0", HOST4, HOST6),
             (self.r1, "eth0", GW4, GW6),
-            (self.r1, "east", "198.51.100.1", "2001:db8:1::1"),
+            (self.r1, "east", *NEAR.values()),
             (self.r2, "west", MID4, MID6),
             (self.r2, "east", "203.0.113.1", "2001:db8:2::1"),
             (self.far, "eth0", FAR4, FAR6),
@@ -60,8 +61,8 @@ class Path:
         for ns, to4, to6 in (self.host, GW4, GW6), (self.r1, MID4, MID6), (self.far, "203.0.113.1", "2001:db8:2::1"):
             ns.ip("route", "add", "default", "via", to4)
             ns.ip("-6", "route", "add", "default", "via", to6)
-        self.r2.ip("route", "add", "192.0.2.0/24", "via", "198.51.100.1")
-        self.r2.ip("-6", "route", "add", "2001:db8::/64", "via", "2001:db8:1::1")
+        self.r2.ip("route", "add", "192.0.2.0/24", "via", NEAR["v4"])
+        self.r2.ip("-6", "route", "add", "2001:db8::/64", "via", NEAR["v6"])
         for family, addresses in REFUSED.items():
             for addr, (kind, _) in addresses.items():
                 self.r2.ip("-" + family[1], "route", "add", kind, addr)

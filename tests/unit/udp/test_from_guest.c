@@ -325,8 +325,8 @@ static void hop_limit_is_carried(void **state)
 			assert_int_equal(fake_sent(i + 1)->ttl, ttl[i]);
 			assert_int_equal(fake_sent(i + 1)->tos, tos[i]);
 		}
-		/* Only when it changes: 1, 2, 64, the type of service once; and once for the hop limit of errors. */
-		assert_int_equal(fake_os.calls[FAKE_SETOPT] - opts, 5);
+		/* Only when it changes: 1, 2, 64, the type of service once; and once each to be told those of what comes back. */
+		assert_int_equal(fake_os.calls[FAKE_SETOPT] - opts, 6);
 		fake_sent_clear();
 	}
 }

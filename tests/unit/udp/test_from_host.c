@@ -50,6 +50,34 @@ static void answers_reach_the_guest(void **state)
 	}
 }
 
+/* Who marks datagrams is told the marks of the answers, who sets a low hop limit that of them. */
+static void marks_reach_who_marks(void **state)
+{
+	static const struct {
+		uint8_t ttl, tos; /* of the guest's */
+		uint8_t want_ttl, want_tos; /* of answers with 57 and 0xbb */
+	} cases[] = { { 0, 0, 64, 0 }, { 200, 0, 64, 0 }, { 0, 2, 64, 0xbb }, { 9, 0, 57, 0 }, { 9, 0xb8, 57, 0xbb } };
+	struct world *w = *state;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(cases) * 2; i++) {
+		const struct net_family *a = &net_families[i % 2];
+		struct ep src = net_ep(&a->guest, (uint16_t)(5000 + i)), dst = net_ep(&a->peer, 6000);
+		size_t c = i / 2;
+		int fd;
+
+		world_send(w, &src, &dst, "open", 4, &(struct gopt){ .ttl = cases[c].ttl, .tos = cases[c].tos });
+		fd = fake_sent(fake_os.n_sent - 1)->fd;
+		fake_dgram_push(fd, &dst, NULL, "answer", 6);
+		fake_dgram_hops(fd, 57, 0xbb);
+		world_settle(w);
+		assert_int_equal(w->net.fl.frames, 1);
+		world_expect(w, 0, &dst, &src, "answer", 6);
+		assert_int_equal(w->seen.ttl, cases[c].want_ttl);
+		assert_int_equal(w->seen.tos, cases[c].want_tos);
+		fake_link_clear(&w->net.fl);
+	}
+}
+
 static void batches_are_received_in_place(void **state)
 {
 	struct world *w = *state;
@@ -309,6 +337,7 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, world_setup, world_teardown)
 	const struct CMUnitTest tests[] = {
 		T(answers_reach_the_guest),
+		T(marks_reach_who_marks),
 		T(batches_are_received_in_place),
 		T(partial_checksum),
 		T(zero_checksum),

@@ -127,6 +127,39 @@ static void link_with_superframes(struct world *w)
 	w->net.fl.piece = 977;
 }
 
+/* What was marked on the way is no part of a superframe of others. */
+static void marks_are_kept(void **state)
+{
+	struct world *w = *state;
+	struct plan p = { .n = 0 };
+
+	link_with_superframes(w);
+	for (unsigned k = 0; k < 2; k++) {
+		const struct net_family *a = &net_families[k];
+		struct ep src = net_ep(&a->guest, 5000), dst = net_ep(&a->peer, 6000);
+		int fd = open_flow(w, a);
+		unsigned marked = 0;
+
+		teach(w, &p, fd, a, 1000);
+		world_send(w, &src, &dst, "mark", 4, &(struct gopt){ .tos = 2 });
+		for (unsigned i = 0; i < LINK_BATCH; i++) {
+			push(&p, fd, a, 1000);
+			fake_dgram_hops(fd, 64, i == 10 || i == 50 ? 3 : 2);
+		}
+		world_settle(w);
+		for (size_t i = 0; i < w->net.fl.frames; i++) {
+			net_seen(&w->net, i, &w->seen);
+			assert_in_range(w->seen.tos, 2, 3);
+			if (w->seen.tos == 3) {
+				assert_int_equal(w->seen.len, 1000);
+				marked++;
+			}
+		}
+		assert_int_equal(marked, 2);
+		assert_true(expect(w, &p, a) < LINK_BATCH);
+	}
+}
+
 /* Many of one size become few frames. */
 static void many_of_one_size(void **state)
 {
@@ -410,6 +443,7 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, world_setup, world_teardown)
 	const struct CMUnitTest tests[] = {
 		T(many_of_one_size),
+		T(marks_are_kept),
 		T(other_sizes),
 		T(sizes_without_order),
 		T(superframes),
