@@ -442,18 +442,10 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, world_setup, world_teardown)
 	const struct CMUnitTest tests[] = {
-		T(many_of_one_size),
-		T(marks_are_kept),
-		T(other_sizes),
-		T(sizes_without_order),
-		T(superframes),
-		T(superframes_of_long_datagrams),
-		T(link_without_superframes),
-		T(guest_changes),
-		T(few_are_left_alone),
-		T(kernel_without_superframes),
-		T(little_room),
-		T(stranger),
+		T(many_of_one_size),           T(marks_are_kept), T(other_sizes),
+		T(sizes_without_order),        T(superframes),    T(superframes_of_long_datagrams),
+		T(link_without_superframes),   T(guest_changes),  T(few_are_left_alone),
+		T(kernel_without_superframes), T(little_room),    T(stranger),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
