@@ -110,6 +110,9 @@ static void test_data(void **state)
 
 		world_init(&w, &(struct world_conf){ .v6 = i & 1 });
 		conn_open(&w, i & 2);
+		/* TCP_NODELAY is set by the second one. */
+		data(&w, IP_TTL_DEFAULT, 0, 4);
+		data(&w, IP_TTL_DEFAULT, 0, 4);
 		for (size_t k = 0; k < ARRAY_SIZE(steps); k++) {
 			unsigned calls = fake_os.calls[FAKE_SETOPT];
 
