@@ -4,8 +4,9 @@
  *
  * From the guest: the back end reads a batch and hands it up with cb.rx(); frames are valid during that call only.
  * To the guest: reserve() gives frames with room to receive into, commit() puts a header in front of the first len bytes and queues the
- * frame, flush() sends what is queued. Frames are committed in the order of the reservation, a prefix of it; what was not committed
- * is given back by the next reserve() or flush(). When reserve() gives no frame at all, the guest does not read fast enough: stop, and
+ * frame, flush() sends what is queued. Room behind those len bytes is the link's from then on, and may be padded: whatever was received
+ * there has to be copied before. Frames are committed in the order of the reservation, a prefix of it; what was not committed is given
+ * back by the next reserve() or flush(). When reserve() gives no frame at all, the guest does not read fast enough: stop, and
  * go on when cb.tx_ready() is called. Fewer frames than asked are just that: use them, and ask again. A committed frame is never torn and,
  * while the guest stays connected, never dropped.
  */

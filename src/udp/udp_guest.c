@@ -309,21 +309,28 @@ static unsigned joint_count(const struct udp *u, const struct udp_flow *f, unsig
 	return n;
 }
 
-/* Messages that can stay where they are, from the first on, in frames of several. */
-static unsigned deliver_joint(struct udp *u, const struct udp_flow *f, unsigned n)
+/* How many messages can stay where they are, from the first on, in frames of several. */
+static unsigned joint_total(const struct udp *u, const struct udp_flow *f, unsigned n)
 {
-	unsigned per = joint_max(u, f);
+	unsigned per = joint_max(u, f), i = 0, k;
+
+	do {
+		k = joint_count(u, f, i, MIN(n - i, per));
+		i += k;
+	} while (k == per && i < n);
+	return i;
+}
+
+static void commit_joint(struct udp *u, const struct udp_flow *f, unsigned n)
+{
+	unsigned per = joint_max(u, f), k;
 	struct pair a = pair_of(f);
 
-	for (unsigned i = 0, k; i < n; i += per) {
-		k = joint_count(u, f, i, MIN(n - i, per));
+	for (unsigned i = 0; i < n; i += k) {
+		k = MIN(n - i, per);
 		a.hops = msg_hops(u, i);
-		if (k)
-			commit_frame(u, &a, &u->tx[i / per], (k - 1) * (size_t)f->same + u->m[i + k - 1].msg_len, f->same);
-		if (k < per)
-			return i + k;
+		commit_frame(u, &a, &u->tx[i / per], (k - 1) * (size_t)f->same + u->m[i + k - 1].msg_len, f->same);
 	}
-	return n;
 }
 
 /* How many frames message i becomes when it is cut because of its size. */
@@ -343,10 +350,13 @@ static void deliver(struct udp *u, struct udp_flow *f, unsigned n)
 	size_t frags = 1;
 
 	if (f->same)
-		first = deliver_joint(u, f, n);
+		first = joint_total(u, f, n);
 	while (!f->same && first < n && deliver_frame(u, f, first))
 		first++;
-	/* From the first that can't, all the rest is copied, as frames are committed in order and another reservation ends this one. */
+	/*
+	 * From the first that can't, all the rest is copied, as frames are committed in order and another reservation ends this one;
+	 * and before a joint frame is committed, as some of the rest may lie behind it.
+	 */
 	for (unsigned i = first; i < n; i++) {
 		struct iovec dst = { udp_area(u, i), UDP_AREA };
 		size_t len = u->m[i].msg_len, done = 0;
@@ -356,6 +366,8 @@ static void deliver(struct udp *u, struct udp_flow *f, unsigned n)
 			done += iov_copy_in(&dst, 1, UDP_HLEN + done, u->iov[i][k].iov_base, MIN(u->iov[i][k].iov_len, len - done));
 		frags = MAX(frags, pieces_of(u, f, i));
 	}
+	if (f->same)
+		commit_joint(u, f, first);
 	f->frags = (uint8_t)MIN(frags, (size_t)LINK_BATCH);
 	learn(u, f, n);
 	for (unsigned i = first; i < n; i++)
