@@ -163,7 +163,7 @@ static bool send_failed(struct icmp *m, struct icmp_flow *f, const struct pkt *p
 {
 	uint32_t mtu;
 
-	if (err == EAGAIN || err == ENOBUFS)
+	if (err == EAGAIN || err == ENOBUFS || err == EFAULT)
 		return false;
 	/* An error that was pending is that of an earlier request, and has been told by now. */
 	if (icmp_err_drain(m, f))

@@ -12,6 +12,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "os/busguard.h"
 #include "os/hops.h"
 
 int sock_open(int family, int type, int proto, int *ret_fd)
@@ -169,20 +170,31 @@ int sock_shutdown_wr(int fd)
 	return shutdown(fd, SHUT_WR) ? -errno : 0;
 }
 
+/* The error of a call with these messages, which is another one if memory was cut off under it. */
+static int moved_none(const struct mmsghdr *m, unsigned n, int cut_off)
+{
+	int err = -errno;
+	bool guarded = false;
+
+	for (unsigned i = 0; err == -EFAULT && i < n; i++)
+		guarded |= busguard_look(m[i].msg_hdr.msg_iov, (unsigned)m[i].msg_hdr.msg_iovlen);
+	return guarded ? cut_off : err;
+}
+
 ssize_t sock_send(int fd, const struct iovec *iov, unsigned n, int flags)
 {
-	struct msghdr msg = { .msg_iov = (struct iovec *)iov, .msg_iovlen = n };
-	ssize_t len = sendmsg(fd, &msg, flags | MSG_DONTWAIT | MSG_NOSIGNAL);
+	struct mmsghdr m = { .msg_hdr = { .msg_iov = (struct iovec *)iov, .msg_iovlen = n } };
+	ssize_t len = sendmsg(fd, &m.msg_hdr, flags | MSG_DONTWAIT | MSG_NOSIGNAL);
 
-	return len < 0 ? -errno : len;
+	return len < 0 ? moved_none(&m, 1, -EFAULT) : len;
 }
 
 ssize_t sock_recv(int fd, const struct iovec *iov, unsigned n, int flags)
 {
-	struct msghdr msg = { .msg_iov = (struct iovec *)iov, .msg_iovlen = n };
-	ssize_t len = recvmsg(fd, &msg, flags | MSG_DONTWAIT | MSG_NOSIGNAL);
+	struct mmsghdr m = { .msg_hdr = { .msg_iov = (struct iovec *)iov, .msg_iovlen = n } };
+	ssize_t len = recvmsg(fd, &m.msg_hdr, flags | MSG_DONTWAIT | MSG_NOSIGNAL);
 
-	return len < 0 ? -errno : len;
+	return len < 0 ? moved_none(&m, 1, -EAGAIN) : len;
 }
 
 ssize_t sock_discard(int fd, size_t len)
@@ -196,14 +208,14 @@ int sock_sendmmsg(int fd, struct mmsghdr *m, unsigned n, int flags)
 {
 	int sent = sendmmsg(fd, m, n, flags | MSG_DONTWAIT | MSG_NOSIGNAL);
 
-	return sent < 0 ? -errno : sent;
+	return sent < 0 ? moved_none(m, n, -EFAULT) : sent;
 }
 
 int sock_recvmmsg(int fd, struct mmsghdr *m, unsigned n, int flags)
 {
 	int got = recvmmsg(fd, m, n, flags | MSG_DONTWAIT, NULL);
 
-	return got < 0 ? -errno : got;
+	return got < 0 ? moved_none(m, n, -EAGAIN) : got;
 }
 
 bool sock_is_over(int fd)

@@ -35,14 +35,17 @@ MUST_USE int sock_accept(int fd, struct ep *ret_peer, int *ret_fd);
 MUST_USE int sock_local(int fd, struct ep *ret_ep); /* getsockname(2) */
 MUST_USE int sock_shutdown_wr(int fd);
 
-/* Bytes moved, or -errno. MSG_DONTWAIT | MSG_NOSIGNAL are added. */
+/*
+ * Bytes moved, or -errno. MSG_DONTWAIT | MSG_NOSIGNAL are added. Memory in the pieces that its owner has cut off is fixed
+ * (os/busguard.h); as nothing of it is to be sent, that is -EFAULT then, and nothing was received to it: -EAGAIN.
+ */
 MUST_USE ssize_t sock_send(int fd, const struct iovec *iov, unsigned n, int flags);
 MUST_USE ssize_t sock_recv(int fd, const struct iovec *iov, unsigned n, int flags);
 
 /* Drops len bytes from the receive queue without copying them (MSG_TRUNC, tcp(7)); bytes dropped, or -errno. */
 MUST_USE ssize_t sock_discard(int fd, size_t len);
 
-/* sendmmsg(2), recvmmsg(2) with MSG_DONTWAIT: messages moved, or -errno. */
+/* sendmmsg(2), recvmmsg(2) with MSG_DONTWAIT: messages moved, or -errno; of memory that was cut off, as above. */
 MUST_USE int sock_sendmmsg(int fd, struct mmsghdr *m, unsigned n, int flags);
 MUST_USE int sock_recvmmsg(int fd, struct mmsghdr *m, unsigned n, int flags);
 

@@ -79,6 +79,9 @@ static int guest_take(struct tcp_conn *k, const struct iovec *iov, unsigned n, s
 	guest_nodelay(k, len);
 	if (!k->spill.len) {
 		sent = sock_send(k->fd, iov, n, 0);
+		/* Nothing that is in memory which was cut off was ever said: the link will tell, and the guest may come back. */
+		if (sent == -EFAULT)
+			return 0;
 		if (sent < 0 && sent != -EAGAIN)
 			return (int)sent;
 		if (sent < 0)

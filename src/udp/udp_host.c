@@ -36,7 +36,7 @@ static void on_failed(void *ctx, const struct pkt *p, int err)
 		mtu = f->sock.fd >= 0 ? peer_path_mtu(&f->sock) : 0;
 		if (mtu)
 			hosterr_too_big(&b->u->hosterr, p, mtu);
-	} else if (!hosterr_refuse(&b->u->hosterr, p, err)) {
+	} else if (err != EFAULT && !hosterr_refuse(&b->u->hosterr, p, err)) {
 		log_limited(LOG_LVL_WARN, "UDP: datagram not sent: %s", strerror(err));
 	}
 }

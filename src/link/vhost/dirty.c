@@ -3,17 +3,22 @@
 
 #define LOG_PAGE 4096u
 
+static bool dirty_holds(void *ctx, void *addr)
+{
+	return filemap_holds(&((struct dirty *)ctx)->file, addr);
+}
+
 /* Without its file, the log is ours alone: the front-end has taken away what it wanted to read. */
 static bool dirty_fix(void *ctx, void *addr)
 {
 	struct dirty *d = ctx;
 
-	return filemap_holds(&d->file, addr) && filemap_replace(&d->file);
+	return filemap_replace(&d->file);
 }
 
 void dirty_init(struct dirty *d)
 {
-	*d = (struct dirty){ .guard = { .fix = dirty_fix, .ctx = d } };
+	*d = (struct dirty){ .guard = { .holds = dirty_holds, .fix = dirty_fix, .ctx = d } };
 }
 
 void dirty_close(struct dirty *d)
@@ -49,6 +54,7 @@ void dirty_mark(struct dirty *d, uint64_t guest, uint64_t len)
 	if (!dirty_wanted(d) || !len || len > UINT64_MAX - guest)
 		return;
 	last = MIN((guest + len - 1) / LOG_PAGE, d->len * 8 - 1);
+	d->marked = true;
 	for (; page <= last; page++)
 		__atomic_fetch_or(&d->file.at[page / 8], (uint8_t)(1u << page % 8), __ATOMIC_RELAXED);
 }

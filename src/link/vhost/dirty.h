@@ -12,6 +12,7 @@
 struct dirty {
 	struct filemap file; /* the bits; not mapped: there is no log */
 	uint64_t len; /* bytes */
+	bool marked; /* since dirty_told() */
 	struct busguard guard;
 };
 
@@ -24,6 +25,15 @@ void dirty_close(struct dirty *d);
 static inline bool dirty_wanted(const struct dirty *d)
 {
 	return d->file.at;
+}
+
+/* Whether anything was noted since the last question. */
+static inline bool dirty_told(struct dirty *d)
+{
+	bool marked = d->marked;
+
+	d->marked = false;
+	return marked;
 }
 
 /* Notes that the len bytes at address guest were written to. What the log does not reach is left out. */

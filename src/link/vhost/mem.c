@@ -16,6 +16,11 @@ static struct vmem_slot *slot_at(const struct vmem *m, const void *addr)
 	return NULL;
 }
 
+static bool mem_holds(void *ctx, void *addr)
+{
+	return slot_at(ctx, addr);
+}
+
 static bool mem_fix(void *ctx, void *addr)
 {
 	struct vmem *m = ctx;
@@ -29,7 +34,7 @@ static bool mem_fix(void *ctx, void *addr)
 
 int vmem_init(struct vmem *m)
 {
-	*m = (struct vmem){ .guard = { .fix = mem_fix, .ctx = m } };
+	*m = (struct vmem){ .guard = { .holds = mem_holds, .fix = mem_fix, .ctx = m } };
 	return busguard_add(&m->guard);
 }
 

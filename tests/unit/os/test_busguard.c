@@ -5,13 +5,16 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <errno.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "os/busguard.h"
+#include "os/sock.h"
 
 #define LEN 8192u
 
@@ -21,13 +24,18 @@ struct area {
 	unsigned asked, fixed;
 };
 
-static bool area_fix(void *ctx, void *addr)
+static bool area_holds(void *ctx, void *addr)
 {
 	struct area *a = ctx;
 
 	a->asked++;
-	if ((uintptr_t)addr - (uintptr_t)a->p >= LEN)
-		return false;
+	return (uintptr_t)addr - (uintptr_t)a->p < LEN;
+}
+
+static bool area_fix(void *ctx, void *addr)
+{
+	struct area *a = ctx;
+
 	a->fixed++;
 	return mmap(a->p, LEN, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != MAP_FAILED;
 }
@@ -37,7 +45,7 @@ static void area_init(struct area *a)
 {
 	int fd = memfd_create("area", MFD_CLOEXEC);
 
-	*a = (struct area){ .guard = { .fix = area_fix, .ctx = a } };
+	*a = (struct area){ .guard = { .holds = area_holds, .fix = area_fix, .ctx = a } };
 	assert_int_equal(ftruncate(fd, LEN), 0);
 	a->p = mmap(NULL, LEN, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	assert_ptr_not_equal(a->p, MAP_FAILED);
@@ -96,6 +104,39 @@ static void test_removed_guard_is_not_asked(void **state)
 	area_fini(&a);
 }
 
+/* The kernel's own accesses raise no signal. */
+static void test_system_calls(void **state)
+{
+	struct iovec whole, odd[3];
+	struct area a;
+	char byte = 7;
+	int pair[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+	for (unsigned receive = 0; receive < 2; receive++) {
+		area_init(&a);
+		assert_int_equal(busguard_add(&a.guard), 0);
+		whole = (struct iovec){ a.p + 100, LEN - 100 };
+		odd[0] = (struct iovec){ NULL, 0 };
+		odd[1] = (struct iovec){ &byte, 1 };
+		odd[2] = whole;
+		assert_int_equal(send(pair[1], &byte, 1, 0), 1);
+		if (receive)
+			assert_int_equal(sock_recv(pair[0], &whole, 1, 0), -EAGAIN);
+		else
+			assert_int_equal(sock_send(pair[0], &whole, 1, 0), -EFAULT);
+		assert_int_equal(a.fixed, 1);
+		/* From now on it is memory as any other. */
+		assert_true(busguard_look(odd, 3));
+		assert_false(busguard_look(odd, 2));
+		assert_int_equal(a.fixed, 1);
+		assert_int_equal(sock_send(pair[0], &whole, 1, 0), LEN - 100);
+		area_fini(&a);
+	}
+	close(pair[0]);
+	close(pair[1]);
+}
+
 /* What ended a child that does something to its memory. */
 static int signal_of(void (*fn)(struct area *a))
 {
@@ -147,6 +188,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_guard_puts_memory_in_place),
 		cmocka_unit_test(test_removed_guard_is_not_asked),
+		cmocka_unit_test(test_system_calls),
 		cmocka_unit_test(test_others_end_the_process),
 	};
 

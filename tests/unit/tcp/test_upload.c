@@ -642,6 +642,33 @@ static void test_send_errors(void **state)
 	}
 }
 
+/* What the guest said is gone before it could be read: the connection is none the worse for it. */
+static void test_data_taken_away(void **state)
+{
+	uint8_t data[100];
+	struct world w;
+	struct seen a;
+
+	pattern_fill(DIR_UP, 0, data, sizeof(data));
+	world_init(&w, &(struct world_conf){ 0 });
+	conn_open_out(&w);
+	fake_fail(FAKE_SEND, w.s->fd, EFAULT, 0, 1);
+	conn_send(&w, TCP_ACK, data, sizeof(data));
+	world_settle(&w);
+	assert_non_null(world_conn(&w));
+	w.seq -= (uint32_t)sizeof(data);
+	while (world_take(&w, &a)) {
+		assert_false(a.h.flags & TCP_RST);
+		assert_int_equal(a.h.ack, w.seq);
+	}
+	conn_send(&w, TCP_ACK, data, sizeof(data));
+	world_settle(&w);
+	assert_true(world_take(&w, &a));
+	assert_int_equal(a.h.ack, w.seq);
+	conn_kill(&w);
+	world_fini(&w);
+}
+
 /* Loss, duplicates and reordering on the way: contents are right, and it ends. */
 static void test_lossy(void **state)
 {
@@ -687,6 +714,7 @@ int main(void)
 		cmocka_unit_test(test_greedy_guest),
 		cmocka_unit_test(test_pool_exhausted),
 		cmocka_unit_test(test_send_errors),
+		cmocka_unit_test(test_data_taken_away),
 		cmocka_unit_test(test_lossy),
 	};
 
