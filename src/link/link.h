@@ -78,6 +78,7 @@ struct link_stats {
 	uint64_t rx_frames, rx_bytes, tx_frames, tx_bytes;
 	uint64_t rx_bad; /* frames dropped by the back end itself */
 	uint64_t tx_full; /* times that reserve() got nothing */
+	uint64_t kicks, kicks_idle; /* times that the guest told of work in its queues; those of them when there was none */
 };
 
 struct link {

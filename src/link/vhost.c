@@ -32,6 +32,7 @@
 #define FROM_GUEST 1u
 #define MESSAGES 64u /* of one event */
 #define BATCHES 8u /* of one event of a ring */
+#define POLL_NS NSEC_PER_MSEC
 #define MTU_PLAIN 1500u /* what buffers of a driver without any offload hold */
 
 enum which { WHICH_LISTEN, WHICH_FRONT, WHICH_RING };
@@ -56,6 +57,8 @@ struct vhost {
 	uint32_t ring_gen[VDEV_RINGS];
 	uint32_t ring_more; /* bits of rings that have more to be read than one event may */
 	struct timer again;
+	uint32_t ring_polled; /* bits of rings that nobody will tell of */
+	struct timer poll;
 };
 
 static struct vhost *vhost_of(struct link *l)
@@ -121,6 +124,19 @@ static void up_update(struct vhost *v)
 	}
 }
 
+static void poll_update(struct vhost *v)
+{
+	v->ring_polled = 0;
+	for (unsigned i = 0; i < VDEV_RINGS; i++) {
+		if (v->dev.ring[i].polled && vq_running(&v->dev.ring[i].q))
+			v->ring_polled |= 1u << i;
+	}
+	if (!v->ring_polled)
+		timer_cancel(&v->loop->timers, &v->poll);
+	else if (!timer_armed(&v->poll))
+		timer_set(&v->loop->timers, &v->poll, v->loop->now_ns);
+}
+
 static void on_changed(void *ctx)
 {
 	struct vhost *v = ctx;
@@ -144,6 +160,7 @@ static void on_changed(void *ctx)
 		v->link.mtu = MIN(v->link.mtu, v->link.max_body);
 	}
 	up_update(v);
+	poll_update(v);
 }
 
 /* --- the connection --- */
@@ -213,9 +230,11 @@ static void device_stop(struct vhost *v)
 /* One that breaks the rules, or is in no state to go on: nothing moves until the guest resets its device. */
 static void ring_broken(struct vhost *v, unsigned i, const char *why)
 {
-	if (!v->broken)
+	/* Without its memory no ring makes sense: of that, memory_check() tells. */
+	if (!v->broken && !vmem_torn(&v->dev.mem))
 		log_limited(LOG_LVL_WARN, "Ring %u of the guest is broken (%s): its device is stopped", i, why);
 	v->broken = true;
+	vdev_ring_fail(&v->dev, i);
 	device_stop(v);
 }
 
@@ -229,10 +248,12 @@ static void frames_up(struct vhost *v, unsigned n)
 	v->link.cb.rx(v->link.cb.ctx, v->rx.frame, n);
 }
 
-static void ring_read(struct vhost *v, unsigned i)
+/* What the guest has sent. False: nothing. */
+static bool ring_read(struct vhost *v, unsigned i)
 {
 	struct vq *q = &v->dev.ring[i].q;
 	uint32_t gen = v->ring_gen[i];
+	bool any = false;
 
 	for (unsigned batch = 0; batch < BATCHES; batch++) {
 		unsigned n = 0;
@@ -242,43 +263,42 @@ static void ring_read(struct vhost *v, unsigned i)
 		got = vrx_take(&v->rx, i, &n);
 		if (got < 0) {
 			ring_broken(v, i, "what it holds makes no sense");
-			return;
+			return true;
 		}
+		any |= got > 0;
 		v->link.stats.rx_bad += v->rx.bad;
 		frames_up(v, n);
 		if (gen != v->ring_gen[i])
-			return; /* the link was reset */
+			return true; /* the link was reset */
 		vrx_return(&v->rx, i);
 		if (!got && !vq_want_kick(q, true))
-			return;
+			return any;
 	}
 	/* Others have a turn first. */
 	v->ring_more |= 1u << i;
 	if (!timer_armed(&v->again))
 		timer_set(&v->loop->timers, &v->again, v->loop->now_ns);
+	return true;
 }
 
-/* The guest has buffers for us. */
-static void ring_fill(struct vhost *v, unsigned i)
+/* The guest has buffers for us. False: nobody waits for any. */
+static bool ring_fill(struct vhost *v, unsigned i)
 {
-	if (i != TO_GUEST)
-		return;
 	vq_want_kick(&v->dev.ring[i].q, false);
-	if (!v->blocked || !v->link.up)
-		return;
+	if (i != TO_GUEST || !v->blocked || !v->link.up)
+		return false;
 	v->blocked = false;
 	v->link.cb.tx_ready(v->link.cb.ctx);
+	return true;
 }
 
-static void ring_work(struct vhost *v, unsigned i)
+/* False: there was nothing to do. */
+static bool ring_work(struct vhost *v, unsigned i)
 {
 	/* Perhaps all that was missing is here now. */
 	if (vdev_ring_start(&v->dev, i))
-		return;
-	if (i & 1)
-		ring_read(v, i);
-	else
-		ring_fill(v, i);
+		return false;
+	return i & 1 ? ring_read(v, i) : ring_fill(v, i);
 }
 
 static void ring_kicked(struct vhost *v, unsigned i)
@@ -293,7 +313,8 @@ static void ring_kicked(struct vhost *v, unsigned i)
 		ring_broken(v, i, "its kicks are no events");
 		return;
 	}
-	ring_work(v, i);
+	v->link.stats.kicks++;
+	v->link.stats.kicks_idle += !ring_work(v, i);
 }
 
 static void rings_again(struct timer *t, uint64_t now_ns)
@@ -306,6 +327,21 @@ static void rings_again(struct timer *t, uint64_t now_ns)
 		if (rings >> i & 1)
 			ring_work(v, i);
 	}
+}
+
+static void rings_poll(struct timer *t, uint64_t now_ns)
+{
+	struct vhost *v = container_of(t, struct vhost, poll);
+	uint32_t rings = v->ring_polled;
+	uint64_t before = v->link.stats.rx_frames;
+
+	for (unsigned i = 0; i < VDEV_RINGS; i++) {
+		if (rings >> i & 1)
+			ring_work(v, i);
+	}
+	/* Who sends something may well send more; else not all of the time is ours. */
+	if (v->ring_polled)
+		timer_set(&v->loop->timers, &v->poll, now_ns + (v->link.stats.rx_frames == before) * POLL_NS);
 }
 
 /* --- the link --- */
@@ -353,7 +389,7 @@ static size_t vhost_reserve(struct link *l, struct txframe *f, size_t n, size_t 
 	if (!got && n && l->up) {
 		/* It may fill up its queue when it sees what it has got; what it did just before the question counts as well. */
 		vtx_flush(&v->tx);
-		if (vq_want_kick(q, true))
+		for (unsigned i = 0; !got && i <= q->conf.size && vq_want_kick(q, true); i++)
 			got = vtx_reserve(&v->tx, f, n, hdr, len);
 		if (got)
 			vq_want_kick(q, false);
@@ -403,6 +439,7 @@ static void vhost_free(struct link *l)
 	v->link.up = false; /* nobody is to be told any more */
 	vdev_fini(&v->dev);
 	timer_cancel(&v->loop->timers, &v->again);
+	timer_cancel(&v->loop->timers, &v->poll);
 	vtx_fini(&v->tx);
 	vrx_fini(&v->rx);
 	free(v);
@@ -455,6 +492,7 @@ int vhost_new(struct loop *loop, const struct vhost_conf *c, struct link **ret_l
 	v->one_off = c->one_off || c->fd >= 0;
 	acceptor_init(&v->acceptor, loop, c->listen_fd);
 	timer_init(&v->again, rings_again);
+	timer_init(&v->poll, rings_poll);
 	*ret_link = &v->link;
 	return 0;
 }

@@ -26,7 +26,7 @@ int vdev_init(struct vdev *d, uint64_t features, const struct vdev_cb *cb)
 	d->cb = *cb;
 	d->offered = features | RING_FEATURES;
 	d->features = d->protocol = 0;
-	d->req_fd = -1;
+	d->req_fd = d->log_call = -1;
 	dirty_init(&d->dirty);
 	for (unsigned i = 0; i < VDEV_RINGS; i++)
 		ring_init(&d->ring[i]);
@@ -59,6 +59,7 @@ uint16_t vdev_ring_stop(struct vdev *d, unsigned i)
 		r->conf.base = vq_stop(&r->q);
 	}
 	kick_drop(d, i);
+	r->polled = false;
 	vdev_fd_set(&r->call, -1);
 	d->cb.changed(d->cb.ctx);
 	return r->conf.base;
@@ -72,6 +73,7 @@ void vdev_reset(struct vdev *d)
 		ring_init(&d->ring[i]);
 	}
 	vdev_fd_set(&d->req_fd, -1);
+	vdev_fd_set(&d->log_call, -1);
 	d->features = d->protocol = 0;
 	dirty_close(&d->dirty);
 	vmem_clear(&d->mem);
@@ -88,7 +90,7 @@ int vdev_ring_start(struct vdev *d, unsigned i)
 	struct vdev_ring *r = &d->ring[i];
 	int err;
 
-	if (vq_running(&r->q) || r->kick < 0 || !r->has_addr || !r->conf.size)
+	if (vq_running(&r->q) || (r->kick < 0 && !r->polled) || !r->has_addr || !r->conf.size)
 		return 0;
 	r->conf.write = !(i & 1);
 	r->conf.event_idx = vdev_has(d, VIRTIO_RING_F_EVENT_IDX);
@@ -102,21 +104,31 @@ int vdev_ring_start(struct vdev *d, unsigned i)
 int vdev_ring_kick(struct vdev *d, unsigned i, int fd)
 {
 	kick_drop(d, i);
-	/* One that is to be looked at all the time, without being asked to. */
-	if (fd < 0)
-		return -EOPNOTSUPP;
+	d->ring[i].polled = fd < 0;
 	d->ring[i].kick = fd;
-	d->cb.watch(d->cb.ctx, i, true);
+	if (fd >= 0)
+		d->cb.watch(d->cb.ctx, i, true);
 	return vdev_ring_start(d, i);
 }
 
 void vdev_remap(struct vdev *d)
 {
 	for (unsigned i = 0; i < VDEV_RINGS; i++) {
-		if (vq_remap(&d->ring[i].q))
-			log_limited(LOG_LVL_WARN, "Ring %u of the guest is not in its memory any more", i);
+		struct vdev_ring *r = &d->ring[i];
+
+		if (!vq_remap(&r->q))
+			continue;
+		r->conf.base = vq_stop(&r->q);
+		log_limited(LOG_LVL_WARN, "Ring %u of the guest is not in its memory any more", i);
 	}
 	d->cb.changed(d->cb.ctx);
+}
+
+/* Is full when nobody took what was told before: another says nothing more. */
+static void event_tell(int fd, const char *what, unsigned i)
+{
+	if (fd >= 0 && eventfd_write(fd, 1) && errno != EAGAIN)
+		log_limited(LOG_LVL_DEBUG, "The %s event of ring %u goes nowhere", what, i);
 }
 
 static void used_wrote(struct vdev *d, const struct vdev_ring *r)
@@ -130,9 +142,13 @@ void vdev_ring_call(struct vdev *d, unsigned i)
 {
 	struct vdev_ring *r = &d->ring[i];
 
-	/* One that is full is a call that was not taken yet: another says nothing more. */
-	if (vq_running(&r->q) && r->call >= 0 && eventfd_write(r->call, 1) && errno != EAGAIN)
-		log_limited(LOG_LVL_DEBUG, "The call of ring %u goes nowhere", i);
+	if (vq_running(&r->q))
+		event_tell(r->call, "call", i);
+}
+
+void vdev_ring_fail(struct vdev *d, unsigned i)
+{
+	event_tell(d->ring[i].err, "error", i);
 }
 
 void vdev_ring_publish(struct vdev *d, unsigned i)
@@ -140,6 +156,8 @@ void vdev_ring_publish(struct vdev *d, unsigned i)
 	bool call = vq_publish(&d->ring[i].q);
 
 	used_wrote(d, &d->ring[i]);
+	if (dirty_told(&d->dirty))
+		event_tell(d->log_call, "log", i);
 	if (call)
 		vdev_ring_call(d, i);
 }

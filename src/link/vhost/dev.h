@@ -3,8 +3,8 @@
  * The device that a vhost-user front-end drives: its memory, its rings, what was negotiated. Requests change it (link/vhost/req.h);
  * who owns it moves the frames.
  *
- * A ring runs from the moment its kick descriptor comes until GET_VRING_BASE. It is worked on while it runs, and frames pass while it is
- * enabled as well. The owner is told before anything that it may hold a pointer into goes away.
+ * A ring runs from the moment its kick descriptor comes, or the word that there is none, until GET_VRING_BASE. It is worked on while it
+ * runs, and frames pass while it is enabled as well. The owner is told before anything that it may hold a pointer into goes away.
  */
 #pragma once
 
@@ -23,6 +23,7 @@ struct vdev_ring {
 	bool log_used;
 	bool has_addr;
 	bool enabled;
+	bool polled; /* nobody will tell when there is work */
 	int kick, call, err; /* -1: none */
 };
 
@@ -42,6 +43,7 @@ struct vdev {
 	uint64_t features; /* as acknowledged */
 	uint64_t protocol; /* protocol features, as acknowledged */
 	int req_fd; /* for requests to the front-end; -1 */
+	int log_call; /* event for what the log notes; -1 */
 	struct vmem mem;
 	struct dirty dirty;
 	struct vdev_ring ring[VDEV_RINGS];
@@ -71,7 +73,7 @@ MUST_USE int vdev_ring_start(struct vdev *d, unsigned i);
 /* Position of the next chain for who goes on with it. The kick and call descriptors are closed. */
 uint16_t vdev_ring_stop(struct vdev *d, unsigned i);
 
-/* Takes the kick descriptor of a ring (or -1), which starts it as vdev_ring_start(). -EOPNOTSUPP: a ring without one. */
+/* Takes the kick descriptor of a ring, which starts it as vdev_ring_start(); -1: the ring is to be polled. */
 MUST_USE int vdev_ring_kick(struct vdev *d, unsigned i, int fd);
 
 /* Puts a descriptor where perhaps another one was, which is closed. */
@@ -79,6 +81,9 @@ void vdev_fd_set(int *slot, int fd);
 
 /* The memory is another one: rings that are not found in it any more stop. */
 void vdev_remap(struct vdev *d);
+
+/* Tells the front-end, if it wants to know, that a ring is broken. */
+void vdev_ring_fail(struct vdev *d, unsigned i);
 
 /* Calls the guest, if the ring runs and there is a way to do it. */
 void vdev_ring_call(struct vdev *d, unsigned i);

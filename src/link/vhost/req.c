@@ -12,7 +12,8 @@
 
 #define BIT(n) (UINT64_C(1) << (n))
 #define RING_SIZE_MAX VQ_SIZE_MAX
-#define INFLIGHT_HDR 16u /* of one ring, and of each of its entries */
+#define INFLIGHT_HDR 32u /* at most, of one ring and of each of its entries, whatever the format of the ring */
+#define INFLIGHT_ALIGN 64u /* of each ring's part */
 
 struct reply {
 	union {
@@ -161,6 +162,31 @@ static int rem_mem_reg(struct vdev *d, struct vchan *c, struct reply *ret_reply)
 	return err;
 }
 
+/* The descriptor of a message; whatever it is, it does not make us wait. */
+static int fd_take(struct vchan *c, int *ret_fd)
+{
+	int flags, fd = -1;
+
+	if (c->n_fds) {
+		flags = fcntl(c->fd[0], F_GETFL);
+		if (flags < 0 || fcntl(c->fd[0], F_SETFL, flags | O_NONBLOCK))
+			return -errno;
+		fd = vchan_take_fd(c, 0);
+	}
+	*ret_fd = fd;
+	return 0;
+}
+
+static int set_log_fd(struct vdev *d, struct vchan *c, struct reply *ret_reply)
+{
+	int fd = -1;
+	int err = fd_take(c, &fd);
+
+	if (!err)
+		vdev_fd_set(&d->log_call, fd);
+	return err;
+}
+
 static int set_log_base(struct vdev *d, struct vchan *c, struct reply *ret_reply)
 {
 	struct vhost_user_log l;
@@ -219,21 +245,6 @@ static int get_vring_base(struct vdev *d, struct vchan *c, struct reply *ret_rep
 	struct vhost_vring_state s = body_state(c);
 
 	ret_reply->state = (struct vhost_vring_state){ .index = s.index, .num = vdev_ring_stop(d, s.index) };
-	return 0;
-}
-
-/* The descriptor of a message; whatever it is, it does not make us wait. */
-static int fd_take(struct vchan *c, int *ret_fd)
-{
-	int flags, fd = -1;
-
-	if (c->n_fds) {
-		flags = fcntl(c->fd[0], F_GETFL);
-		if (flags < 0 || fcntl(c->fd[0], F_SETFL, flags | O_NONBLOCK))
-			return -errno;
-		fd = vchan_take_fd(c, 0);
-	}
-	*ret_fd = fd;
 	return 0;
 }
 
@@ -309,7 +320,8 @@ static int get_inflight_fd(struct vdev *d, struct vchan *c, struct reply *ret_re
 	memcpy(&f, c->body.bytes, c->hdr.size);
 	if (!f.queues || f.queues > VDEV_RINGS || !f.queue_size || f.queue_size > RING_SIZE_MAX)
 		return -EINVAL;
-	size = f.queues * (INFLIGHT_HDR + INFLIGHT_HDR * (uint64_t)f.queue_size);
+	size = INFLIGHT_HDR + INFLIGHT_HDR * (uint64_t)f.queue_size;
+	size = f.queues * ((size + INFLIGHT_ALIGN - 1) & ~(uint64_t)(INFLIGHT_ALIGN - 1));
 	fd = memfd_create("inflight", MFD_CLOEXEC);
 	if (fd < 0)
 		return -errno;
@@ -354,7 +366,7 @@ static const struct request *request_of(uint32_t number)
 			.fds_max = VHOST_USER_FDS, .run = set_mem_table },
 		[VHOST_USER_SET_LOG_BASE] = { "SET_LOG_BASE", .size = sizeof(struct vhost_user_log), .fds = 1,
 			.needs = PF_LOG_SHMFD + 1, .answer = ACK, .run = set_log_base },
-		[VHOST_USER_SET_LOG_FD] = { "SET_LOG_FD", .size_max = 8, .fds = 1, .run = nothing },
+		[VHOST_USER_SET_LOG_FD] = { "SET_LOG_FD", .size_max = 8, .fds = 1, .run = set_log_fd },
 		[VHOST_USER_SET_VRING_NUM] = { "SET_VRING_NUM", .size = STATE, .names = RING_STATE, .stopped = true,
 			.run = set_vring_num },
 		[VHOST_USER_SET_VRING_ADDR] = { "SET_VRING_ADDR", .size = ADDR, .names = RING_STATE, .run = set_vring_addr },

@@ -276,7 +276,7 @@ bool vq_publish(struct vq *q)
 
 bool vq_want_kick(struct vq *q, bool want)
 {
-	if (!q->desc)
+	if (!q->desc || q->broken)
 		return false;
 	if (!q->conf.event_idx)
 		store16(&q->used->flags, want ? 0 : VRING_USED_F_NO_NOTIFY, __ATOMIC_RELAXED);

@@ -101,6 +101,33 @@ void drv_desc(struct drv *d, uint64_t table, unsigned i, const struct drv_piece 
 	drv_put16(d, at + 14, next);
 }
 
+static uint32_t rnd(uint32_t *seed)
+{
+	*seed = *seed * 1664525u + 1013904223u;
+	return *seed >> 8;
+}
+
+void drv_desc_any(struct drv *d, uint64_t table, unsigned i, uint32_t *seed)
+{
+	struct drv_piece p = { .addr = DRV_GUEST + rnd(seed) % (DRV_MEM + 100), .len = rnd(seed) % 5000 };
+	unsigned flags;
+
+	switch (rnd(seed) % 8) {
+	case 0:
+		p.addr = (uint64_t)rnd(seed) << 40 | rnd(seed);
+		break;
+	case 1:
+		p.len = rnd(seed) << 8 | 0xff;
+		break;
+	case 2:
+	case 3:
+		p = (struct drv_piece){ .addr = DRV_ROOM + 16 * (rnd(seed) % 4), .len = 16 * (rnd(seed) % 10) };
+		break;
+	}
+	flags = rnd(seed) % 8 & (rnd(seed) % 2 ? 5 : 7);
+	drv_desc(d, table, i, &p, flags, (uint16_t)(rnd(seed) % (d->size + 1u)));
+}
+
 void drv_avail(struct drv *d, uint16_t head)
 {
 	drv_put16(d, d->avail + 4 + 2 * (d->added % d->size), head);

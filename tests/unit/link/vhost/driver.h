@@ -52,6 +52,12 @@ uint16_t drv_get16(struct drv *d, uint64_t guest);
 /* Writes descriptor i of the table at address table. */
 void drv_desc(struct drv *d, uint64_t table, unsigned i, const struct drv_piece *p, unsigned flags, uint16_t next);
 
+/*
+ * Writes one of any kind, more often than not in the guest's memory, and sometimes with an indirect table at DRV_ROOM; seed: of the
+ * random numbers, moved on.
+ */
+void drv_desc_any(struct drv *d, uint64_t table, unsigned i, uint32_t *seed);
+
 /* Makes the chain that begins with this descriptor available; whoever looks sees it at once. */
 void drv_avail(struct drv *d, uint16_t head);
 

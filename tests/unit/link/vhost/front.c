@@ -241,13 +241,13 @@ void front_ring(struct front *f, const struct drv *d, unsigned i, int kick, int 
 	uint64_t addr[5] = { i, d->desc - DRV_GUEST + DRV_USER, d->used - DRV_GUEST + DRV_USER, d->avail - DRV_GUEST + DRV_USER,
 			     0 };
 	uint32_t enable[2] = { i, 1 };
-	uint64_t ring = i;
+	uint64_t no_kick = i | (kick < 0 ? 0x100u : 0), no_call = i | (call < 0 ? 0x100u : 0);
 
 	assert_int_equal(front_ask(f, 8, FRONT_NEED_REPLY, num, 8), 0);
 	assert_int_equal(front_ask(f, 10, FRONT_NEED_REPLY, base, 8), 0);
 	assert_int_equal(front_ask(f, 9, FRONT_NEED_REPLY, addr, 40), 0);
-	assert_int_equal(front_ask_fd(f, 12, FRONT_NEED_REPLY, &ring, 8, kick), 0);
-	assert_int_equal(front_ask_fd(f, 13, FRONT_NEED_REPLY, &ring, 8, call), 0);
+	assert_int_equal(front_ask_fd(f, 12, FRONT_NEED_REPLY, &no_kick, 8, kick), 0);
+	assert_int_equal(front_ask_fd(f, 13, FRONT_NEED_REPLY, &no_call, 8, call), 0);
 	assert_int_equal(front_ask(f, 18, FRONT_NEED_REPLY, enable, 8), 0);
 }
 

@@ -60,7 +60,7 @@ void front_negotiate(struct front *f, uint64_t features, uint64_t without);
 /* The whole memory in two regions; 0 for success, as SET_MEM_TABLE answers. */
 int64_t front_memory(struct front *f);
 
-/* Makes ring i, in which d is at work, run, as QEMU does. kick and call stay the caller's. */
+/* Makes ring i, in which d is at work, run, as QEMU does. kick and call stay the caller's; -1: the ring has none. */
 void front_ring(struct front *f, const struct drv *d, unsigned i, int kick, int call);
 
 /* Stops a ring: its position. */

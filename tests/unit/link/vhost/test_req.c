@@ -131,6 +131,39 @@ static void test_ring_runs_and_stops(void **state)
 	close(call);
 }
 
+/* Without descriptors it runs and stops just so; one that comes later is watched. */
+static void test_ring_without_descriptors(void **state)
+{
+	struct front *f = *state;
+	int kick = eventfd(0, EFD_NONBLOCK);
+	struct drv_piece p = { DRV_ROOM, 100 };
+	uint64_t ring = 1;
+	struct iovec iov[4];
+	struct vq_chain c;
+
+	front_negotiate(f, VERSION_1 | PROTOCOL, 0);
+	assert_int_equal(front_memory(f), 0);
+	front_ring(f, &f->drv, 1, -1, -1);
+	assert_true(vdev_ring_live(&f->d.ring[1]));
+	assert_true(f->d.ring[1].polled);
+	assert_false(f->watched[1]);
+	drv_add(&f->drv, &p, 1, 0);
+	assert_int_equal(vq_pop(&f->d.ring[1].q, iov, 4, &c), 1);
+	vq_push(&f->d.ring[1].q, c.head, 0);
+	vdev_ring_publish(&f->d, 1);
+	assert_int_equal(drv_used_total(&f->drv), 1);
+	assert_int_equal(front_ask_fd(f, 12, ASK, &ring, 8, kick), 0);
+	assert_false(f->d.ring[1].polled);
+	assert_true(f->watched[1]);
+	ring = 0x101;
+	assert_int_equal(front_ask(f, 12, ASK, &ring, 8), 0);
+	assert_false(f->watched[1]);
+	assert_true(vq_running(&f->d.ring[1].q));
+	assert_int_equal(front_ring_stop(f, 1), 1);
+	assert_false(f->d.ring[1].polled);
+	close(kick);
+}
+
 /* What makes a ring complete may come in any order; the kick descriptor has to be there. */
 static void test_order_of_a_rings_parts(void **state)
 {
@@ -153,10 +186,11 @@ static void test_order_of_a_rings_parts(void **state)
 	/* Not while it runs. */
 	assert_int_equal(front_ask(f, 8, ASK, num, 8), 1);
 	assert_int_equal(front_ask(f, 10, ASK, num, 8), 1);
-	/* A ring without a kick descriptor would have to be looked at all the time. */
+	/* There need not be any descriptor; a ring without kicks is looked at all the time. */
 	ring = 0x101;
-	assert_int_equal(front_ask(f, 12, ASK, &ring, 8), 1);
-	ring = 0x101;
+	assert_int_equal(front_ask(f, 12, ASK, &ring, 8), 0);
+	assert_true(f->d.ring[1].polled);
+	assert_false(f->d.ring[0].polled);
 	assert_int_equal(front_ask(f, 13, ASK, &ring, 8), 0);
 	assert_int_equal(front_ask(f, 14, ASK, &ring, 8), 0);
 	close(kick);
@@ -230,7 +264,7 @@ static void test_memory_changes_under_a_ring(void **state)
 
 	assert_int_equal(front_ask_fd(f, 5, ASK, other, sizeof(other), f->drv.fd), 0);
 	assert_false(vq_running(&f->d.ring[1].q));
-	assert_int_equal(front_ring_stop(f, 1), 0);
+	assert_int_equal(front_ring_stop(f, 1), 1);
 	close(kick);
 	close(call);
 }
@@ -274,7 +308,8 @@ static void test_broken_tables(void **state)
 static void test_dirty_log(void **state)
 {
 	struct front *f = *state;
-	int kick = eventfd(0, EFD_NONBLOCK), log = memfd_create("log", 0);
+	int kick = eventfd(0, EFD_NONBLOCK), log = memfd_create("log", 0), noted = eventfd(0, EFD_NONBLOCK);
+	eventfd_t n = 0;
 	uint64_t area[2] = { 64 << 10, 4096 }; /* bytes, offset */
 	uint64_t addr[5] = { 0 | UINT64_C(1) << 32, f->drv.desc - DRV_GUEST + DRV_USER, f->drv.used - DRV_GUEST + DRV_USER,
 			     f->drv.avail - DRV_GUEST + DRV_USER, 0x7000 - 4 };
@@ -291,12 +326,14 @@ static void test_dirty_log(void **state)
 	assert_int_equal(front_memory(f), 0);
 	front_ring(f, &f->drv, 0, kick, kick);
 	assert_int_equal(front_ask_fd(f, 6, 0, area, 16, log), 0); /* answered in any case */
+	assert_int_equal(front_ask_fd(f, 7, ASK, NULL, 0, noted), 0);
 	drv_add(&f->drv, &p, 1, DRV_WRITE);
 	assert_int_equal(vq_pop(&f->d.ring[0].q, iov, 4, &c), 1);
 	vdev_wrote(&f->d, iov, c.n);
 	vdev_ring_publish(&f->d, 0);
 	for (unsigned i = 4096; i < 4096 + (64 << 10); i++)
 		assert_int_equal(bits[i], 0);
+	assert_int_equal(eventfd_read(noted, &n), -1);
 
 	assert_int_equal(front_ask(f, 2, ASK, &features, 8), 0);
 	assert_int_equal(front_ask(f, 9, ASK, addr, 40), 0);
@@ -304,6 +341,7 @@ static void test_dirty_log(void **state)
 	vdev_wrote(&f->d, iov, c.n);
 	vq_push(&f->d.ring[0].q, c.head, p.len);
 	vdev_ring_publish(&f->d, 0);
+	assert_int_equal(eventfd_read(noted, &n), 0);
 	for (uint64_t i = 0; i < 8 * (64 << 10); i++) {
 		/* Three pages were touched, and two of the used ring. */
 		bool want = (i >= page - 2 && i <= page) || i == 6 || i == 7;
@@ -319,6 +357,7 @@ static void test_dirty_log(void **state)
 	assert_false(dirty_wanted(&f->d.dirty));
 	munmap(bits, 4096 + (64 << 10));
 	close(log);
+	close(noted);
 	close(kick);
 }
 
@@ -343,7 +382,8 @@ static void test_inflight_buffer(void **state)
 		memcpy(&bytes, got, 8);
 		assert_int_equal(fstat(fd, &st), 0);
 		assert_int_equal(st.st_size, bytes);
-		assert_in_range(bytes, 4 * 256 * 16, 1 << 20);
+		assert_in_range(bytes, 4 * 256 * 32, 1 << 20);
+		assert_int_equal(bytes % (4 * 64), 0);
 		assert_memory_equal(got + 16, ask + 16, 4);
 		memcpy(got, ask, 0);
 		assert_int_equal(front_ask_fd(f, 32, ASK, got, len, fd), 0);
@@ -397,6 +437,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_features, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_acknowledgements, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_ring_runs_and_stops, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_ring_without_descriptors, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_order_of_a_rings_parts, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_enabling, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_memory_slots, setup, teardown),

@@ -237,26 +237,6 @@ static uint32_t rnd(struct world *w)
 	return w->seed >> 8;
 }
 
-/* A descriptor of any kind, more often than not in the guest's memory. */
-static void desc_any(struct world *w, uint64_t table, unsigned i)
-{
-	struct drv_piece p = { .addr = DRV_GUEST + rnd(w) % (DRV_MEM + 100), .len = rnd(w) % 5000 };
-
-	switch (rnd(w) % 8) {
-	case 0:
-		p.addr = (uint64_t)rnd(w) << 40 | rnd(w);
-		break;
-	case 1:
-		p.len = rnd(w) << 8 | 0xff;
-		break;
-	case 2:
-	case 3:
-		p = (struct drv_piece){ .addr = DRV_ROOM + 16 * (rnd(w) % 4), .len = 16 * (rnd(w) % 10) };
-		break;
-	}
-	drv_desc(&w->d, table, i, &p, (uint16_t)(rnd(w) % 8 & (rnd(w) % 2 ? 5 : 7)), (uint16_t)(rnd(w) % (SIZE + 1)));
-}
-
 static bool in_memory(const struct world *w, const struct iovec *v)
 {
 	uint64_t first = 0, last = 0;
@@ -280,11 +260,11 @@ static void test_random_descriptors(void **state)
 		w->conf.base = (uint16_t)rnd(w);
 		assert_int_equal(vq_start(&w->q, &w->m, &w->conf), 0);
 		for (unsigned i = 0; i < SIZE; i++) {
-			desc_any(w, w->d.desc, i);
+			drv_desc_any(&w->d, w->d.desc, i, &w->seed);
 			drv_put16(&w->d, w->d.avail + 4 + 2 * i, (uint16_t)(rnd(w) % (SIZE + 1)));
 		}
 		for (unsigned i = 0; i < 10; i++)
-			desc_any(w, DRV_ROOM, i);
+			drv_desc_any(&w->d, DRV_ROOM, i, &w->seed);
 		drv_put16(&w->d, w->d.avail + 2, (uint16_t)(w->conf.base + rnd(w) % (SIZE + 2)));
 		while ((got = pop(w)) == 1) {
 			for (unsigned i = 0; i < w->c.n; i++)
