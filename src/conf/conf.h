@@ -79,6 +79,7 @@ struct conf {
 	char log_file[CONF_PATH_MAX]; /* empty: syslog and, in the foreground, stderr */
 	size_t log_size; /* bytes; default 1 MiB */
 	char pcap_file[CONF_PATH_MAX]; /* empty: none */
+	bool chroot_fallback; /* where the root can not be moved, change it */
 	bool have_runas;
 	uid_t runas_uid;
 	gid_t runas_gid;

@@ -105,6 +105,7 @@ static void derive_process(const struct work *w)
 	memcpy(c->pcap_file, o->pcap_file, sizeof(c->pcap_file));
 	c->log_size = o->log_size;
 	c->have_runas = o->have_runas;
+	c->chroot_fallback = o->chroot_fallback;
 	c->runas_uid = o->runas_uid;
 	c->runas_gid = o->runas_gid;
 }

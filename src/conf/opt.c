@@ -256,6 +256,8 @@ static const struct opt options[] = {
 	{ "pcap", 'p', IN_BOTH, "PATH", "capture file", TEXT(pcap_file),
 	  .help = "Write the guest's traffic to PATH in pcap format" },
 	{ "runas", 0, IN_BOTH, "USER", "user", .fn = opt_runas, .help = "Run as UID[:GID] or LOGIN[:GROUP]" },
+	{ "chroot-fallback", 0, IN_BOTH, FLAG(chroot_fallback),
+	  .help = "Where the root file system can not be moved away, as in an initramfs, hide it by chroot" },
 
 	{ "socket", 's', IN_PASST, "PATH", "socket path", .fn = opt_socket, AT(socket_path), .size = 108,
 	  .help = "Listen for the guest on the UNIX domain socket PATH, default: the first free of /tmp/passt_1.socket and so on" },

@@ -50,7 +50,7 @@ struct opts {
 	int fd; /* -1: not given */
 	char log_file[CONF_PATH_MAX], pid_file[CONF_PATH_MAX], pcap_file[CONF_PATH_MAX];
 	size_t log_size;
-	bool have_runas;
+	bool have_runas, chroot_fallback;
 	uid_t runas_uid;
 	gid_t runas_gid;
 

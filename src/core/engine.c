@@ -132,23 +132,27 @@ static void on_signal(void *ctx, struct ref ref, uint32_t events)
 
 /* --- opening --- */
 
+/* Before anything that somebody may wait for is there: whoever ends us then finds us ready to end in an orderly way. */
+static int signals_block(struct engine *e)
+{
+	sigset_t *set = &e->signals;
+
+	sigemptyset(set);
+	sigaddset(set, SIGTERM);
+	sigaddset(set, SIGQUIT);
+	if (e->conf->ns.spawn) {
+		sigaddset(set, SIGINT);
+		sigaddset(set, SIGHUP);
+		sigaddset(set, SIGTSTP);
+		sigaddset(set, SIGTTIN);
+		sigaddset(set, SIGTTOU);
+	}
+	return sigprocmask(SIG_BLOCK, set, NULL) ? -errno : 0;
+}
+
 static int signals_open(struct engine *e)
 {
-	sigset_t set;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGQUIT);
-	if (e->conf->ns.spawn) {
-		sigaddset(&set, SIGINT);
-		sigaddset(&set, SIGHUP);
-		sigaddset(&set, SIGTSTP);
-		sigaddset(&set, SIGTTIN);
-		sigaddset(&set, SIGTTOU);
-	}
-	if (sigprocmask(SIG_BLOCK, &set, NULL))
-		return -errno;
-	e->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	e->signal_fd = signalfd(-1, &e->signals, SFD_CLOEXEC | SFD_NONBLOCK);
 	return e->signal_fd < 0 ? -errno : 0;
 }
 
@@ -160,6 +164,8 @@ static int socket_open(struct engine *e)
 	if (e->pasta || c->fd >= 0)
 		return 0;
 	err = unixpath_listen(c->socket_path, e->socket_path, &e->listen_fd);
+	if (!err)
+		err = leftover_note(e->socket_path, &e->socket_left);
 	if (err == -EADDRINUSE && c->socket_path[0])
 		log_err("Socket path %s already in use", c->socket_path);
 	else if (err == -ENOTSOCK && c->socket_path[0])
@@ -205,6 +211,10 @@ int engine_open(struct engine *e, const struct conf *c, struct pasta *pasta)
 	int err;
 
 	*e = (struct engine){ .conf = c, .pasta = pasta, .loop = { .epfd = -1 }, .signal_fd = -1, .listen_fd = -1 };
+	e->socket_left = leftover_none();
+	err = signals_block(e);
+	if (err)
+		return err;
 	err = ports_open(e);
 	if (err) {
 		log_err("Couldn't listen on requested ports");
@@ -214,10 +224,12 @@ int engine_open(struct engine *e, const struct conf *c, struct pasta *pasta)
 	return err ? err : capture_open(e);
 }
 
-void engine_undo(const struct engine *e)
+void engine_undo(struct engine *e)
 {
-	if (e->socket_path[0] && unlink(e->socket_path))
-		log_debug("Socket %s stays: %s", e->socket_path, strerror(errno));
+	int err = e->conf ? leftover_remove(&e->socket_left) : 0;
+
+	if (err)
+		log_debug("Socket %s stays: %s", e->socket_path, strerror(-err));
 }
 
 /* --- starting --- */
@@ -425,6 +437,7 @@ int engine_run(struct engine *e)
 {
 	int status;
 
+	leftover_forget(&e->socket_left);
 	settle_memory();
 	status = loop_run(&e->loop);
 

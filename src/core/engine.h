@@ -7,6 +7,8 @@
  */
 #pragma once
 
+#include <signal.h>
+
 #include "conf/conf.h"
 #include "flow/flow.h"
 #include "fwd/guest.h"
@@ -17,6 +19,7 @@
 #include "core/budget.h"
 #include "core/pasta.h"
 #include "core/pasta_fwd.h"
+#include "os/leftover.h"
 #include "os/loop.h"
 #include "os/pcap.h"
 #include "service/service.h"
@@ -31,12 +34,14 @@ struct engine {
 	struct pasta_fwd *fwd; /* likewise */
 
 	struct loop loop;
+	sigset_t signals;
 	int signal_fd;
 	unsigned signal_owner;
 
 	struct link *link;
 	int listen_fd; /* until the link owns it; then -1 */
 	char socket_path[UNIXPATH_MAX]; /* where it was bound; empty with --fd */
+	struct leftover socket_left; /* while the start may fail */
 
 	struct budget budget;
 	struct flow_table *flows;
@@ -66,7 +71,7 @@ MUST_USE int engine_open(struct engine *e, const struct conf *c, struct pasta *p
 MUST_USE int engine_start(struct engine *e);
 
 /* After a start that failed, however far it came: removes the socket, if engine_open() has bound it. */
-void engine_undo(const struct engine *e);
+void engine_undo(struct engine *e);
 
 /* Until a signal or the last guest's end. The exit status, 1 after an error of the loop itself. */
 int engine_run(struct engine *e);

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/confine.h"
 #include "os/ident.h"
 
 static const char *ident_of(const struct conf *c)
@@ -95,11 +96,20 @@ void process_user(const struct process *p, uid_t *ret_uid, gid_t *ret_gid)
 int process_drop(struct process *p)
 {
 	struct ident_conf ic = ident_conf_of(p->conf);
-	int err = ident_drop(&ic);
+	struct ident id;
+	int err = ident_plan(&ic, &id);
 
+	if (!err)
+		err = confine_enter(&id, p->conf->chroot_fallback);
 	if (err)
 		log_err("Couldn't give up privileges: %s", strerror(-err));
 	return err;
+}
+
+void process_confine(struct process *p)
+{
+	/* pasta goes on sending signals to its command. */
+	confine_files(p->conf->mode == CONF_PASST);
 }
 
 int process_pid_write(struct process *p)
@@ -122,9 +132,10 @@ int process_ready(struct process *p)
 	return err;
 }
 
-void process_undo(const struct process *p)
+void process_undo(struct process *p)
 {
-	daemon_pid_unlink(&p->daemon, p->conf->pid_file);
+	if (p->conf)
+		daemon_pid_unlink(&p->daemon);
 }
 
 void process_end(struct process *p)

@@ -27,8 +27,14 @@ MUST_USE int process_pid_open(struct process *p);
 /* Whom process_drop() will make us. */
 void process_user(const struct process *p, uid_t *ret_uid, gid_t *ret_gid);
 
-/* Everything that takes privileges is open: give them up. */
+/*
+ * Everything that takes privileges or a path is open: gives them up, and leaves for namespaces and an empty root of our own. What of the
+ * latter is refused is a warning.
+ */
 MUST_USE int process_drop(struct process *p);
+
+/* Nothing of the start can fail any more: what is left of files goes out of reach. What is refused is a warning. */
+void process_confine(struct process *p);
 
 /* Ready to serve. Before anything that says so: who waits for a message may look for the pid file then. */
 MUST_USE int process_pid_write(struct process *p);
@@ -37,6 +43,6 @@ MUST_USE int process_pid_write(struct process *p);
 MUST_USE int process_ready(struct process *p);
 
 /* After a start that failed: removes the pid file, if it is of our making. */
-void process_undo(const struct process *p);
+void process_undo(struct process *p);
 
 void process_end(struct process *p);

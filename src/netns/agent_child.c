@@ -19,7 +19,9 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "os/box.h"
 #include "os/daemon.h"
+#include "os/ident.h"
 #include "os/settle.h"
 #include "os/sock.h"
 #include "os/tun.h"
@@ -109,13 +111,18 @@ static int diag_open(struct child *c)
 	return 0;
 }
 
+/* The library's idea of whom to ask for comes from before the fork. */
+static int bounds_drop(void)
+{
+	capng_setpid((int)getpid());
+	return ident_bounds_drop();
+}
+
 /* Of the capabilities that there are, only these. */
 static int caps_keep(const unsigned *cap, size_t n)
 {
 	bool have[8] = { false };
 
-	/* The library's idea of whom to ask for comes from before the fork. */
-	capng_setpid((int)getpid());
 	if (capng_get_caps_process())
 		return -EPERM;
 	for (size_t i = 0; i < n; i++)
@@ -159,9 +166,13 @@ static int seal(struct child *c)
 		err = caps_keep(cap, ARRAY_SIZE(cap));
 	if (!err)
 		err = parent_watch(c->parent);
-	if (!err)
-		c->sealed = true;
-	return err;
+	if (err)
+		return err;
+	c->sealed = true;
+	/* Where these are refused the engine, which wants the same for itself, says so. */
+	(void)!box_memory();
+	(void)!box_landlock(true);
+	return 0;
 }
 
 /* --- the loop --- */
@@ -261,6 +272,8 @@ static int enter(struct child *c, const struct ns *ns)
 		err = ns_enter(ns);
 	if (!err)
 		err = daemon_fds_close(&c->sock);
+	if (!err)
+		err = bounds_drop();
 	if (!err)
 		err = caps_keep(cap, ARRAY_SIZE(cap));
 	if (!err && prctl(PR_SET_NO_NEW_PRIVS, 1UL, 0UL, 0UL, 0UL))

@@ -207,6 +207,11 @@ static int watch_place(struct watch *w, const struct place *p)
 		err = watch_name(w);
 	if (err)
 		err = watch_timer(w);
+	/* Somebody who has got into the process could go on from there. */
+	if (w->kind == WATCH_PROCESS) {
+		close(w->dir_fd);
+		w->dir_fd = -1;
+	}
 	return err;
 }
 

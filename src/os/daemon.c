@@ -82,7 +82,7 @@ int daemon_fds_close(int *fd)
 
 void daemon_init(struct daemon *d)
 {
-	*d = (struct daemon){ .ready_fd = -1, .pid_fd = -1 };
+	*d = (struct daemon){ .ready_fd = -1, .null_fd = -1, .pid_fd = -1, .pid_new = leftover_none() };
 }
 
 /* In the parent. _exit(), as what stdio holds is the child's to write. */
@@ -104,16 +104,23 @@ static void parent_wait(pid_t child, int fd)
 
 int daemon_fork(struct daemon *d)
 {
-	int p[2];
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC), p[2];
 	pid_t pid;
 
-	if (pipe2(p, O_CLOEXEC))
+	if (null < 0)
 		return -errno;
+	if (pipe2(p, O_CLOEXEC)) {
+		int err = -errno;
+
+		close(null);
+		return err;
+	}
 	fflush(NULL);
 	pid = fork();
 	if (pid < 0) {
 		int err = -errno;
 
+		close(null);
 		close(p[0]);
 		close(p[1]);
 		return err;
@@ -123,6 +130,7 @@ int daemon_fork(struct daemon *d)
 		parent_wait(pid, p[0]);
 	}
 	close(p[0]);
+	d->null_fd = null;
 	d->ready_fd = p[1];
 	return 0;
 }
@@ -148,14 +156,15 @@ int daemon_pid_open(struct daemon *d, const char *path)
 	}
 	if (fd < 0)
 		return -errno;
-	err = pid_reserve(fd);
+	err = leftover_note(path, &d->pid_new);
+	if (!err)
+		err = pid_reserve(fd);
 	if (err) {
 		close(fd);
-		unlink(path);
+		(void)!leftover_remove(&d->pid_new);
 		return err;
 	}
 	d->pid_fd = fd;
-	d->pid_new = true;
 	return 0;
 }
 
@@ -189,25 +198,22 @@ int daemon_pid_write(struct daemon *d)
 	return err;
 }
 
-void daemon_pid_unlink(const struct daemon *d, const char *path)
+void daemon_pid_unlink(struct daemon *d)
 {
-	if (d->pid_new && unlink(path))
-		log_debug("PID file %s stays: %s", path, strerror(errno));
+	int err = leftover_remove(&d->pid_new);
+
+	if (err)
+		log_debug("The PID file stays: %s", strerror(-err));
 }
 
-static int stdio_leave(void)
+static int stdio_leave(struct daemon *d)
 {
-	int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-
-	if (fd < 0)
-		return -errno;
 	for (int i = 0; i < FIRST_FREE; i++) {
-		if (dup2(fd, i) < 0) {
-			close(fd);
+		if (dup2(d->null_fd, i) < 0)
 			return -errno;
-		}
 	}
-	close(fd);
+	close(d->null_fd);
+	d->null_fd = -1;
 	return 0;
 }
 
@@ -215,10 +221,11 @@ int daemon_ready(struct daemon *d)
 {
 	int err;
 
+	leftover_forget(&d->pid_new);
 	if (d->ready_fd < 0)
 		return 0;
 	setsid();
-	err = stdio_leave();
+	err = stdio_leave(d);
 	if (err)
 		return err;
 	/* Last: whoever waits may look at everything now. */

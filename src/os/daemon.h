@@ -6,11 +6,13 @@
 #pragma once
 
 #include "base/defs.h"
+#include "os/leftover.h"
 
 struct daemon {
 	int ready_fd; /* to the waiting parent; -1 in the foreground */
+	int null_fd; /* /dev/null, opened while there is one; -1 in the foreground */
 	int pid_fd; /* -1: none */
-	bool pid_new; /* the pid file did not exist before */
+	struct leftover pid_new; /* the pid file, if it did not exist before */
 };
 
 /*
@@ -41,7 +43,7 @@ MUST_USE int daemon_pid_open(struct daemon *d, const char *path);
 MUST_USE int daemon_pid_write(struct daemon *d);
 
 /* After a start that failed: removes the pid file, if daemon_pid_open() created it. */
-void daemon_pid_unlink(const struct daemon *d, const char *path);
+void daemon_pid_unlink(struct daemon *d);
 
-/* For a daemon, leaves the session, puts /dev/null on 0 to 2 and lets the parent go. */
+/* The start is over. For a daemon, leaves the session, puts /dev/null on 0 to 2 and lets the parent go. Opens nothing. */
 MUST_USE int daemon_ready(struct daemon *d);

@@ -3,10 +3,13 @@
 
 #include <cap-ng.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
+#include <linux/nsfs.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -60,22 +63,44 @@ void ident_target(const struct ident_conf *c, uid_t *ret_uid, gid_t *ret_gid)
 	}
 }
 
-static int user_change(const struct ident_conf *c)
+/*
+ * A capability counts for what belongs to the user namespace that we are in: here for a network namespace that may be that of another,
+ * further out. The kernel doesn't show us one that is not below ours. Where nothing can be told, be careful and keep it.
+ */
+static bool net_is_ours(void)
 {
-	uid_t uid;
-	gid_t gid;
+	int net = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	int owner = net >= 0 ? ioctl(net, NS_GET_USERNS) : -1;
+	bool ours = owner >= 0 || net < 0 || errno != EPERM;
 
-	ident_target(c, &uid, &gid);
-	if (!is_root())
-		return uid != geteuid() || gid != getegid() ? -EPERM : 0;
-	if (!c->have_runas)
-		log_warn("Started as root, will change to nobody.");
-	return ids_set(uid, gid);
+	if (owner >= 0)
+		close(owner);
+	if (net >= 0)
+		close(net);
+	return ours;
 }
 
-/* It takes CAP_SETPCAP, without which there is nothing that the bounding set could still give, and goes with the user. */
-static int bounds_drop(void)
+int ident_plan(const struct ident_conf *c, struct ident *ret_id)
 {
+	struct ident id = { .change = is_root() };
+
+	ident_target(c, &id.uid, &id.gid);
+	if (!id.change && (id.uid != geteuid() || id.gid != getegid()))
+		return -EPERM;
+	if (id.change && !c->have_runas)
+		log_warn("Started as root, will change to nobody.");
+	if (capng_get_caps_process())
+		return -EPERM;
+	id.keep_bind = capng_have_capability(CAPNG_PERMITTED, CAP_NET_BIND_SERVICE) && net_is_ours();
+	id.has_admin = capng_have_capability(CAPNG_EFFECTIVE, CAP_SYS_ADMIN);
+	*ret_id = id;
+	return 0;
+}
+
+int ident_bounds_drop(void)
+{
+	if (capng_get_caps_process())
+		return -EPERM;
 	if (!capng_have_capability(CAPNG_EFFECTIVE, CAP_SETPCAP))
 		return 0;
 	capng_clear(CAPNG_SELECT_BOUNDS);
@@ -92,23 +117,18 @@ static int caps_drop(bool keep_bind)
 	return capng_apply(CAPNG_SELECT_CAPS) ? -EPERM : 0;
 }
 
-int ident_drop(const struct ident_conf *c)
+int ident_drop(const struct ident *id)
 {
-	bool keep_bind;
 	int err;
-
-	if (capng_get_caps_process())
-		return -EPERM;
-	keep_bind = capng_have_capability(CAPNG_PERMITTED, CAP_NET_BIND_SERVICE);
 
 	/* Otherwise the change of user would take all capabilities away. */
 	if (prctl(PR_SET_KEEPCAPS, 1L))
 		return -errno;
-	err = bounds_drop();
+	err = ident_bounds_drop();
+	if (!err && id->change)
+		err = ids_set(id->uid, id->gid);
 	if (!err)
-		err = user_change(c);
-	if (!err)
-		err = caps_drop(keep_bind);
+		err = caps_drop(id->keep_bind);
 	(void)prctl(PR_SET_KEEPCAPS, 0L);
 	if (err)
 		return err;

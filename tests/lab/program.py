@@ -25,11 +25,11 @@ def binary():
 class Passt:
     """passt in the foreground, listening on a socket in workdir; ready when constructed."""
 
-    def __init__(self, ns, workdir, *args, wait=True):
+    def __init__(self, ns, workdir, *args, wait=True, prefix=()):
         self.ended = False
         self.socket_path = os.path.join(workdir, "passt.socket")
         self._output = os.path.join(workdir, "passt.output")
-        argv = [binary(), "--foreground", "--socket", self.socket_path] + [str(a) for a in args]
+        argv = [*prefix, binary(), "--foreground", "--socket", self.socket_path] + [str(a) for a in args]
         with open(self._output, "w", encoding="utf-8") as out:
             self.process = ns.popen(*argv, stdout=out, stderr=subprocess.STDOUT)
         if wait:

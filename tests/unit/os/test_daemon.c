@@ -183,9 +183,9 @@ static void test_pid_undo(void **state)
 	struct daemon d;
 
 	daemon_init(&d);
-	daemon_pid_unlink(&d, pid_path);
+	daemon_pid_unlink(&d);
 	assert_int_equal(daemon_pid_open(&d, pid_path), 0);
-	daemon_pid_unlink(&d, pid_path);
+	daemon_pid_unlink(&d);
 	assert_int_equal(access(pid_path, F_OK), 0);
 	close(d.pid_fd);
 
@@ -193,14 +193,14 @@ static void test_pid_undo(void **state)
 	daemon_init(&d);
 	assert_int_equal(daemon_pid_open(&d, pid_path), 0);
 	assert_int_equal(access(pid_path, F_OK), 0);
-	daemon_pid_unlink(&d, pid_path);
+	daemon_pid_unlink(&d);
 	assert_int_equal(access(pid_path, F_OK), -1);
 	close(d.pid_fd);
 
 	daemon_init(&d);
 	assert_int_equal(daemon_pid_open(&d, "/dev/full"), 0);
 	assert_int_equal(daemon_pid_write(&d), -ENOSPC);
-	daemon_pid_unlink(&d, "/dev/full");
+	daemon_pid_unlink(&d);
 	assert_int_equal(access("/dev/full", F_OK), 0);
 	close(d.pid_fd);
 }

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT */
+#include "core/confine.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "os/box.h"
+
+#define NAMES_MAX 64
+
+static void refused_log(const char *layer, int err, const char *restore)
+{
+	log_warn("Less confined, without %s: %s; %s", layer, strerror(-err), restore);
+}
+
+static const char *namespace_restore(int err)
+{
+	switch (-err) {
+	case ENOSPC:
+	case EUSERS:
+		return "a limit in /proc/sys/user, here or in a namespace around, has to be raised";
+	case EINVAL:
+	case ENOSYS:
+		return "this takes a kernel that has them";
+	default:
+		return "they have to be allowed by sysctls (user namespaces), AppArmor or SELinux, or the filter of the container, and outside of chroot";
+	}
+}
+
+static const char *root_restore(int err)
+{
+	return err == -EINVAL
+		       ? "--chroot-fallback hides the files of the host in another way"
+		       : "pivot_root() and mount() have to be allowed by AppArmor or SELinux, or the filter of the container";
+}
+
+static const char *landlock_restore(int err)
+{
+	return err == -EOPNOTSUPP ? "the kernel has to be started with lsm=landlock,..."
+				  : "this takes Linux 5.13 with CONFIG_SECURITY_LANDLOCK, and a container whose filter allows it";
+}
+
+/* Those of the namespaces that take CAP_SYS_ADMIN. True if there is one for mounts. */
+static bool spaces_enter(void)
+{
+	static const char *const name[BOX_NS_KINDS] = { [BOX_NS_MOUNT] = "mount", [BOX_NS_IPC] = "IPC", [BOX_NS_UTS] = "UTS" };
+	bool mounts = false;
+	char names[NAMES_MAX] = "";
+	int first = 0;
+
+	for (unsigned kind = BOX_NS_MOUNT; kind < BOX_NS_KINDS; kind++) {
+		size_t at = strlen(names);
+		int err = box_unshare((enum box_ns)kind);
+
+		if (!err) {
+			mounts |= kind == BOX_NS_MOUNT;
+			continue;
+		}
+		first = first ? first : err;
+		snprintf(names + at, sizeof(names) - at, "%s%s", at ? ", " : "", name[kind]);
+	}
+	if (first) {
+		char layer[NAMES_MAX + 16];
+
+		snprintf(layer, sizeof(layer), "%s namespace", names);
+		refused_log(layer, first, namespace_restore(first));
+	}
+	return mounts;
+}
+
+static void root_enter(bool chroot_fallback)
+{
+	int err = box_root(chroot_fallback);
+
+	if (err)
+		refused_log("empty root", err, root_restore(err));
+}
+
+/* In a user namespace there are all capabilities again, and the rest can be had with them. */
+static int user_enter(struct ident *id, bool inside, bool chroot_fallback)
+{
+	int err = box_unshare(BOX_NS_USER);
+
+	if (err) {
+		refused_log(inside ? "user namespace" : "user, mount, IPC, UTS namespace", err, namespace_restore(err));
+		return 0;
+	}
+	if (!inside && spaces_enter())
+		root_enter(chroot_fallback);
+	id->change = false;
+	return ident_drop(id);
+}
+
+int confine_enter(struct ident *id, bool chroot_fallback)
+{
+	bool inside = id->has_admin;
+	int err;
+
+	if (inside && spaces_enter())
+		root_enter(chroot_fallback);
+	err = ident_drop(id);
+	if (!err && !id->keep_bind)
+		err = user_enter(id, inside, chroot_fallback);
+	else if (!err && !inside)
+		refused_log("namespaces", -EPERM,
+			    "they would take CAP_NET_BIND_SERVICE away, which was given without CAP_SYS_ADMIN");
+	if (err)
+		return err;
+	err = box_memory();
+	if (err)
+		refused_log("closed memory", err, "prctl() has to be allowed");
+	return 0;
+}
+
+void confine_files(bool with_signals)
+{
+	int err = box_landlock(with_signals);
+
+	if (err)
+		refused_log("Landlock", err, landlock_restore(err));
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * How the engine's process is confined: the order of the layers of os/box.h, and what is said where one is refused. Each holds without
+ * the others. One that can not be had is one warning, which names the layer, the reason and what would restore it.
+ */
+#pragma once
+
+#include "os/ident.h"
+
+/*
+ * Becomes the user of id, without capabilities but perhaps CAP_NET_BIND_SERVICE, in namespaces of our own, with an empty root, closed to
+ * other processes. A user namespace is left out by design where it would take that capability away. -errno only if privileges stay.
+ */
+MUST_USE int confine_enter(struct ident *id, bool chroot_fallback);
+
+/* No file by a path any more; with_signals: no signals to others either. */
+void confine_files(bool with_signals);

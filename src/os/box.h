@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Layers of confinement that hold for the whole process, each by itself: what one is refused, the others still give. All return 0 or
+ * -errno, log nothing, and leave the process as it was where they fail.
+ */
+#pragma once
+
+#include "base/defs.h"
+
+enum box_ns { BOX_NS_USER, BOX_NS_MOUNT, BOX_NS_IPC, BOX_NS_UTS, BOX_NS_KINDS };
+
+/*
+ * Moves the process into a new namespace (namespaces(7)). All but the first kind take CAP_SYS_ADMIN; a user namespace gives it, inside,
+ * and takes away what the process had outside. No user is mapped in there. -EPERM, -ENOSPC, -EINVAL: as unshare(2).
+ */
+MUST_USE int box_unshare(enum box_ns kind);
+
+/*
+ * In a mount namespace of our own: makes an empty file system that nobody can write to our root, and takes everything else out of sight
+ * (pivot_root(2)). Descriptors that are open stay what they are. Without a root that can be moved, as in an initramfs or after chroot(2),
+ * the kernel refuses with -EINVAL; with_chroot then changes to the empty file system by chroot(2), below which the old one stays mounted.
+ */
+MUST_USE int box_root(bool with_chroot);
+
+/* No core, and no other process of the same user may trace us or read our memory (PR_SET_DUMPABLE). */
+MUST_USE int box_memory(void);
+
+/*
+ * No file can be opened, made, removed or executed by a path any more (Landlock), and no abstract socket of others be connected to, where
+ * the kernel knows how to refuse that. with_signals: nor can others be sent signals. Takes PR_SET_NO_NEW_PRIVS. -ENOSYS, -EOPNOTSUPP: the
+ * kernel has it not, or not switched on.
+ */
+MUST_USE int box_landlock(bool with_signals);

@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: MIT
+"""
+What each process of passt and pasta can still do once it runs, as the kernel tells in /proc; and what is left of that, and said about it,
+where the kernel, a container or an administrator refuses a part.
+
+    guest ---socket--- passt in "host" ---veth--- "remote"          namespace ---tap--- pasta in "host" ---veth--- "remote"
+"""
+import errno
+import os
+import re
+import subprocess
+
+import pytest
+from lab import refuse
+from lab.guest import Guest
+from lab.pasta import children, exchange_tcp
+from lab.program import Passt, assert_clean, binary
+from lab.topology import REMOTE4
+from lab.wait import LIMIT, until
+
+BIND_SERVICE, RAW = 1 << 10, 1 << 13
+# Somebody without any capability in the namespaces that he is in.
+USER = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--"]
+# The same, and not as root, who may give no user namespace a root of its own without capabilities.
+PLAIN = ["unshare", "-U", "--map-user=1000", "--map-group=1000", *USER]
+# What the engine works with; 0 to 2 are what it was started with.
+ENGINE_FD = re.compile(r"(socket|pipe):|anon_inode:\[?(eventpoll|signalfd|pidfd|inotify|timerfd|eventfd)\]?$|pidfd:|/dev/net/tun$|/proc/\d+/status$|"
+                       r"/(\d+/status)?$")
+AGENT_FD = re.compile(r"socket:")
+WARNING = "Less confined, without "
+
+
+def field(pid, name):
+    with open(f"/proc/{pid}/status", encoding="ascii") as f:
+        return re.search(rf"^{name}:[ \t]*(.*)$", f.read(), re.M).group(1)
+
+
+def caps(pid, kind):
+    return int(field(pid, f"Cap{kind}"), 16)
+
+
+def namespace(pid, kind):
+    return os.readlink(f"/proc/{pid}/ns/{kind}")
+
+
+def descriptors(pid):
+    """What a process has open from 3 on; nothing where only root of the machine may see it, as in a user namespace without root."""
+    if os.getuid() not in (0, os.stat(f"/proc/{pid}/fd").st_uid):
+        return []
+    found = {int(fd): os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")}
+    return [what for fd, what in found.items() if fd > 2]
+
+
+def agent_of(pid):
+    """The other process of pasta's that is called like it."""
+    for child in children(pid):
+        with open(f"/proc/{child}/comm", encoding="ascii") as f:
+            if f.read().startswith("pas"):
+                return child
+    raise AssertionError("no agent")
+
+
+def root_is_empty(pid):
+    with open(f"/proc/{pid}/mountinfo", encoding="ascii") as f:
+        mounts = f.read().splitlines()
+    return len(mounts) == 1 and " / / ro," in mounts[0] and "tmpfs" in mounts[0] and not os.listdir(os.path.join("/proc", str(pid), "root"))
+
+
+def assert_closed(pid, allowed):
+    """No capability but these, and no way to get one."""
+    for kind in "Inh", "Prm", "Eff", "Amb":
+        assert caps(pid, kind) & ~allowed == 0, f"Cap{kind}"
+    assert field(pid, "NoNewPrivs") == "1"
+
+
+def assert_engine(pid, outside, user):
+    """user: started without capabilities, which a user namespace of its own makes up for."""
+    assert_closed(pid, 0 if user else BIND_SERVICE)
+    own = {"mnt", "ipc", "uts"} | ({"user"} if user else set())
+    assert {kind for kind in ("mnt", "ipc", "uts", "user", "net") if namespace(pid, kind) != namespace(outside, kind)} == own
+    assert root_is_empty(pid)
+    assert not [what for what in descriptors(pid) if not ENGINE_FD.match(what)]
+
+
+def assert_agent(pid):
+    assert_closed(pid, BIND_SERVICE | RAW)
+    assert not [what for what in descriptors(pid) if not AGENT_FD.match(what)]
+
+
+prefixes = pytest.mark.parametrize("prefix", [[], USER], ids=["root", "user"])
+
+
+@prefixes
+@pytest.mark.parametrize("options", [[], ["--vhost-user"]], ids=["stream", "vhost-user"])
+def test_passt(net, start, prefix, options):
+    p = start("-t", "7000", "-u", "7000", *options, prefix=prefix)
+    assert_engine(p.pid, net.host.pid, bool(prefix))
+    assert WARNING not in p.output()
+
+
+users = pytest.mark.parametrize("prefix", [[], PLAIN], ids=["root", "user"])
+
+
+@users
+@pytest.mark.parametrize("options", [["--config-net"], ["--splice-only"]], ids=["tap", "splice"])
+def test_pasta_command(net, pasta, prefix, options):
+    p = pasta(*options, prefix=prefix)
+    assert_engine(p.pid, net.host.pid, bool(prefix))
+    assert_agent(agent_of(p.pid))
+    assert WARNING not in p.output()
+
+
+@prefixes
+def test_pasta_process(net, daemon, container, prefix):
+    d = daemon("--config-net", container.pid, prefix=prefix)
+    assert_engine(d.pid, net.host.pid, bool(prefix))
+    assert_agent(agent_of(d.pid))
+    assert WARNING not in d.done.stderr
+
+
+def test_pasta_path(net, daemon, plain):
+    d = daemon("--config-net", "--netns", f"/proc/{plain.pid}/ns/net")
+    assert_engine(d.pid, net.host.pid, False)
+    assert_agent(agent_of(d.pid))
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs to be root")
+def test_root_itself(tmp_path):
+    """Of the initial user namespace, where the change of user takes capabilities that the namespaces need."""
+    with open(tmp_path / "output", "w", encoding="ascii") as out:
+        proc = subprocess.Popen([binary(), "-f", "-s", tmp_path / "s"], stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+    try:
+        until(lambda: "You can now start" in (tmp_path / "output").read_text() or proc.poll() is not None, "passt is ready")
+        assert_engine(proc.pid, os.getpid(), False)
+        assert caps(proc.pid, "Bnd") == 0 and WARNING not in (tmp_path / "output").read_text()
+    finally:
+        proc.terminate()
+        assert proc.wait(LIMIT) == 0
+
+
+def test_memory(net, passt):
+    """Not open to somebody who may do more than passt in every other respect, and look into a process that may do the same."""
+    look = ["setpriv", "--bounding-set=-sys_ptrace", "--inh-caps=-sys_ptrace", "cat"]
+    with net.host.popen("setpriv", "--bounding-set=-all", "--inh-caps=-all", "cat", stdin=subprocess.PIPE) as other:
+        until(lambda: field(other.pid, "Name") == "cat", "another process")
+        assert net.host.run(*look, f"/proc/{other.pid}/environ", check=False).returncode == 0
+        other.stdin.close()
+    assert net.host.run(*look, f"/proc/{passt.pid}/environ", check=False).returncode != 0
+
+
+# Layers that are refused
+
+LIMIT_FILE = "/proc/sys/user/max_{}_namespaces"
+
+
+def prepared(script, wrapper=""):
+    """In a user and mount namespace of its own, which the script changes first; then somebody without capabilities there."""
+    return ["unshare", "-U", "-r", "-m", "sh", "-c", f'set -e; {script}; exec {wrapper} {" ".join(USER)} "$@"', "sh"]
+
+
+def warnings(p):
+    return [line for line in p.output().splitlines() if WARNING in line]
+
+
+def works(net, p, tmp_path):
+    g = Guest(p.socket_path)
+    g.announce()
+    g.close()
+    assert_clean(p.output())
+
+
+@pytest.mark.parametrize("prefix,says,has", [
+    ([*USER, *refuse.prefix(errno.EPERM, "unshare")], ["user, mount, IPC, UTS namespace: Operation not permitted; "], set()),
+    (prepared(f"echo 0 >{LIMIT_FILE.format('user')}"), ["user, mount, IPC, UTS namespace: No space left on device; a limit in /proc/sys/user"], {"user", "mnt"}),
+    (prepared(f"echo 0 >{LIMIT_FILE.format('ipc')}"), ["IPC namespace: No space left on device; a limit in /proc/sys/user"], {"user", "mnt", "uts"}),
+    (prepared("mount --rbind / /mnt", "chroot /mnt"), ["user, mount, IPC, UTS namespace: Operation not permitted; "], {"user", "mnt"}),
+    ([*USER, *refuse.prefix(errno.EPERM, "mount")], ["empty root: Operation not permitted; pivot_root() and mount()"], {"user", "mnt", "ipc", "uts"}),
+    ([*USER, *refuse.prefix(errno.EINVAL, "pivot_root")], ["empty root: Invalid argument; --chroot-fallback"], {"user", "mnt", "ipc", "uts"}),
+    ([*USER, *refuse.prefix(errno.ENOSYS, "landlock_create_ruleset")], ["Landlock: Function not implemented; this takes Linux 5.13"],
+     {"user", "mnt", "ipc", "uts"}),
+    (refuse.prefix(errno.EPERM, "unshare"), ["mount, IPC, UTS namespace: Operation not permitted; "], set()),
+], ids=["unshare", "limit", "ipc-limit", "chroot", "mount", "pivot_root", "landlock", "root-unshare"])
+def test_refused(net, start, tmp_path, prefix, says, has):
+    """One warning for what is refused, by name; the other layers hold, and the program does its work."""
+    p = start(prefix=prefix)
+    assert len(warnings(p)) == len(says), p.output()
+    for line, want in zip(warnings(p), says):
+        assert line.startswith(WARNING + want), line
+    assert_closed(p.pid, BIND_SERVICE if says[0].startswith("mount, ") else 0)
+    assert {kind for kind in ("user", "mnt", "ipc", "uts") if namespace(p.pid, kind) != namespace(net.host.pid, kind)} == has
+    works(net, p, tmp_path)
+
+
+def test_chroot_fallback(start, net, tmp_path):
+    """As in an initramfs, whose root can't be moved."""
+    p = start("--chroot-fallback", prefix=[*USER, *refuse.prefix(errno.EINVAL, "pivot_root")])
+    assert not warnings(p) and not os.listdir(os.path.join("/proc", str(p.pid), "root"))
+    works(net, p, tmp_path)
+
+
+def test_capability_kept(start, net, tmp_path):
+    """CAP_NET_BIND_SERVICE alone counts more than namespaces: a user namespace would take it away."""
+    p = start(prefix=["setpriv", "--bounding-set=-all,+net_bind_service", "--inh-caps=-all,+net_bind_service", "--"])
+    assert caps(p.pid, "Eff") == BIND_SERVICE
+    assert [line.partition("; ")[2][:32] for line in warnings(p)] == ["they would take CAP_NET_BIND_SER"]
+    works(net, p, tmp_path)
+
+
+def test_pasta_refused(pasta, net):
+    """Two warnings at most, and traffic."""
+    p = pasta("--config-net", prefix=refuse.prefix(errno.EPERM, "unshare", "landlock_create_ruleset"))
+    assert [line[len(WARNING):].partition(":")[0] for line in warnings(p)] == ["mount, IPC, UTS namespace", "Landlock"]
+    exchange_tcp(net.remote, REMOTE4, 0, p.ns, REMOTE4)
