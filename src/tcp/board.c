@@ -5,11 +5,13 @@
 
 #define DUP_THRESH 3 /* RFC 6675 section 2 */
 
-void board_init(struct board *b, uint32_t una)
+void board_init(struct board *b, uint32_t una, uint32_t slack)
 {
 	b->n = 1;
 	b->lost = una;
 	b->sent = b->arrived = 0;
+	b->slack = slack;
+	b->now_us = b->rtt_us = 0;
 	b->credit = UINT32_MAX;
 	b->hole[0] = (struct board_hole){ .from = una, .to = una, .again = una };
 }
@@ -34,11 +36,11 @@ static void hole_arrived(struct board *b, const struct board_hole *h, uint32_t f
 {
 	uint32_t end = seq_lt(to, h->again) ? to : h->again, pos = h->pos - (h->again - end);
 
-	if (seq_le(h->again, from))
+	if (seq_le(h->again, from) || b->now_us - h->at_us < b->rtt_us)
 		return;
 	if (seq_gt(pos, b->arrived))
 		b->arrived = pos;
-	board_lose(b, h->max);
+	board_lose(b, h->max - b->slack);
 }
 
 static void hole_starts(struct board_hole *h, uint32_t from)
@@ -112,7 +114,7 @@ void board_judge(struct board *b, uint16_t mss)
 	for (unsigned i = b->n - 1; i-- > 0;) {
 		bytes += b->hole[i + 1].from - b->hole[i].to;
 		ranges += b->hole[i + 1].from != b->hole[i].to;
-		if (ranges < DUP_THRESH && bytes <= (DUP_THRESH - 1) * (uint32_t)mss)
+		if (bytes <= b->slack || (ranges < DUP_THRESH && bytes <= (DUP_THRESH - 1) * (uint32_t)mss))
 			continue;
 		board_lose(b, b->hole[i].to);
 		break;
@@ -120,7 +122,7 @@ void board_judge(struct board *b, uint16_t mss)
 	for (unsigned i = 0; i < b->n; i++) {
 		struct board_hole *h = &b->hole[i];
 
-		if (seq_gt(h->again, h->from) && seq_lt(h->pos, b->arrived))
+		if (seq_gt(h->again, h->from) && seq_lt(h->pos + b->slack, b->arrived))
 			h->again = h->from;
 	}
 }
@@ -161,6 +163,7 @@ void board_sent(struct board *b, uint32_t seq, uint32_t len, uint32_t max)
 	h->again = seq + len;
 	h->pos = b->sent;
 	h->max = max;
+	h->at_us = b->now_us;
 }
 
 void board_timeout(struct board *b, uint32_t max, uint32_t credit)
@@ -170,6 +173,13 @@ void board_timeout(struct board *b, uint32_t max, uint32_t credit)
 	b->arrived = b->sent;
 	b->credit = credit;
 	board_lose(b, max);
+}
+
+void board_forgive(struct board *b, uint16_t mss)
+{
+	b->lost = b->hole[0].from;
+	b->credit = UINT32_MAX;
+	board_judge(b, mss);
 }
 
 bool board_quiet(const struct board *b)

@@ -317,7 +317,7 @@ void conn_timer_fired(struct timer *timer, uint64_t now_ns)
 	struct tcp_conn *k = container_of(timer, struct tcp_conn, timer);
 
 	if (!k->probing)
-		tcp_ts_timeout(&k->ts, now_ns);
+		tcp_ts_timeout(&k->ts, now_ns, !k->snd.backoff);
 	if (k->state != CONN_ESTABLISHED) {
 		conn_resend_handshake(k);
 		return;

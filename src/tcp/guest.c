@@ -260,6 +260,16 @@ static void guest_acked(struct batch *b, uint32_t acked)
 	k->discard += acked;
 }
 
+/* A guest that was only stalled has all that was sent, or will have it: to send it again would double its work. */
+static void guest_forgive(struct tcp_conn *k, const struct tcp_hdr *h, struct tcp_snd_ack *a)
+{
+	if (!a->backoff || !tcp_ts_spurious(&k->ts, h) || !tcp_snd_forgive(&k->snd))
+		return;
+	k->fin_sent = k->fin_known && k->snd.nxt == k->snd.max;
+	a->retransmit = false;
+	a->opened = true;
+}
+
 /* The acknowledgement of a segment that carries len of sequence space. */
 static struct tcp_snd_ack guest_ack(struct tcp_conn *k, const struct tcp_hdr *h, uint32_t len)
 {
@@ -274,6 +284,7 @@ static struct tcp_snd_ack guest_ack(struct tcp_conn *k, const struct tcp_hdr *h,
 		break;
 	case TCP_TS_RTT_BEFORE:
 		tcp_snd_stay(&k->snd, a.backoff);
+		guest_forgive(k, h, &a);
 		break;
 	case TCP_TS_RTT_NONE:
 		break;

@@ -206,7 +206,7 @@ static int pump_hole(struct tcp_conn *k, uint32_t seq, uint32_t len)
 			return 0;
 		}
 		k->t->stats.rexmit++;
-		tcp_snd_on_resent(&k->snd, seq, 1);
+		tcp_snd_on_resent(&k->snd, seq, 1, k->t->d.loop->now_ns);
 		return 1;
 	}
 	if (!fill_reserve(&fl, k, MIN(len, k->snd.max - k->fin_known - seq))) {
@@ -218,7 +218,7 @@ static int pump_hole(struct tcp_conn *k, uint32_t seq, uint32_t len)
 		return got == -EAGAIN ? 0 : (int)got;
 	pump_commit(k, &fl, seq, (size_t)got, false);
 	k->t->stats.rexmit += ((uint32_t)got + k->snd.mss - 1) / k->snd.mss;
-	tcp_snd_on_resent(&k->snd, seq, (uint32_t)got);
+	tcp_snd_on_resent(&k->snd, seq, (uint32_t)got, k->t->d.loop->now_ns);
 	return 1;
 }
 

@@ -2,6 +2,8 @@
 #include "tcp/snd.h"
 
 #define DUPACKS 3 /* RFC 5681 3.2 */
+#define SLACK_SEGS 8 /* first guess of how far something may come late, */
+#define SLACK_MAX (1u << 20) /* and the last one */
 
 void tcp_snd_init(struct tcp_snd *s, uint32_t iss, uint16_t mss)
 {
@@ -34,11 +36,36 @@ void tcp_snd_rtt(struct tcp_snd *s, uint64_t rtt_ns)
 	s->rto_us = CLAMP(s->srtt_us + 4 * s->rttvar_us, TCP_RTO_MIN_US, TCP_RTO_MAX_US);
 }
 
+/* One that was timed by ourselves; timestamps are too coarse to tell the least one. */
+static void snd_rtt_exact(struct tcp_snd *s, uint64_t rtt_ns)
+{
+	uint32_t us = (uint32_t)MIN(rtt_ns / NSEC_PER_USEC, (uint64_t)TCP_RTO_MAX_US);
+
+	s->least_us = s->least_us ? MIN(s->least_us, us) : us;
+	tcp_snd_rtt(s, rtt_ns);
+}
+
 static uint32_t snd_rto_us(const struct tcp_snd *s, uint8_t backoff)
 {
 	uint64_t us = (uint64_t)s->rto_us << MIN(backoff, (uint8_t)16);
 
 	return (uint32_t)MIN(us, (uint64_t)TCP_RTO_MAX_US);
+}
+
+bool tcp_snd_forgive(struct tcp_snd *s)
+{
+	if (s->board) {
+		if (s->board->credit == UINT32_MAX)
+			return false;
+		board_forgive(s->board, s->mss);
+		return true;
+	}
+	if (!s->repair || s->cwnd == UINT32_MAX)
+		return false;
+	s->repair = false;
+	s->cwnd = UINT32_MAX;
+	s->nxt = s->max;
+	return true;
 }
 
 void tcp_snd_stay(struct tcp_snd *s, uint8_t backoff)
@@ -74,7 +101,7 @@ static void snd_progress(struct tcp_snd *s, uint32_t ack, uint64_t now_ns, struc
 	s->backoff = 0;
 	s->dupacks = 0;
 	if (s->rtt_at && seq_gt(ack, s->rtt_seq)) {
-		tcp_snd_rtt(s, now_ns - s->rtt_at);
+		snd_rtt_exact(s, now_ns - s->rtt_at);
 		s->rtt_at = 0;
 	}
 	if (!s->repair)
@@ -117,7 +144,7 @@ bool tcp_snd_sacked(const struct tcp_snd *s, const struct tcp_hdr *h)
 
 void tcp_snd_set_board(struct tcp_snd *s, struct board *b)
 {
-	board_init(b, s->una);
+	board_init(b, s->una, s->slack);
 	s->board = b;
 	s->repair = false;
 	s->cwnd = UINT32_MAX;
@@ -146,18 +173,54 @@ static void snd_spend(struct board *b, uint32_t len)
 		b->credit -= MIN(len, b->credit);
 }
 
-void tcp_snd_on_resent(struct tcp_snd *s, uint32_t seq, uint32_t len)
+/* Because of what arrived, not of a time-out, this is sent again. */
+static void snd_again(struct tcp_snd *s, uint32_t from, uint32_t to)
 {
+	if (s->again_from == s->again_to || seq_lt(s->again_to, s->una)) {
+		s->again_from = from;
+		s->again_to = to;
+	}
+	if (seq_lt(from, s->again_from))
+		s->again_from = from;
+	if (seq_gt(to, s->again_to))
+		s->again_to = to;
+}
+
+void tcp_snd_on_resent(struct tcp_snd *s, uint32_t seq, uint32_t len, uint64_t now_ns)
+{
+	if (s->board->credit == UINT32_MAX)
+		snd_again(s, seq, seq + len);
+	s->board->now_us = (uint32_t)(now_ns / NSEC_PER_USEC);
 	board_sent(s->board, seq, len, s->max);
 	snd_spend(s->board, len);
 }
 
+/*
+ * The guest tells that something came twice (RFC 2883): it was not lost but late, as the path changes the order of what it carries. The
+ * next time more patience is due (RFC 8985 6.2). Not after a time-out, which has other causes.
+ */
+static void snd_on_twice(struct tcp_snd *s, const struct tcp_hdr *h)
+{
+	const struct tcp_sack *b = &h->sack[0];
+	bool inside = h->n_sack > 1 && seq_ge(b->from, h->sack[1].from) && seq_le(b->to, h->sack[1].to);
+
+	if (!h->n_sack || !(seq_le(b->to, h->ack) || inside) || seq_lt(b->from, s->again_from) || seq_gt(b->to, s->again_to))
+		return;
+	s->slack = MIN(MAX(2 * s->slack, SLACK_SEGS * (uint32_t)s->mss), SLACK_MAX);
+	if (s->board)
+		s->board->slack = s->slack;
+}
+
 /* With a board, after the acknowledgement itself was looked at. */
-static void snd_board(struct tcp_snd *s, const struct tcp_hdr *h, struct tcp_snd_ack *r)
+static void snd_board(struct tcp_snd *s, const struct tcp_hdr *h, uint64_t now_ns, struct tcp_snd_ack *r)
 {
 	struct board *b = s->board;
-	uint32_t news = r->acked ? board_arrived(b, s->una - r->acked, s->una) : 0, seq, len;
+	uint32_t news = 0, seq, len;
 
+	b->now_us = (uint32_t)(now_ns / NSEC_PER_USEC);
+	b->rtt_us = s->least_us;
+	if (r->acked)
+		news = board_arrived(b, s->una - r->acked, s->una);
 	for (unsigned i = 0; i < h->n_sack; i++) {
 		const struct tcp_sack *k = &h->sack[i];
 
@@ -166,7 +229,7 @@ static void snd_board(struct tcp_snd *s, const struct tcp_hdr *h, struct tcp_snd
 	}
 	if (news && !r->acked && s->dupacks < UINT8_MAX)
 		s->dupacks++;
-	if (s->dupacks >= DUPACKS)
+	if (s->dupacks >= DUPACKS && !b->slack)
 		board_lose_first(b, s->mss);
 	board_judge(b, s->mss);
 	if (b->credit != UINT32_MAX)
@@ -188,13 +251,14 @@ struct tcp_snd_ack tcp_snd_on_ack(struct tcp_snd *s, const struct tcp_hdr *h, ui
 	if (seq_lt(h->ack, s->una))
 		return r; /* old: nothing in it counts */
 	snd_window(s, h);
+	snd_on_twice(s, h);
 	if (h->ack != s->una)
 		snd_progress(s, h->ack, now_ns, &r);
 	else if (!len && s->nxt != s->una && s->wnd == wnd && !s->board && !h->n_sack)
 		snd_duplicate(s, &r);
 	r.opened = tcp_snd_room(s) > room;
 	if (s->board)
-		snd_board(s, h, &r);
+		snd_board(s, h, now_ns, &r);
 	return r;
 }
 
@@ -226,7 +290,7 @@ void tcp_snd_on_sent(struct tcp_snd *s, uint32_t len, uint64_t now_ns)
 static void snd_board_rto(struct tcp_snd *s)
 {
 	if (s->board->hole[0].from != s->una || s->backoff > 1)
-		board_init(s->board, s->una);
+		board_init(s->board, s->una, s->slack);
 	board_timeout(s->board, s->max, s->mss);
 }
 
@@ -238,6 +302,7 @@ bool tcp_snd_on_rto(struct tcp_snd *s)
 	s->dupacks = 0;
 	s->rtt_at = 0;
 	s->recover = s->max;
+	s->again_from = s->again_to = s->max;
 	if (s->board) {
 		snd_board_rto(s);
 		return true;

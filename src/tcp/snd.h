@@ -29,11 +29,14 @@ struct tcp_snd {
 	uint32_t wl1; /* sequence number of the last window update */
 	uint32_t wl2; /* acknowledgement of the last window update */
 	struct board *board; /* the caller's memory; NULL: what has arrived beyond una is not known */
+	uint32_t slack; /* bytes by which the path is known to change the order */
+	uint32_t again_from, again_to; /* what was sent again last, but for time-outs; empty: nothing */
 	uint32_t recover; /* end of the loss that is being repaired */
 	uint32_t cwnd; /* bytes in flight allowed during repair; UINT32_MAX otherwise */
 	uint32_t rtt_seq; /* the byte whose round trip is being timed */
 	uint64_t rtt_at; /* when it was sent; 0: none is timed */
 	uint32_t srtt_us, rttvar_us;
+	uint32_t least_us; /* round trip; 0: not known */
 	uint32_t rto_us; /* without back-off */
 	uint16_t mss; /* payload of one segment to the guest */
 	uint8_t wscale; /* of the windows that the guest sends */
@@ -61,6 +64,12 @@ struct tcp_snd_ack tcp_snd_on_ack(struct tcp_snd *s, const struct tcp_hdr *h, ui
 /* A round trip that was measured by other means. */
 void tcp_snd_rtt(struct tcp_snd *s, uint64_t rtt_ns);
 
+/*
+ * The first acknowledgement behind a time-out shows that it was none (RFC 4015): nothing is sent again for that, and what was not sent yet
+ * is sent as if nothing had happened. False: there is nothing to forgive.
+ */
+bool tcp_snd_forgive(struct tcp_snd *s);
+
 /* The back-off of so many time-outs stays until a round trip is measured (RFC 6298 section 5): the path may have become slower. */
 void tcp_snd_stay(struct tcp_snd *s, uint8_t backoff);
 
@@ -72,7 +81,7 @@ void tcp_snd_set_board(struct tcp_snd *s, struct board *b);
 
 /* With a board: what to send again first, inside of the guest's window. False: nothing. */
 bool tcp_snd_hole(const struct tcp_snd *s, uint32_t *ret_seq, uint32_t *ret_len);
-void tcp_snd_on_resent(struct tcp_snd *s, uint32_t seq, uint32_t len);
+void tcp_snd_on_resent(struct tcp_snd *s, uint32_t seq, uint32_t len, uint64_t now_ns);
 
 /* Bytes that may be sent from nxt on. */
 uint32_t tcp_snd_room(const struct tcp_snd *s);

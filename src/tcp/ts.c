@@ -51,9 +51,16 @@ void tcp_ts_note(struct tcp_ts *t, const struct tcp_hdr *h, uint64_t now_ns)
 	t->recent_s = seconds(now_ns);
 }
 
-void tcp_ts_timeout(struct tcp_ts *t, uint64_t now_ns)
+void tcp_ts_timeout(struct tcp_ts *t, uint64_t now_ns, bool first)
 {
 	t->timeout = tcp_ts_now(t, now_ns);
+	if (first)
+		t->first = t->timeout;
+}
+
+bool tcp_ts_spurious(const struct tcp_ts *t, const struct tcp_hdr *h)
+{
+	return t->on && h->has_ts && t->first - h->ts_ecr - 1 < RTT_MAX_MS;
 }
 
 enum tcp_ts_echo tcp_ts_rtt(const struct tcp_ts *t, const struct tcp_hdr *h, uint64_t now_ns, uint64_t *ret_ns)

@@ -18,6 +18,7 @@ struct tcp_ts {
 	uint32_t recent; /* TS.Recent: what we echo */
 	uint32_t recent_s; /* when it came, seconds */
 	uint32_t timeout; /* our clock when the retransmission timer fired last */
+	uint32_t first; /* and the first time since something was acknowledged */
 	bool on; /* both sides do it */
 };
 
@@ -46,8 +47,14 @@ static inline bool tcp_ts_covers(uint32_t acked, uint32_t seq, uint32_t end)
 /* A segment that covers it was taken, or the guest's SYN once more. */
 void tcp_ts_note(struct tcp_ts *t, const struct tcp_hdr *h, uint64_t now_ns);
 
-/* The retransmission timer fired. */
-void tcp_ts_timeout(struct tcp_ts *t, uint64_t now_ns);
+/* The retransmission timer fired. first: for the first time since something was acknowledged. */
+void tcp_ts_timeout(struct tcp_ts *t, uint64_t now_ns, bool first);
+
+/*
+ * The first acknowledgement of something new behind a time-out: true if it answers what was sent before (Eifel detection, RFC 3522). So
+ * that had arrived, and the time-out was none: late, or lost, were acknowledgements alone.
+ */
+bool tcp_ts_spurious(const struct tcp_ts *t, const struct tcp_hdr *h);
 
 enum tcp_ts_echo {
 	TCP_TS_RTT, /* it tells a round trip */

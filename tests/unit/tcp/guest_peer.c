@@ -55,6 +55,8 @@ static void peer_put_sack(const struct guest_peer *p, struct tcp_hdr *h)
 {
 	unsigned below = UINT32_MAX;
 
+	if (p->twice.from != p->twice.to)
+		h->sack[h->n_sack++] = (struct tcp_sack){ p->twice.from, p->twice.to };
 	for (unsigned best; h->n_sack < TCP_SACK_MAX - p->ts; h->n_sack++, below = p->range[best].grown) {
 		best = PEER_RANGES;
 		for (unsigned i = 0; i < p->ranges; i++) {
@@ -86,6 +88,7 @@ static void peer_emit(struct guest_peer *p, uint8_t flags, uint32_t seq, const v
 		s.h.sack_ok = flags & TCP_ACK ? p->sack : p->c.sack;
 	} else if (p->sack && !len) {
 		peer_put_sack(p, &s.h);
+		p->twice.to = p->twice.from;
 	}
 	if (p->ts || (p->c.ts && flags == TCP_SYN)) {
 		s.h.has_ts = true;
@@ -557,6 +560,20 @@ static bool peer_take_ts(struct guest_peer *p, const struct seen *s)
 	return true;
 }
 
+/* All of it was there before: to be told (RFC 2883). */
+static void peer_see_twice(struct guest_peer *p, const struct seen *s)
+{
+	uint32_t base = p->irs + 1, from = s->h.seq, to = from + (uint32_t)s->len;
+	bool twice = seq_le(to, peer_rcv_nxt(p));
+
+	for (unsigned i = 0; i < p->ranges; i++)
+		twice |= seq_ge(from, base + (uint32_t)p->range[i].from) && seq_le(to, base + (uint32_t)p->range[i].to);
+	if (!s->len || !twice)
+		return;
+	p->twice_in += 1 + (unsigned)(s->len - 1) / p->mss;
+	p->twice = (struct peer_sacked){ from, to };
+}
+
 static void peer_established(struct guest_peer *p, const struct seen *s, uint64_t now)
 {
 	bool now_ack = false;
@@ -572,6 +589,7 @@ static void peer_established(struct guest_peer *p, const struct seen *s, uint64_
 	}
 	if (!(s->h.flags & TCP_ACK))
 		return;
+	peer_see_twice(p, s);
 	/* Wholly before what is expected: answered, and nothing in it counts (RFC 9293 3.10.7.4, first). */
 	if (seq_lt(s->h.seq + (uint32_t)s->len + !!(s->h.flags & TCP_FIN), peer_rcv_nxt(p) + !!s->len)) {
 		p->probes_in += !s->len;

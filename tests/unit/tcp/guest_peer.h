@@ -65,6 +65,7 @@ struct guest_peer {
 		unsigned grown; /* order in which they grew */
 	} range[PEER_RANGES]; /* beyond that, sorted */
 	unsigned ranges, grown;
+	struct peer_sacked twice; /* came though it was there; empty: nothing */
 	uint64_t fin_at; /* UINT64_MAX: no FIN was seen */
 	bool fin_in;
 	uint32_t edge; /* right edge that was told */
@@ -77,6 +78,7 @@ struct guest_peer {
 	unsigned probes; /* the probe timer fired */
 	unsigned tlps; /* tail loss probes that would have been sent */
 	unsigned segs_in, segs_out, data_in, dup_in; /* dup_in: nothing new in it */
+	unsigned twice_in; /* of these segments, those with data */
 	unsigned psh_in, probes_in, rtos;
 	unsigned paws; /* segments that were older than what had come */
 	unsigned reneged; /* an acknowledgement said that something is gone that was SACKed */

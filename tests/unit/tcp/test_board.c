@@ -42,7 +42,7 @@ static void table(void **state)
 		struct board b;
 		uint32_t seq = UNA, len = 0;
 
-		board_init(&b, UNA);
+		board_init(&b, UNA, 0);
 		for (size_t j = 0; j < 8 && cases[i].in[j].to; j++) {
 			board_arrived(&b, UNA + cases[i].in[j].from, UNA + cases[i].in[j].to);
 			board_judge(&b, MSS);
@@ -66,7 +66,7 @@ static void once_until_it_is_lost_again(void **state)
 	uint32_t seq, len, max = UNA + 2000;
 	struct board b;
 
-	board_init(&b, UNA);
+	board_init(&b, UNA, 0);
 	board_arrived(&b, UNA + 100, UNA + 200);
 	board_arrived(&b, UNA + 300, UNA + 1000);
 	board_judge(&b, MSS);
@@ -108,7 +108,7 @@ static void timeout_begins_anew(void **state)
 	uint32_t seq, len, max = UNA + 1000;
 	struct board b;
 
-	board_init(&b, UNA);
+	board_init(&b, UNA, 0);
 	board_arrived(&b, UNA + 200, UNA + 900);
 	board_judge(&b, MSS);
 	send_all(&b, max);
@@ -135,7 +135,7 @@ static void against_a_map(void **state)
 		uint32_t una = 0, most = round % 2 ? 3 : 40;
 		struct board b;
 
-		board_init(&b, UNA);
+		board_init(&b, UNA, 0);
 		memset(map, 0, sizeof(map));
 		for (unsigned i = 0; i < 600; i++) {
 			uint32_t from, to, want = 0, news, holes = 0;
@@ -192,7 +192,7 @@ static void only_what_was_lost(void **state)
 
 		memset(there, 0, sizeof(there));
 		memset(lost, 0, sizeof(lost));
-		board_init(&b, UNA);
+		board_init(&b, UNA, 0);
 		while (una < SEGS) {
 			while (nxt < SEGS && nxt - una < FLY)
 				fly[tail++ % ARRAY_SIZE(fly)] = (uint16_t)nxt++;

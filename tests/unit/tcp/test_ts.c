@@ -97,9 +97,9 @@ static void test_clock(void **state)
 	assert_int_equal(tcp_ts_rtt(&t, &h, 89 * NSEC_PER_MSEC, &rtt), TCP_TS_RTT_NONE);
 	assert_int_equal(tcp_ts_rtt(&t, &h, 100 * NSEC_PER_SEC, &rtt), TCP_TS_RTT_NONE);
 	/* From before a time-out. */
-	tcp_ts_timeout(&t, 90 * NSEC_PER_MSEC);
+	tcp_ts_timeout(&t, 90 * NSEC_PER_MSEC, true);
 	assert_int_equal(tcp_ts_rtt(&t, &h, 130 * NSEC_PER_MSEC, &rtt), TCP_TS_RTT);
-	tcp_ts_timeout(&t, 91 * NSEC_PER_MSEC);
+	tcp_ts_timeout(&t, 91 * NSEC_PER_MSEC, true);
 	assert_int_equal(tcp_ts_rtt(&t, &h, 130 * NSEC_PER_MSEC, &rtt), TCP_TS_RTT_BEFORE);
 	h.has_ts = false;
 	assert_int_equal(tcp_ts_rtt(&t, &h, 130 * NSEC_PER_MSEC, &rtt), TCP_TS_RTT_NONE);
@@ -114,9 +114,11 @@ static struct gseg seg(const struct world *w, uint8_t flags, uint32_t ts_val)
 	};
 }
 
-static struct seen open_ts(struct world *w, const struct world_conf *c)
+static struct seen open_sack(struct world *w, const struct world_conf *c, bool sack)
 {
-	const struct tcp_hdr syn = { .mss = 1460, .has_wscale = true, .wscale = 7, .has_ts = true, .ts_val = RECENT };
+	const struct tcp_hdr syn = {
+		.mss = 1460, .has_wscale = true, .wscale = 7, .has_ts = true, .ts_val = RECENT, .sack_ok = sack
+	};
 	struct seen a;
 	struct gseg s;
 
@@ -134,6 +136,11 @@ static struct seen open_ts(struct world *w, const struct world_conf *c)
 	assert_int_equal(world_conn(w)->state, CONN_ESTABLISHED);
 	world_clear(w);
 	return a;
+}
+
+static struct seen open_ts(struct world *w, const struct world_conf *c)
+{
+	return open_sack(w, c, false);
 }
 
 /* Offered on links that may lose, used if the guest does it as well; in no segment otherwise. */
@@ -412,6 +419,68 @@ static void test_round_trip(void **state)
 	}
 }
 
+/* Segments with data that went to the guest; the first and the last of their timestamps. */
+static unsigned data_taken(struct world *w, uint32_t *ret_first, uint32_t *ret_last)
+{
+	unsigned n = 0;
+	struct seen a;
+
+	while (world_take(w, &a)) {
+		if (!a.len)
+			continue;
+		if (!n++)
+			*ret_first = a.h.ts_val;
+		*ret_last = a.h.ts_val;
+	}
+	world_clear(w);
+	return n;
+}
+
+/*
+ * The guest has been stalled, and acknowledges the first two of twenty segments when the timer has fired: if it answers what was sent
+ * before, nothing more is sent again; if it answers what was sent then, all the rest.
+ */
+static void test_stalled(void **state)
+{
+	for (unsigned v = 0; v < 8; v++) {
+		bool sack = v & 1, spurious = v & 2, twice = v & 4;
+		uint32_t seg_len = 1460 - TCP_TS_LEN, first, last, again, before;
+		struct tcp_conn *k;
+		struct world w;
+		struct gseg s;
+
+		open_sack(&w, &(struct world_conf){ .lossy = true }, sack);
+		k = world_conn(&w);
+		host_push(w.s, 20ul * seg_len);
+		world_settle(&w);
+		assert_int_equal(data_taken(&w, &first, &last), 20);
+		world_wait(&w, (twice ? 1000 : 300) * NSEC_PER_MSEC);
+		assert_int_equal(data_taken(&w, &before, &again), twice ? 2 : 1);
+		assert_int_equal(k->t->stats.rto, twice ? 2 : 1);
+		s = seg(&w, TCP_ACK, RECENT + 1000);
+		s.h.ack += 2 * seg_len;
+		/* Answered: what was sent first, or what was sent again first, which is late all the same. */
+		s.h.ts_ecr = spurious ? first : before;
+		world_put(&w, &s, 1);
+		world_settle(&w);
+		assert_int_equal(data_taken(&w, &before, &again), spurious ? 0 : sack ? 4 : 2);
+		/* The rest comes, and more is sent. */
+		s.h.ack += 18 * seg_len;
+		s.h.ts_val++;
+		world_put(&w, &s, 1);
+		host_push(w.s, seg_len);
+		world_settle(&w);
+		assert_int_equal(data_taken(&w, &before, &again), 1);
+		s.h.ack += seg_len;
+		s.h.ts_ecr = again;
+		world_put(&w, &s, 1);
+		world_settle(&w);
+		w.ack += 21 * seg_len;
+		conn_kill(&w);
+		world_fini(&w);
+	}
+}
+
 /*
  * The guest acknowledges at once, but each of its acknowledgements is lost once: what it echoes then is older than the time-out, and no
  * round trip. The time-outs don't lengthen each other.
@@ -467,6 +536,7 @@ int main(void)
 		cmocka_unit_test(test_negotiation), cmocka_unit_test(test_lengths),  cmocka_unit_test(test_paws),
 		cmocka_unit_test(test_echo),        cmocka_unit_test(test_echo_not), cmocka_unit_test(test_handshake),
 		cmocka_unit_test(test_round_trip),  cmocka_unit_test(test_offset),   cmocka_unit_test(test_lost_acks),
+		cmocka_unit_test(test_stalled),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
