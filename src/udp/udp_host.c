@@ -8,6 +8,8 @@
 #include "wire/ip.h"
 #include "wire/udp.h"
 
+#define SEG_RETRY_S 600u /* as for the MTU of a path (RFC 1191 6.3) */
+
 /* A batch for the socket of a flow, as context of what is done about errors. */
 struct batch {
 	struct udp *u;
@@ -68,14 +70,24 @@ static bool opts_same(const struct udp_flow *f, const struct pkt *p)
 	return f->sock.fd < 0 || peer_opts_same(&f->sock, p);
 }
 
+/* What the path or an interface did not take they may take later, when there are others. */
+static void seg_retry(const struct udp *u, struct udp_flow *f)
+{
+	if (f->seg_max != UINT16_MAX && u->d.loop->now_ns / NSEC_PER_SEC - f->seg_s >= SEG_RETRY_S)
+		f->seg_max = UINT16_MAX;
+}
+
 void udp_host_send(struct udp *u, struct udp_flow *f, const struct pkt *p, const struct frame *frame, unsigned n)
 {
 	struct batch b = { .u = u, .f = f };
 	struct udp_out_to to = socket_of(u, f);
+	uint16_t seg_max;
 
 	if (to.fd < 0)
 		return;
 	to.ctx = &b;
+	seg_retry(u, f);
+	seg_max = f->seg_max;
 	udp_out_begin(&u->out, &to);
 	for (unsigned i = 0; i < n; i++) {
 		struct rd r = pkt_l4(&p[i]);
@@ -95,6 +107,8 @@ void udp_host_send(struct udp *u, struct udp_flow *f, const struct pkt *p, const
 		udp_out_put(&u->out, &d);
 	}
 	udp_out_end(&u->out);
+	if (f->seg_max != seg_max)
+		f->seg_s = (uint32_t)(u->d.loop->now_ns / NSEC_PER_SEC);
 	/* The guest's next datagram finds another way, if there is one. */
 	if (f->sock.stale)
 		udp_flow_close(u, f);

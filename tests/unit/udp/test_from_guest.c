@@ -179,6 +179,42 @@ static void segments_refused(void **state)
 	}
 }
 
+/* The path may be another one ten minutes later: what was refused is tried again. */
+static void segments_again(void **state)
+{
+	struct world *w = *state;
+	struct ep src = net_ep(&net_families[0].guest, 5000), dst = net_ep(&net_families[0].peer, 6000);
+	static const unsigned after_s[] = { 0, 599, 1 }, messages[] = { 5, 5, 1 };
+	uint8_t data[6000];
+
+	fill(data, sizeof(data));
+	world_send(w, &src, &dst, "open", 4, NULL);
+	world_sock(0)->seg_err = EMSGSIZE;
+	for (unsigned i = 0; i < ARRAY_SIZE(after_s); i++) {
+		w->net.loop.now_ns += after_s[i] * NSEC_PER_SEC;
+		fake_sent_clear();
+		world_send(w, &src, &dst, data, sizeof(data), &(struct gopt){ .gso = 1400 });
+		assert_int_equal(fake_os.n_sent, 5);
+		assert_int_equal(fake_os.n_messages, messages[i]);
+		world_sock(0)->seg_err = 0;
+	}
+}
+
+/* As many datagrams as a frame may stand for are more than the kernel takes in a message. */
+static void superframe_of_the_shortest(void **state)
+{
+	struct world *w = *state;
+	struct ep src = net_ep(&net_families[0].guest, 5000), dst = net_ep(&net_families[0].peer, 6000);
+	uint8_t data[100];
+
+	fill(data, sizeof(data));
+	world_send(w, &src, &dst, data, sizeof(data), &(struct gopt){ .gso = 1 });
+	assert_int_equal(fake_os.n_sent, 100);
+	assert_int_equal(fake_os.n_messages, 2); /* 64 and 36 */
+	for (unsigned i = 0; i < 100; i++)
+		expect_sent(i, world_sock(0)->fd, &dst, data + i, 1);
+}
+
 /* A kernel that does not know segments would send all of them as one datagram. */
 static void segments_unknown(void **state)
 {
@@ -502,7 +538,9 @@ int main(void)
 		T(udp_length_rules),
 		T(superframe),
 		T(superframe_of_the_longest),
+		T(superframe_of_the_shortest),
 		T(segments_refused),
+		T(segments_again),
 		T(segments_unknown),
 		T(superframe_without_room),
 		T(runs_of_one_size),
