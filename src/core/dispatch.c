@@ -9,6 +9,7 @@
 #include "wire/eth.h"
 #include "wire/ip.h"
 #include "wire/nd.h"
+#include "xlate/hosterr.h"
 
 /* Headers are read once, into private memory: a guest that shares its memory with us could change them after a check. */
 static int head_parse(struct pkt *p, const struct frame *f)
@@ -104,13 +105,37 @@ static bool is_discovery(const struct pkt *p)
 	return p->proto == PROTO_ICMP6 && type >= ND_RS && type <= ND_REDIRECT;
 }
 
+static void frag_timer_set(struct engine *e)
+{
+	uint64_t due = frags_due(e->frags);
+
+	if (due != UINT64_MAX)
+		timer_set(&e->loop.timers, &e->frag_timer, due);
+}
+
+void dispatch_frags_late(struct engine *e)
+{
+	struct hosterr h = { .link = e->link, .guest = &e->guest, .nat = &e->conf->nat };
+	struct frag_late late;
+
+	while (frags_expire(e->frags, e->loop.now_ns, &late)) {
+		struct hosterr_quote q = { .src = late.src, .dst = late.dst, .bytes = late.packet, .len = late.len };
+
+		hosterr_late(&h, &q);
+	}
+	frag_timer_set(e);
+}
+
 static void reassemble(struct engine *e, const struct pkt *p, const struct frame *f)
 {
 	const uint8_t *bytes = NULL;
 	struct iovec iov;
 	struct frame whole = { .iov = &iov, .n = 1 };
+	int rc = frags_add(e->frags, p, f->iov, f->n, e->loop.now_ns, &bytes, &whole.len);
 
-	if (frags_add(e->frags, p, f->iov, f->n, e->loop.now_ns, &bytes, &whole.len) != 1)
+	if (!timer_armed(&e->frag_timer))
+		frag_timer_set(e);
+	if (rc != 1)
 		return;
 	iov = (struct iovec){ .iov_base = (void *)bytes, .iov_len = whole.len };
 	if (head_parse(&e->whole, &whole) || e->whole.frag || is_discovery(&e->whole))

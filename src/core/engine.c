@@ -89,6 +89,24 @@ static void on_gone(void *ctx)
 		loop_stop(&e->loop, EXIT_SUCCESS);
 }
 
+/* The guest has been silent on what was sent to it. */
+static void neigh_ask(struct timer *t, uint64_t now_ns)
+{
+	struct engine *e = container_of(t, struct engine, neigh.timer);
+	const struct addr *a[] = { &e->guest.addr4, &e->guest.addr6, &e->guest.ll6 };
+
+	if (!neigh_due(&e->neigh))
+		return;
+	for (size_t i = 0; i < ARRAY_SIZE(a); i++) {
+		struct wr w = wr_init(e->reply, sizeof(e->reply));
+
+		service_ask(&e->conf->guest, a[i], &w);
+		if (wr_len(&w) && link_send(e->link, e->reply, wr_len(&w)))
+			break; /* a full queue: whoever reads it is there */
+	}
+	neigh_asked(&e->neigh, now_ns);
+}
+
 /* The capture's place in front of the back end's commit(). The link's context is the engine. */
 static void capture_commit(struct link *l, const struct txframe *f, const struct txhdr *h, size_t len)
 {
@@ -111,6 +129,7 @@ static void on_turn_end(void *ctx)
 	if (e->tcp)
 		tcp_turn_end(e->tcp);
 	link_flush(e->link);
+	neigh_turn(&e->neigh, &e->loop.timers, e->loop.now_ns);
 	if (e->pcap)
 		pcap_flush(e->pcap);
 }
@@ -307,8 +326,11 @@ static int link_open(struct engine *e)
 		err = link_open_tap(e, &cb);
 	else
 		err = null_new(&cb, e->conf->mtu, &e->link);
-	if (err || !e->pcap)
+	if (err)
 		return err;
+	neigh_init(&e->neigh, e->link, neigh_ask);
+	if (!e->pcap)
+		return 0;
 	e->link_ops = e->link->ops;
 	e->capture_ops = *e->link_ops;
 	e->capture_ops.commit = capture_commit;
@@ -325,6 +347,11 @@ static struct budget budget_find(const struct engine *e)
 	return budget_share(limit, held, e->pasta, !e->conf->ns.splice_only);
 }
 
+static void on_frags_late(struct timer *t, uint64_t now_ns)
+{
+	dispatch_frags_late(container_of(t, struct engine, frag_timer));
+}
+
 static int tables_open(struct engine *e)
 {
 	size_t slot = MAX(tcp_slot_size(), udp_slot_size());
@@ -336,6 +363,7 @@ static int tables_open(struct engine *e)
 	e->budget = budget_find(e);
 	e->flows = flow_table_new(e->budget.flows, (slot + 7) & ~(size_t)7, &key);
 	e->frags = frags_new();
+	timer_init(&e->frag_timer, on_frags_late);
 	return e->flows && e->frags ? 0 : -ENOMEM;
 }
 

@@ -17,6 +17,7 @@
 #include "link/link.h"
 #include "link/unixpath.h"
 #include "core/budget.h"
+#include "core/neigh.h"
 #include "core/pasta.h"
 #include "core/pasta_fwd.h"
 #include "os/leftover.h"
@@ -46,6 +47,7 @@ struct engine {
 	struct budget budget;
 	struct flow_table *flows;
 	struct frags *frags;
+	struct timer frag_timer; /* for the oldest datagram in it */
 	struct guest guest;
 	struct listeners listeners;
 	struct listeners ns_listeners; /* of the namespace; none in passt mode */
@@ -53,6 +55,7 @@ struct engine {
 	struct udp *udp;
 	struct icmp *icmp;
 
+	struct neigh neigh;
 	struct timer ra_timer;
 	unsigned ra_sent; /* unsolicited advertisements to this guest */
 

@@ -41,3 +41,19 @@ enum service_verdict arp_from_guest(const struct service_req *q, struct wr *repl
 	reply_pad(reply);
 	return SERVICE_REPLY;
 }
+
+void arp_ask(const struct guestconf *c, const struct addr *target, struct wr *frame)
+{
+	static const uint8_t all[MAC_LEN] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff };
+	struct arp a = { .op = ARP_REQUEST, .spa = c->our4, .tpa = *target };
+
+	if (!c->v4)
+		return;
+	/* Without an address of ours it is a probe, which is answered as well (RFC 5227 1.1). */
+	if (addr_is_any(&a.spa))
+		a.spa = addr_any4;
+	memcpy(a.sha, c->our_mac, MAC_LEN);
+	eth_put(frame, all, c->our_mac, ETHERTYPE_ARP);
+	arp_put(frame, &a);
+	reply_pad(frame);
+}

@@ -97,6 +97,26 @@ static void ra_put(const struct guestconf *c, const struct reply_to *to, struct 
 	reply_put(frame, to, &msg);
 }
 
+/* RFC 2464 section 7: the last four bytes of the group; RFC 4291 2.7.1: it has the last three of the address. */
+void ndp_ask(const struct guestconf *c, const struct addr *target, struct wr *frame)
+{
+	uint8_t buf[64], mac[MAC_LEN] = { 0x33, 0x33, 0xff, target->b[13], target->b[14], target->b[15] };
+	struct wr msg = wr_init(buf, sizeof(buf));
+	struct reply_to to = {
+		.our_mac = c->our_mac,
+		.mac = mac,
+		.ip = { .src = c->our_ll6, .dst = sol_node, .proto = PROTO_ICMP6, .ttl = ND_HOPLIMIT },
+		.csum_at = ND_CSUM_AT,
+	};
+
+	if (!c->v6 || !c->ndp || addr_is_any(&c->our_ll6))
+		return;
+	memcpy(to.ip.dst.b + 13, target->b + 13, 3);
+	nd_ns_put(&msg, target);
+	nd_opt_lladdr_put(&msg, ND_OPT_SRC_LLADDR, c->our_mac);
+	reply_put(frame, &to, &msg);
+}
+
 static bool ra_on(const struct guestconf *c)
 {
 	return c->v6 && c->ndp && c->ra;

@@ -17,6 +17,10 @@ enum service_verdict ndp_from_guest(const struct service_req *q, struct wr *repl
 enum service_verdict dhcp_from_guest(const struct service_req *q, struct wr *reply);
 enum service_verdict dhcp6_from_guest(const struct service_req *q, struct wr *reply);
 
+/* As service_ask(), for a target of the family. */
+void arp_ask(const struct guestconf *c, const struct addr *target, struct wr *frame);
+void ndp_ask(const struct guestconf *c, const struct addr *target, struct wr *frame);
+
 struct reply_to {
 	const uint8_t *our_mac, *mac; /* source and destination */
 	struct ip_tx ip;

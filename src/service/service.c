@@ -41,6 +41,16 @@ static enum service_verdict ip6_input(const struct service_req *q, struct wr *re
 	return q->c->dhcp6 ? dhcp6_from_guest(q, reply) : SERVICE_NOT_MINE;
 }
 
+void service_ask(const struct guestconf *c, const struct addr *target, struct wr *frame)
+{
+	if (addr_is_any(target))
+		return;
+	if (addr_is4(target))
+		arp_ask(c, target, frame);
+	else
+		ndp_ask(c, target, frame);
+}
+
 enum service_verdict service_input(const struct guestconf *c, const struct pkt *p, const uint8_t *frame, size_t frame_len,
 				   struct wr *reply)
 {

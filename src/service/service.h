@@ -21,6 +21,12 @@ enum service_verdict {
 enum service_verdict service_input(const struct guestconf *c, const struct pkt *p, const uint8_t *frame, size_t frame_len,
 				   struct wr *reply);
 
+/*
+ * A question to the guest that has this address, whatever its MAC: a broadcast ARP request, or a neighbour solicitation (RFC 4861 7.2.2).
+ * Writes nothing (wr_len() 0) where the family, or what it takes to ask, is off.
+ */
+void service_ask(const struct guestconf *c, const struct addr *target, struct wr *frame);
+
 /* An unsolicited router advertisement to all nodes (RFC 4861 6.2.4). Writes nothing (wr_len() 0) if RA or IPv6 is off. */
 void service_ra(const struct guestconf *c, struct wr *frame);
 

@@ -6,6 +6,7 @@
 
 #include "base/iov.h"
 #include "wire/eth.h"
+#include "wire/fragout.h"
 #include "wire/ip.h"
 
 #define IP_LEN_MAX 65535
@@ -214,4 +215,50 @@ int frags_add(struct frags *f, const struct pkt *p, const struct iovec *iov, uns
 	*ret_len = dgram_finish(d);
 	*ret_frame = d->frame;
 	return 1;
+}
+
+uint64_t frags_due(const struct frags *f)
+{
+	uint64_t due = UINT64_MAX;
+
+	for (unsigned i = 0; i < FRAG_DATAGRAMS; i++) {
+		if (f->dgram[i].state != DG_FREE)
+			due = MIN(due, f->dgram[i].start_ns + FRAG_TIMEOUT_NS);
+	}
+	return due;
+}
+
+/* The first fragment once more, with its header in front of the data, where that of the whole would have been. */
+static bool dgram_first(struct dgram *d, struct frag_late *ret_late)
+{
+	bool v4 = addr_is4(&d->src);
+	size_t data = ETH_HLEN + ip_hlen(&d->src), hlen = v4 ? IP4_HLEN : IP6_HLEN + IP6_FRAG_HLEN, off, len;
+	struct ip_tx ip = { .src = d->src, .dst = d->dst, .proto = d->proto, .ttl = d->ttl, .tos = d->tos };
+	struct wr w = wr_init(d->frame + data - hlen, hlen);
+	struct fragout out;
+
+	if (d->state != DG_OPEN || !d->n || d->piece[0].off)
+		return false;
+	len = d->piece[0].end;
+	/* Something follows, however short: else it would be no fragment. */
+	if (fragout_init(&out, &ip, d->id, len + 1, hlen + len) || !fragout_next(&out, &w, &off, &len))
+		return false;
+	*ret_late = (struct frag_late){ .src = &d->src, .dst = &d->dst, .packet = w.p, .len = wr_len(&w) + len };
+	return wr_ok(&w);
+}
+
+bool frags_expire(struct frags *f, uint64_t now_ns, struct frag_late *ret_late)
+{
+	for (unsigned i = 0; i < FRAG_DATAGRAMS; i++) {
+		struct dgram *d = &f->dgram[i];
+		bool told;
+
+		if (d->state == DG_FREE || !dgram_expired(d, now_ns))
+			continue;
+		told = dgram_first(d, ret_late);
+		d->state = DG_FREE;
+		if (told)
+			return true;
+	}
+	return false;
 }

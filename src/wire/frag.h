@@ -25,3 +25,19 @@ void frags_free(struct frags *f);
  */
 MUST_USE int frags_add(struct frags *f, const struct pkt *p, const struct iovec *iov, unsigned n, uint64_t now_ns,
 		       const uint8_t **ret_frame, size_t *ret_len);
+
+/* A datagram that never got complete: its first fragment, as an IP packet, owned by f and valid until the next call. */
+struct frag_late {
+	const struct addr *src, *dst;
+	const uint8_t *packet;
+	size_t len;
+};
+
+/* When the timeout of the oldest datagram ends; UINT64_MAX: there is none. */
+uint64_t frags_due(const struct frags *f);
+
+/*
+ * Drops datagrams whose time is over, up to one of which the first fragment is there: whoever sent that is to be told (RFC 792, RFC 8200
+ * 4.5). False: there is none. At most FRAG_DATAGRAMS in one timeout.
+ */
+bool frags_expire(struct frags *f, uint64_t now_ns, struct frag_late *ret_late);

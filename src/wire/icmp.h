@@ -13,6 +13,7 @@
 #define ICMP4_ECHO 8
 #define ICMP4_TIME_EXCEEDED 11
 #define ICMP4_PARAM 12
+#define ICMP_CODE_REASSEMBLY 1 /* of "time exceeded", in both families */
 #define ICMP4_CODE_NET 0
 #define ICMP4_CODE_HOST 1
 #define ICMP4_CODE_PROTO 2

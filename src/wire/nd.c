@@ -43,6 +43,15 @@ int nd_sol_read(struct rd *r, struct nd_sol *ret_sol)
 	return 0;
 }
 
+void nd_ns_put(struct wr *w, const struct addr *target)
+{
+	wr_u8(w, ND_NS);
+	wr_u8(w, 0);
+	wr_be16(w, 0);
+	wr_be32(w, 0);
+	wr_bytes(w, target->b, sizeof(target->b));
+}
+
 void nd_na_put(struct wr *w, uint8_t flags, const struct addr *target)
 {
 	wr_u8(w, ND_NA);

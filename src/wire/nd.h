@@ -59,6 +59,7 @@ MUST_USE int nd_opt_next(struct rd *r, struct nd_opt *ret_opt);
 /* Reads a whole ND_RS or ND_NS with its options (RFC 4861 6.1.1, 7.1.1, as far as the message itself tells). -EBADMSG drops it. */
 MUST_USE int nd_sol_read(struct rd *r, struct nd_sol *ret_sol);
 
+void nd_ns_put(struct wr *w, const struct addr *target);
 void nd_na_put(struct wr *w, uint8_t flags, const struct addr *target);
 void nd_ra_put(struct wr *w, const struct nd_ra *ra);
 

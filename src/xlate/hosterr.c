@@ -86,6 +86,19 @@ void hosterr_too_big(const struct hosterr *h, const struct pkt *p, uint32_t mtu)
 		err_send(h, &e, q.bytes, q.len);
 }
 
+void hosterr_late(const struct hosterr *h, const struct hosterr_quote *q)
+{
+	struct icmp_err e = {
+		.from = router(h, q->dst),
+		.to = *q->src,
+		.type = addr_is4(q->dst) ? ICMP4_TIME_EXCEEDED : ICMP6_TIME_EXCEEDED,
+		.code = ICMP_CODE_REASSEMBLY,
+	};
+
+	if (!is_group(q->dst) && addr_is_unicast(q->src))
+		err_send(h, &e, q->bytes, q->len);
+}
+
 /* Who reports it, in the guest's view. */
 static struct addr reporter(const struct hosterr *h, const struct hosterr_sock *s, const struct sock_err *e)
 {

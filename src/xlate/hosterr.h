@@ -43,6 +43,9 @@ bool hosterr_refuse(const struct hosterr *h, const struct pkt *p, int err);
 /* The same for EMSGSIZE: "fragmentation needed" or "packet too big". */
 void hosterr_too_big(const struct hosterr *h, const struct pkt *p, uint32_t mtu);
 
+/* The packet is a fragment of a datagram of which the rest never came. */
+void hosterr_late(const struct hosterr *h, const struct hosterr_quote *q);
+
 /* A socket with an error queue (IP_RECVERR, IPV6_RECVERR). */
 struct hosterr_sock {
 	int fd;

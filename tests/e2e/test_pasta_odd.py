@@ -315,11 +315,11 @@ def test_interface_changes(net, pasta, change):
     with net.remote.listen(REMOTE4) as listener, p.ns.listen("0.0.0.0", 9003) as inside:
         old = exchange(p, listener)
         p.ns.ip("link", "set", "eth0", *change)
-        # This comes first: as on any network, somebody with a new MAC is found when a frame of it was seen.
-        new = exchange(p, listener)
+        # This comes first: whoever has a new MAC is found though no frame of it was seen.
         with net.remote.connect(HOST4, 9003) as client, inside.accept()[0] as server:
             client.sendall(bytes(100000))
             take(server, 100000)
+        new = exchange(p, listener)
         old[1].sendall(bytes(100000))
         take(old[0], 100000)
         for s in *new, *old:

@@ -34,6 +34,7 @@ struct fix {
 	uint8_t last_byte;
 	bool last_may_frag;
 	unsigned replies;
+	uint8_t sent[FRAME_ROOM]; /* the last of them */
 };
 
 static struct fix *cur; /* of the running test: the fakes have no other way to it */
@@ -84,9 +85,15 @@ enum service_verdict service_input(const struct guestconf *c, const struct pkt *
 
 int link_send(struct link *l, const void *frame, size_t len)
 {
-	assert_int_equal(len, 60);
+	assert_in_range(len, 60, sizeof(cur->sent));
+	memcpy(cur->sent, frame, len);
 	cur->replies++;
 	return 0;
+}
+
+static void late_fired(struct timer *t, uint64_t now_ns)
+{
+	dispatch_frags_late(&cur->e);
 }
 
 static int setup(void **state)
@@ -96,6 +103,8 @@ static int setup(void **state)
 	x->e.conf = &x->conf;
 	x->e.link = &x->link;
 	x->e.frags = frags_new();
+	timers_init(&x->e.loop.timers, 0);
+	timer_init(&x->e.frag_timer, late_fired);
 	x->e.tcp = (struct tcp *)x;
 	x->e.udp = (struct udp *)x;
 	x->e.icmp = (struct icmp *)x;
@@ -406,6 +415,47 @@ static void test_fragments(void **state)
 	expect(x, "service ");
 }
 
+static void time_passes(struct fix *x, uint64_t ns)
+{
+	x->e.loop.now_ns += ns;
+	timers_run(&x->e.loop.timers, x->e.loop.now_ns);
+}
+
+/* The rest of a datagram never comes: whoever sent its first fragment is told, once. */
+static void test_fragments_late(void **state)
+{
+	struct fix *x = *state;
+
+	add_fragment(x, 80, 16, 8, false);
+	expect(x, "");
+	time_passes(x, FRAG_TIMEOUT_NS + TIMER_TICK_NS);
+	assert_int_equal(x->replies, 0); /* without its beginning nobody knows what it was */
+	assert_false(timer_armed(&x->e.frag_timer));
+
+	add_fragment(x, 80, 0, 16, true);
+	expect(x, "");
+	time_passes(x, FRAG_TIMEOUT_NS - 1);
+	assert_int_equal(x->replies, 0);
+	time_passes(x, 1 + TIMER_TICK_NS);
+	assert_int_equal(x->replies, 1);
+	assert_int_equal(x->sent[ETH_HLEN + 9], PROTO_ICMP);
+	assert_int_equal(x->sent[ETH_HLEN + IP4_HLEN], 11);
+	assert_int_equal(x->sent[ETH_HLEN + IP4_HLEN + 1], 1);
+	/* It quotes the fragment: more fragments follow, none before; ports and length of the datagram. */
+	assert_int_equal(x->sent[ETH_HLEN + IP4_HLEN + 8 + 6], 0x20);
+	assert_int_equal(x->sent[ETH_HLEN + IP4_HLEN + 8 + IP4_HLEN + 3], 80);
+	assert_int_equal(x->sent[ETH_HLEN + IP4_HLEN + 8 + IP4_HLEN + 5], 24);
+	time_passes(x, 2 * FRAG_TIMEOUT_NS);
+	assert_int_equal(x->replies, 1);
+
+	/* What got complete is nobody's concern. */
+	add_fragment(x, 80, 0, 16, true);
+	add_fragment(x, 80, 16, 8, false);
+	expect(x, "udp:1 ");
+	time_passes(x, 2 * FRAG_TIMEOUT_NS);
+	assert_int_equal(x->replies, 1);
+}
+
 /* A non-atomic IPv6 fragment of an ICMPv6 message of this type: 8 bytes at offset off. */
 static void add_fragment6(struct fix *x, uint8_t type, size_t off, bool more)
 {
@@ -495,6 +545,7 @@ int main(void)
 		T(test_icmp_of_the_wrong_family),
 		T(test_learning),
 		T(test_fragments),
+		T(test_fragments_late),
 		T(test_fragmented_discovery),
 		T(test_trace),
 	};

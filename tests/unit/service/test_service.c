@@ -111,12 +111,45 @@ static void small_room(void **state)
 	}
 }
 
+/* Who has an address of the guest's: nothing where that can't be asked. */
+static void questions(void **state)
+{
+	const struct addr from4 = ADDR4_INIT(192, 0, 2, 9), from6 = { .b = { 0x20, 0x01, 0x0d, 0xb8, [13] = 0x12, 0x34, 0x56 } };
+	static const char arp[] = BCAST_MAC OUR_MAC "0806 0001 0800 06 04 0001 " OUR_MAC OUR4 "00*6 c0000209";
+	static const char ns[] = "3333ff123456 " OUR_MAC "86dd 60000000 0000 3a ff " OUR_LL6 "ff02 00*9 01ff 123456 "
+				 "87 00 0000 00000000 20010db8 00*9 123456 0101 " OUR_MAC;
+	const struct {
+		const struct addr *target;
+		bool v4, v6, ndp;
+		const char *want;
+	} cases[] = {
+		{ &from4, true, true, true, arp },      { &from4, true, false, true, arp },  { &from4, false, true, true, NULL },
+		{ &from6, true, true, true, ns },       { &from6, true, false, true, NULL }, { &from6, true, true, false, NULL },
+		{ &addr_any6, true, true, true, NULL },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct guestconf c = kit_conf();
+		uint8_t got[SERVICE_FRAME_MAX], want[128] = { 0 };
+		struct wr w = wr_init(got, sizeof(got));
+		size_t len = cases[i].want ? kit_hex(cases[i].want, want, sizeof(want)) : 0;
+
+		c.v4 = cases[i].v4;
+		c.v6 = cases[i].v6;
+		c.ndp = cases[i].ndp;
+		service_ask(&c, cases[i].target, &w);
+		kit_seal(want, len);
+		expect_same("question", got, wr_len(&w), want, len ? MAX(len, (size_t)60) : 0);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(verdicts),
 		cmocka_unit_test(too_long),
 		cmocka_unit_test(small_room),
+		cmocka_unit_test(questions),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -392,6 +392,45 @@ static void timeouts(void **state)
 	}
 }
 
+/* What is left of a datagram when its time is over: its first fragment, if that came and nothing was wrong. */
+static void first_of_the_late(void **state)
+{
+	static const struct {
+		uint32_t off[2]; /* of fragments of 16 bytes */
+		bool told;
+	} cases[] = { { { 0, 32 }, true }, { { 32, 0 }, true }, { { 16, 32 }, false }, { { 0, 8 }, false } };
+
+	for (unsigned i = 0; i < 2 * ARRAY_SIZE(cases); i++) {
+		bool v4 = i % 2;
+		size_t ip = ETH_HLEN, hlen = v4 ? IP4_HLEN : IP6_HLEN + IP6_FRAG_HLEN;
+		struct frags *fs = new_frags();
+		struct fr f = { .v4 = v4, .id = 0x1234, .len = 16, .more = true };
+		struct frag_late late;
+		const uint8_t *out;
+		size_t len;
+
+		assert_true(frags_due(fs) == UINT64_MAX);
+		for (unsigned k = 0; k < 2; k++) {
+			f.off = cases[i / 2].off[k];
+			(void)!add_at(fs, &f, T0 + k, &out, &len);
+		}
+		assert_true(frags_due(fs) == T0 + FRAG_TIMEOUT_NS);
+		assert_false(frags_expire(fs, T0 + FRAG_TIMEOUT_NS - 1, &late));
+		assert_int_equal(frags_expire(fs, T0 + FRAG_TIMEOUT_NS, &late), cases[i / 2].told);
+		assert_true(frags_due(fs) == UINT64_MAX);
+		if (cases[i / 2].told) {
+			f.off = 0;
+			assert_int_equal(v4 ? put4(&f) : put6(&f), ip + hlen);
+			for (uint32_t b = 0; b < f.len; b++)
+				frame[ip + hlen + b] = payload_at(&f, b);
+			assert_int_equal(late.len, hlen + f.len);
+			assert_memory_equal(late.packet, frame + ip, v4 ? 10 : late.len); /* up to the checksum */
+			assert_memory_equal(late.packet + 12, frame + ip + 12, late.len - 12);
+		}
+		frags_free(fs);
+	}
+}
+
 /* The oldest gives way, whatever its slot; the others are complete in the end. */
 static void eviction(void **state)
 {
@@ -548,12 +587,19 @@ static void against_model(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test(all_orders),     cmocka_unit_test(first_decides),
-		cmocka_unit_test(one_datagram),   cmocka_unit_test(duplicate_with_other_bytes),
-		cmocka_unit_test(largest),        cmocka_unit_test(many_pieces),
-		cmocka_unit_test(keys),           cmocka_unit_test(timeouts),
-		cmocka_unit_test(eviction),       cmocka_unit_test(short_memory),
-		cmocka_unit_test(not_a_fragment), cmocka_unit_test(against_model),
+		cmocka_unit_test(all_orders),
+		cmocka_unit_test(first_decides),
+		cmocka_unit_test(one_datagram),
+		cmocka_unit_test(duplicate_with_other_bytes),
+		cmocka_unit_test(largest),
+		cmocka_unit_test(many_pieces),
+		cmocka_unit_test(keys),
+		cmocka_unit_test(timeouts),
+		cmocka_unit_test(first_of_the_late),
+		cmocka_unit_test(eviction),
+		cmocka_unit_test(short_memory),
+		cmocka_unit_test(not_a_fragment),
+		cmocka_unit_test(against_model),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
