@@ -5,10 +5,15 @@
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/log.h"
+
+#define SPIN_CHECK 32 /* turns after which is looked whether others want the processor */
+#define AT_ONCE_NS 5000 /* a call that takes no longer did not sleep */
+#define CLOCK_NS 500 /* reading the clock takes longer only where each time is a system call */
 
 static uint64_t clock_now(void)
 {
@@ -33,6 +38,8 @@ int loop_init(struct loop *l)
 	memset(l, 0, sizeof(*l));
 	l->epfd = fd;
 	clock_update(l);
+	spin_init(&l->spin);
+	l->may_spin = clock_now() - l->now_ns < CLOCK_NS;
 	timers_init(&l->timers, l->now_ns);
 	return 0;
 }
@@ -89,19 +96,61 @@ void loop_del(struct loop *l, int fd)
 }
 
 /* Rounded up: an early wake-up would find nothing to do and go round again. */
-static int wait_ms(const struct loop *l)
+static int wait_ms(const struct loop *l, uint64_t now_ns)
 {
-	uint64_t ns = timers_next(&l->timers, clock_now());
+	uint64_t ns = timers_next(&l->timers, now_ns);
 
 	if (ns == UINT64_MAX)
 		return -1;
 	return (int)MIN((ns + NSEC_PER_MSEC - 1) / NSEC_PER_MSEC, (uint64_t)INT_MAX);
 }
 
+/* How often the processor was taken away so far. */
+static uint64_t preemptions(void)
+{
+	struct rusage u;
+
+	return getrusage(RUSAGE_THREAD, &u) ? 0 : (uint64_t)u.ru_nivcsw;
+}
+
+/* Staying awake is for processors that nobody else has a use for. */
+static void spin_check(struct loop *l)
+{
+	uint64_t before = l->preemptions;
+
+	if (!l->spin.ns) {
+		l->spin_turns = 0;
+		return;
+	}
+	if (l->spin_turns++ % SPIN_CHECK)
+		return;
+	l->preemptions = preemptions();
+	if (l->spin_turns > 1)
+		spin_preempted(&l->spin, SPIN_CHECK, l->preemptions - before);
+}
+
+/* epoll_wait(), awake at first if the last turns say that it will be short. */
+static int events_wait(struct loop *l, struct epoll_event *ev)
+{
+	uint64_t begin = clock_now(), asleep = begin, end = begin + l->spin.ns;
+	int n;
+
+	while (asleep < end)
+		asleep = clock_now();
+	n = epoll_wait(l->epfd, ev, LOOP_EVENTS, l->stop ? 0 : wait_ms(l, asleep));
+	if (l->may_spin) {
+		uint64_t work = begin - l->now_ns, now = clock_now();
+
+		spin_check(l);
+		spin_turn(&l->spin, work, now - begin, now - asleep > AT_ONCE_NS);
+	}
+	return n;
+}
+
 int loop_turn(struct loop *l)
 {
 	struct epoll_event ev[LOOP_EVENTS];
-	int n = epoll_wait(l->epfd, ev, LOOP_EVENTS, l->stop ? 0 : wait_ms(l));
+	int n = events_wait(l, ev);
 
 	if (n < 0 && errno != EINTR)
 		return -errno;

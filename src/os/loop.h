@@ -11,6 +11,7 @@
 #include <sys/epoll.h>
 
 #include "base/defs.h"
+#include "base/spin.h"
 #include "base/timer.h"
 
 #define LOOP_OWNERS 32
@@ -36,6 +37,10 @@ struct loop {
 	int exit_status;
 	uint64_t now_ns; /* CLOCK_MONOTONIC, read once a turn after the wait */
 	struct timers timers;
+	struct spin spin;
+	bool may_spin; /* reading the clock takes no system call */
+	unsigned spin_turns; /* since it was turned on */
+	uint64_t preemptions;
 	loop_turn_fn *turn_end; /* after all events and timers of a turn: flush what was gathered */
 	void *turn_ctx;
 	unsigned owners;
