@@ -12,6 +12,7 @@
 #include "base/list.h"
 #include "base/log.h"
 #include "os/sock.h"
+#include "os/tcpfin.h"
 #include "tcp/pipe_pool.h"
 #include "tcp/splice_dir.h"
 
@@ -37,6 +38,7 @@ struct conn {
 	uint32_t err : 1; /* a socket has reported an error */
 	int fd[2]; /* accepted, connected */
 	struct splice_dir dir[2]; /* dir[i] has fd[i] as its input */
+	uint32_t taken[2]; /* bytes read from fd[i], modulo 2^32 */
 	struct pipe pipe[2];
 };
 
@@ -125,6 +127,15 @@ static void end_check(struct conn *k, unsigned i)
 		splice_dir_filled(&k->dir[i], r);
 }
 
+/*
+ * What was said of an output, as the error that it is: splice(2) may send a part and swallow the reset that stops it. All that is left then
+ * is a pipe that is broken, as behind an end of file that the peer sent before.
+ */
+static ssize_t sent_result(const struct conn *k, unsigned i, ssize_t r)
+{
+	return r == -EPIPE && !tcpfin_arrived(k->fd[!i], k->taken[!i]) ? -ECONNRESET : r;
+}
+
 /* Each of the following takes one step in direction i and returns how many bytes have got nearer to the output. */
 
 static size_t step_copy(struct splice *s, struct conn *k, unsigned i)
@@ -138,13 +149,14 @@ static size_t step_copy(struct splice *s, struct conn *k, unsigned i)
 	}
 	sent = sock_send(k->fd[!i], &(struct iovec){ s->buf, (size_t)got }, 1, 0);
 	if (sent <= 0) {
-		splice_dir_drained(&k->dir[i], sent);
+		splice_dir_drained(&k->dir[i], sent_result(k, i, sent));
 		return 0;
 	}
 	/* What we saw there can still be taken: nobody else reads from this socket. */
 	got = sock_discard(k->fd[i], (size_t)sent);
 	if (got != sent)
 		k->dir[i].in_broken = true;
+	k->taken[i] += (uint32_t)sent;
 	s->stats.copied += (uint64_t)sent;
 	s->stats.bytes[i] += (uint64_t)sent;
 	return (size_t)sent;
@@ -164,7 +176,10 @@ static size_t step_fill(struct splice *s, struct conn *k, unsigned i)
 		splice_dir_filled(d, r);
 	else
 		end_check(k, i);
-	return r > 0 ? (size_t)r : 0;
+	if (r <= 0)
+		return 0;
+	k->taken[i] += (uint32_t)r;
+	return (size_t)r;
 }
 
 static size_t step_drain(struct splice *s, struct conn *k, unsigned i)
@@ -172,7 +187,7 @@ static size_t step_drain(struct splice *s, struct conn *k, unsigned i)
 	struct splice_dir *d = &k->dir[i];
 	ssize_t r = pipe_drain(&k->pipe[i], k->fd[!i], d->piped);
 
-	splice_dir_drained(d, r);
+	splice_dir_drained(d, sent_result(k, i, r));
 	if (r > 0)
 		s->stats.bytes[i] += (uint64_t)r;
 	return 0;
@@ -195,11 +210,12 @@ static size_t step_urgent(struct splice *s, struct conn *k, unsigned i)
 	}
 	r = sock_send(k->fd[!i], &iov, 1, MSG_OOB);
 	if (r <= 0) {
-		splice_dir_drained(d, r);
+		splice_dir_drained(d, sent_result(k, i, r));
 		return 0;
 	}
 	if (sock_discard(k->fd[i], 1) != 1)
 		d->in_broken = true;
+	k->taken[i]++;
 	d->urgent = false;
 	s->stats.urgent++;
 	s->stats.bytes[i]++;

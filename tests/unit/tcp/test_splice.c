@@ -9,8 +9,10 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* --- every order of the end --- */
@@ -293,6 +295,50 @@ static void test_reset(void **state)
 	assert_int_equal(splice_stats(x->s)->reset, ARRAY_SIZE(data) * 4);
 }
 
+/* The far end, in a process of its own: reads so often, and resets. */
+static void read_and_reset(struct sw_peer *p, unsigned reads)
+{
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (!pid) {
+		static uint8_t buf[64 << 10];
+
+		fcntl(p->fd, F_SETFL, 0);
+		while (reads--)
+			(void)!recv(p->fd, buf, sizeof(buf), 0);
+		linger_close(p);
+		_exit(0);
+	}
+	sw_peer_close(p);
+}
+
+/* The reset comes while we send: with luck in the middle of a call, which then tells of it in no way. */
+static void test_reset_under_way(void **state)
+{
+	struct sw *x = *state;
+
+	static const uint8_t data[128 << 10];
+
+	for (unsigned i = 0; i < 150; i++) {
+		struct sw_peer p[2];
+		ssize_t r;
+		int err;
+
+		sw_open_pair(x, &p[0], &p[1]);
+		read_and_reset(&p[1], i % 50);
+		do {
+			r = send(p[0].fd, data, sizeof(data), MSG_NOSIGNAL | MSG_DONTWAIT);
+			err = r < 0 ? errno : 0;
+			sw_turn(x, r > 0 ? 0 : NSEC_PER_MSEC);
+		} while (!err || err == EAGAIN);
+		assert_int_equal(err, ECONNRESET); /* behind an end of file it would be EPIPE */
+		sw_peer_close(&p[0]);
+		sw_until_none(x);
+		assert_true(waitpid(-1, NULL, 0) > 0);
+	}
+}
+
 /* One closes while the other still sends: the sender learns it. */
 static void test_close_under_send(void **state)
 {
@@ -407,6 +453,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_half_close, sw_setup, sw_teardown),
 		cmocka_unit_test_setup_teardown(test_half_close, sw_setup_copy, sw_teardown),
 		cmocka_unit_test_setup_teardown(test_reset, sw_setup, sw_teardown),
+		cmocka_unit_test_setup_teardown(test_reset_under_way, sw_setup, sw_teardown),
 		cmocka_unit_test_setup_teardown(test_close_under_send, sw_setup, sw_teardown),
 		cmocka_unit_test_setup_teardown(test_slow_reader, sw_setup, sw_teardown),
 		cmocka_unit_test_setup_teardown(test_slow_reader, sw_setup_copy, sw_teardown),
