@@ -83,7 +83,7 @@ static enum service_verdict serve(struct engine *e, const struct pkt *p, const s
 	else if (p->ethertype == ETHERTYPE_ARP)
 		learn_arp(e, p, len);
 	v = service_input(&e->conf->guest, p, e->request, len, &reply);
-	if (v == SERVICE_REPLY && link_send(e->link, e->reply, wr_len(&reply)))
+	if (v == SERVICE_REPLY && link_send(e->link, e->link->rx_queue, e->reply, wr_len(&reply)))
 		log_debug("A reply to the guest was dropped: its queue is full");
 	return v;
 }

@@ -55,7 +55,7 @@ static void ra_due(struct timer *t, uint64_t now_ns)
 	struct wr w = wr_init(e->reply, sizeof(e->reply));
 
 	service_ra(&e->conf->guest, &w);
-	if (wr_len(&w) && !link_send(e->link, e->reply, wr_len(&w)))
+	if (wr_len(&w) && !link_send(e->link, 0, e->reply, wr_len(&w)))
 		e->ra_sent++;
 	ra_schedule(e);
 }
@@ -101,7 +101,7 @@ static void neigh_ask(struct timer *t, uint64_t now_ns)
 		struct wr w = wr_init(e->reply, sizeof(e->reply));
 
 		service_ask(&e->conf->guest, a[i], &w);
-		if (wr_len(&w) && link_send(e->link, e->reply, wr_len(&w)))
+		if (wr_len(&w) && link_send(e->link, 0, e->reply, wr_len(&w)))
 			break; /* a full queue: whoever reads it is there */
 	}
 	neigh_asked(&e->neigh, now_ns);

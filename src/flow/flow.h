@@ -11,6 +11,7 @@
 #include "base/hash.h"
 #include "base/list.h"
 
+#define FLOW_QUEUE_MASK 0x7fu
 #define FLOW_GEN_MASK 0xffffffu /* generations have 24 bits, as in struct ref */
 
 /* One translated association as the guest sees it. For echo the identifier is gport and rport is 0. Zero padding throughout. */
@@ -26,6 +27,7 @@ struct flow {
 	uint32_t index; /* slot number */
 	uint32_t gen : 24;
 	uint32_t used : 1;
+	uint32_t queue : 7; /* pair of the link's queues that the guest's frames of it came by last */
 };
 
 struct flow_table;

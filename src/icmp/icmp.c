@@ -21,6 +21,7 @@ struct reply {
 	struct addr src;
 	struct iovec msg;
 	struct hops hops;
+	unsigned queue; /* of the link */
 };
 
 /* Sends a reply to the guest of k, in fragments if it is too long. */
@@ -51,7 +52,7 @@ static void reply_send(struct icmp *m, const struct flow_key *k, const struct re
 		else if (!fragout_next(&f, &w, &off, &n))
 			return;
 		iov_copy_out(&msg, 1, off, wr_put(&w, n), n);
-	} while (!link_send(m->d.link, m->frame, wr_len(&w)) && !whole);
+	} while (!link_send(m->d.link, r->queue, m->frame, wr_len(&w)) && !whole);
 }
 
 /* A reply in slot i. The kernel gives us echo replies only, and only ours. */
@@ -60,7 +61,7 @@ static void on_reply(struct icmp *m, struct icmp_flow *f, const struct mmsghdr *
 	struct sockaddr_storage *ss = mm->msg_hdr.msg_name;
 	struct iovec msg = { m->msg[i], mm->msg_len };
 	struct rd r = rd_init(msg.iov_base, msg.iov_len);
-	struct reply reply = { .src = f->flow.key.remote, .msg = msg, .hops = { .ttl = IP_TTL_DEFAULT } };
+	struct reply reply = { .src = f->flow.key.remote, .msg = msg, .hops = { .ttl = IP_TTL_DEFAULT }, .queue = f->flow.queue };
 	struct icmp_echo echo;
 	struct ep from, seen;
 
@@ -207,7 +208,12 @@ static void request_send(struct icmp *m, struct icmp_flow *f, const struct pkt *
 static void answer(struct icmp *m, const struct pkt *p, const struct frame *frame, uint16_t id)
 {
 	struct flow_key k = flow_key_init(p->proto, &p->src, id, &p->dst, 0);
-	struct reply r = { .src = p->dst, .msg = { m->msg[0], p->l4_len }, .hops = { .ttl = IP_TTL_DEFAULT, .tos = p->tos } };
+	struct reply r = {
+		.src = p->dst,
+		.msg = { m->msg[0], p->l4_len },
+		.hops = { .ttl = IP_TTL_DEFAULT, .tos = p->tos },
+		.queue = m->d.link->rx_queue,
+	};
 
 	if (p->l4_len <= sizeof(m->msg[0]) && iov_copy_out(frame->iov, frame->n, p->l4, m->msg[0], p->l4_len) == p->l4_len)
 		reply_send(m, &k, &r);
@@ -233,6 +239,7 @@ static void request(struct icmp *m, const struct pkt *p, const struct frame *fra
 	if (!f)
 		return;
 	f->seq = echo.seq;
+	f->flow.queue = m->d.link->rx_queue & FLOW_QUEUE_MASK;
 	icmp_flow_touch(m, f);
 	request_send(m, f, p, frame);
 }

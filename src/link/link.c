@@ -5,12 +5,13 @@
 
 #include "base/iov.h"
 
-int link_send(struct link *l, const void *frame, size_t len)
+int link_send(struct link *l, unsigned queue, const void *frame, size_t len)
 {
+	struct txwant w = { .n = 1, .len = len, .queue = queue };
 	struct txhdr none = { .bytes = NULL };
 	struct txframe f;
 
-	if (link_reserve(l, &f, 1, 0, len) != 1)
+	if (link_reserve(l, &f, &w) != 1)
 		return -ENOBUFS;
 	iov_copy_in(f.body, f.n, 0, frame, len);
 	link_commit(l, &f, &none, len);

@@ -44,6 +44,13 @@ struct txframe {
 	uint32_t cookie; /* of the back end */
 };
 
+/* Frames that are asked for. */
+struct txwant {
+	size_t n;
+	size_t hdr, len; /* bytes of header and of body, of each */
+	unsigned queue; /* pair of queues: that of the flow (struct link, rx_queue); of those that are not there, the first */
+};
+
 /* Header of a frame: Ethernet up to the transport header, exactly as many bytes as were given to reserve(). */
 struct txhdr {
 	const uint8_t *bytes;
@@ -67,7 +74,7 @@ struct link_cb {
 
 struct link_ops {
 	void (*on_event)(struct link *l, unsigned which, uint32_t events);
-	size_t (*reserve)(struct link *l, struct txframe *f, size_t n, size_t hdr, size_t len);
+	size_t (*reserve)(struct link *l, struct txframe *f, const struct txwant *w);
 	void (*commit)(struct link *l, const struct txframe *f, const struct txhdr *h, size_t len);
 	void (*flush)(struct link *l);
 	void (*reset)(struct link *l); /* drop the guest, as if it had disconnected */
@@ -94,13 +101,18 @@ struct link {
 	size_t mtu; /* bytes of L3 that one frame on the wire carries */
 	size_t max_body; /* bytes of L3 that one txframe may stand for: mtu, or 65535 with segmentation offload */
 	bool up;
+	/*
+	 * Pair of queues that the frames handed up just now came by; 0 at other times, and on links with one. What goes back to the same
+	 * flow belongs on the same pair: the guest has it worked on by one processor, and keeps its order only there.
+	 */
+	unsigned rx_queue;
 	struct link_stats stats;
 };
 
-/* Up to n frames with hdr bytes of header and len bytes of body each; returns how many there was room for. 0 while no guest is there. */
-static inline size_t link_reserve(struct link *l, struct txframe *f, size_t n, size_t hdr, size_t len)
+/* Up to w->n frames; returns how many there was room for. 0 while no guest is there. */
+static inline size_t link_reserve(struct link *l, struct txframe *f, const struct txwant *w)
 {
-	return l->ops->reserve(l, f, n, hdr, len);
+	return l->ops->reserve(l, f, w);
 }
 
 /* Queues f with the header h (h->len must be the reserved hdr) and the first len bytes of its body. Padded to 60 bytes. */
@@ -115,5 +127,5 @@ static inline void link_flush(struct link *l)
 	l->ops->flush(l);
 }
 
-/* Queues a whole frame of len bytes, for what is not worth receiving in place. -ENOBUFS if there is no room. */
-MUST_USE int link_send(struct link *l, const void *frame, size_t len);
+/* Queues a whole frame of len bytes, for what is not worth receiving in place; queue as in struct txwant. -ENOBUFS if there is no room. */
+MUST_USE int link_send(struct link *l, unsigned queue, const void *frame, size_t len);

@@ -16,15 +16,15 @@ static void null_on_event(struct link *l, unsigned which, uint32_t events)
 }
 
 /* One frame at a time, always the same memory. */
-static size_t null_reserve(struct link *l, struct txframe *f, size_t n, size_t hdr, size_t len)
+static size_t null_reserve(struct link *l, struct txframe *f, const struct txwant *w)
 {
 	struct null *x = container_of(l, struct null, link);
 
-	if (!n || len > SINK)
+	if (!w->n || w->len > SINK)
 		return 0;
-	f->body[0] = (struct iovec){ .iov_base = x->sink, .iov_len = len };
+	f->body[0] = (struct iovec){ .iov_base = x->sink, .iov_len = w->len };
 	f->n = 1;
-	f->cap = len;
+	f->cap = w->len;
 	return 1;
 }
 

@@ -245,17 +245,16 @@ static void loop_event(void *ctx, struct ref ref, uint32_t events)
 		s->link.ops->on_event(&s->link, ref.index, events);
 }
 
-static size_t stream_reserve(struct link *l, struct txframe *f, size_t n, size_t hdr, size_t len)
+static size_t stream_reserve(struct link *l, struct txframe *f, const struct txwant *w)
 {
 	struct stream *s = stream_of(l);
-	size_t got = 0;
+	size_t n = MIN(w->n, (size_t)LINK_BATCH), got = 0;
 
-	n = MIN(n, (size_t)LINK_BATCH);
 	if (s->fd >= 0 && !s->tx_dead) {
-		got = stream_tx_reserve(&s->tx, f, n, hdr, len);
+		got = stream_tx_reserve(&s->tx, f, n, w->hdr, w->len);
 		if (got < n) {
 			tx_send(s);
-			got = stream_tx_reserve(&s->tx, f, n, hdr, len);
+			got = stream_tx_reserve(&s->tx, f, n, w->hdr, w->len);
 		}
 	}
 	if (!got && n) {

@@ -207,37 +207,37 @@ static void loop_event(void *ctx, struct ref ref, uint32_t events)
 	t->link.ops->on_event(&t->link, ref.index, events);
 }
 
-/* Room behind the tail for up to n frames. */
-static size_t queue_reserve(struct tap *t, struct txframe *f, size_t n, size_t hdr, size_t len)
+/* Room behind the tail for frames. */
+static size_t queue_reserve(struct tap *t, struct txframe *f, const struct txwant *w)
 {
-	size_t front = t->vnet + hdr;
-	size_t slot = (t->vnet + MAX(hdr + len, (size_t)FRAME_PAD) + ALIGN - 1) / ALIGN * ALIGN;
+	size_t front = t->vnet + w->hdr;
+	size_t slot = (t->vnet + MAX(w->hdr + w->len, (size_t)FRAME_PAD) + ALIGN - 1) / ALIGN * ALIGN;
+	size_t n = MIN(w->n, (size_t)LINK_BATCH);
 
 	n = MIN(n, (AREA - t->tail) / slot);
 	n = MIN(n, (size_t)(ARRAY_SIZE(t->queue) - t->end));
 	for (size_t i = 0; i < n; i++) {
 		size_t at = t->tail + i * slot;
 
-		f[i].body[0] = (struct iovec){ .iov_base = t->tx + at + front, .iov_len = len };
+		f[i].body[0] = (struct iovec){ .iov_base = t->tx + at + front, .iov_len = w->len };
 		f[i].n = 1;
-		f[i].cap = len;
+		f[i].cap = w->len;
 		f[i].cookie = (uint32_t)at;
 	}
 	return n;
 }
 
-static size_t tap_reserve(struct link *l, struct txframe *f, size_t n, size_t hdr, size_t len)
+static size_t tap_reserve(struct link *l, struct txframe *f, const struct txwant *w)
 {
 	struct tap *t = tap_of(l);
-	size_t got = 0;
+	size_t n = MIN(w->n, (size_t)LINK_BATCH), got = 0;
 
-	n = MIN(n, (size_t)LINK_BATCH);
 	if (t->fd >= 0) {
-		got = queue_reserve(t, f, n, hdr, len);
+		got = queue_reserve(t, f, w);
 		if (got < n) {
 			/* The frames reserved before are committed or given back by now: those that are queued can leave. */
 			tx_send(t);
-			got = t->fd >= 0 ? queue_reserve(t, f, n, hdr, len) : 0;
+			got = t->fd >= 0 ? queue_reserve(t, f, w) : 0;
 		}
 	}
 	if (!got && n) {

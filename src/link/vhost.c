@@ -2,6 +2,7 @@
 #include "link/vhost.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_net.h>
 #include <stdlib.h>
@@ -22,13 +23,13 @@
 #endif
 
 #define BIT(n) (UINT64_C(1) << (n))
-/* Not several queues (VIRTIO_NET_F_MQ): a driver has no use for them without a control queue, and not every front-end has that. */
 #define NET_FEATURES \
-	(BIT(VIRTIO_NET_F_CSUM) | BIT(VIRTIO_NET_F_GUEST_CSUM) | BIT(VIRTIO_NET_F_GUEST_TSO4) | BIT(VIRTIO_NET_F_GUEST_TSO6) | \
-	 BIT(VIRTIO_NET_F_GUEST_ECN) | BIT(VIRTIO_NET_F_HOST_TSO4) | BIT(VIRTIO_NET_F_HOST_TSO6) | BIT(VIRTIO_NET_F_HOST_ECN) | \
-	 BIT(VIRTIO_NET_F_GUEST_USO4) | BIT(VIRTIO_NET_F_GUEST_USO6) | BIT(VIRTIO_NET_F_HOST_USO) | BIT(VIRTIO_NET_F_MRG_RXBUF))
+	(BIT(VIRTIO_NET_F_MQ) | BIT(VIRTIO_NET_F_CSUM) | BIT(VIRTIO_NET_F_GUEST_CSUM) | BIT(VIRTIO_NET_F_GUEST_TSO4) | \
+	 BIT(VIRTIO_NET_F_GUEST_TSO6) | BIT(VIRTIO_NET_F_GUEST_ECN) | BIT(VIRTIO_NET_F_HOST_TSO4) | BIT(VIRTIO_NET_F_HOST_TSO6) | \
+	 BIT(VIRTIO_NET_F_HOST_ECN) | BIT(VIRTIO_NET_F_GUEST_USO4) | BIT(VIRTIO_NET_F_GUEST_USO6) | BIT(VIRTIO_NET_F_HOST_USO) | \
+	 BIT(VIRTIO_NET_F_MRG_RXBUF))
 
-#define TO_GUEST 0u /* the ring that frames to the guest go to */
+#define TO_GUEST 0u /* of each pair of rings, and of the first */
 #define FROM_GUEST 1u
 #define MESSAGES 64u /* of one event */
 #define BATCHES 8u /* of one event of a ring */
@@ -45,7 +46,7 @@ struct vhost {
 	struct acceptor acceptor;
 	int fd; /* of the front-end; -1: none */
 	bool one_off;
-	bool blocked; /* a reservation got nothing: tx_ready() is owed */
+	uint32_t blocked; /* bits of rings that a reservation got nothing of: tx_ready() is owed */
 	bool broken; /* a ring was; until the guest starts its rings again */
 	bool reset; /* asked for; frames that were handed up may still be in use */
 	size_t mtu; /* as configured */
@@ -59,6 +60,9 @@ struct vhost {
 	struct timer again;
 	uint32_t ring_polled; /* bits of rings that nobody will tell of */
 	struct timer poll;
+	struct {
+		uint64_t from_guest, to_guest; /* frames, since the guest was up */
+	} pair[VDEV_PAIRS];
 };
 
 static struct vhost *vhost_of(struct link *l)
@@ -105,23 +109,68 @@ static uint32_t offloads_of(const struct vdev *d)
 	return o;
 }
 
+static uint32_t rings_live(const struct vhost *v)
+{
+	uint32_t live = 0;
+
+	for (unsigned i = 0; i < VDEV_RINGS; i++)
+		live |= vdev_ring_live(&v->dev.ring[i]) ? 1u << i : 0;
+	return live;
+}
+
+/* Those who wait for these rings may go on. False: there is nobody. */
+static bool unblock(struct vhost *v, uint32_t rings)
+{
+	if (!v->link.up || !(v->blocked & rings))
+		return false;
+	v->blocked &= ~rings;
+	v->link.cb.tx_ready(v->link.cb.ctx);
+	return true;
+}
+
+static void pairs_log(struct vhost *v)
+{
+	for (unsigned i = 0; i < VDEV_PAIRS; i++) {
+		if (v->pair[i].from_guest || v->pair[i].to_guest)
+			log_debug("Queue pair %u: %" PRIu64 " frames from the guest, %" PRIu64 " to it", i, v->pair[i].from_guest,
+				  v->pair[i].to_guest);
+	}
+	memset(v->pair, 0, sizeof(v->pair));
+}
+
 static void up_update(struct vhost *v)
 {
-	bool up = vdev_ring_live(&v->dev.ring[TO_GUEST]) && vdev_ring_live(&v->dev.ring[FROM_GUEST]);
+	uint32_t live = rings_live(v);
+	bool up = live >> TO_GUEST & 1 && live >> FROM_GUEST & 1;
 
+	if (up && v->link.up) {
+		/* What waits for a ring that is no more goes on by the first. */
+		unblock(v, ~live);
+		return;
+	}
 	if (up == v->link.up)
 		return;
 	v->link.up = up;
 	if (!up) {
+		pairs_log(v);
 		v->link.cb.down(v->link.cb.ctx);
 		return;
 	}
 	v->broken = false;
 	v->link.cb.up(v->link.cb.ctx);
-	if (v->blocked) {
-		v->blocked = false;
-		v->link.cb.tx_ready(v->link.cb.ctx);
+	unblock(v, ~UINT32_C(0));
+}
+
+/* Entries of the smallest queue to the guest that frames may pass by. */
+static size_t size_min(const struct vhost *v)
+{
+	size_t min = v->dev.ring[TO_GUEST].conf.size;
+
+	for (unsigned i = TO_GUEST; i < VDEV_RINGS; i += 2) {
+		if (vdev_ring_live(&v->dev.ring[i]))
+			min = MIN(min, (size_t)v->dev.ring[i].conf.size);
 	}
+	return min;
 }
 
 static void poll_update(struct vhost *v)
@@ -153,8 +202,8 @@ static void on_changed(void *ctx)
 	v->link.mtu = merge || super ? v->mtu : MIN(v->mtu, (size_t)MTU_PLAIN);
 	v->link.max_body = super ? 65535 : v->link.mtu;
 	/* A driver may fill its queue up only when half of it is empty; more than the other half holds would never get through. */
-	if (merge && d->ring[TO_GUEST].conf.size) {
-		size_t half = d->ring[TO_GUEST].conf.size / 2 * (size_t)MTU_PLAIN;
+	if (merge && size_min(v)) {
+		size_t half = size_min(v) / 2 * (size_t)MTU_PLAIN;
 
 		v->link.max_body = MIN(v->link.max_body, MAX(half, (size_t)MTU_PLAIN));
 		v->link.mtu = MIN(v->link.mtu, v->link.max_body);
@@ -238,14 +287,17 @@ static void ring_broken(struct vhost *v, unsigned i, const char *why)
 	device_stop(v);
 }
 
-static void frames_up(struct vhost *v, unsigned n)
+static void frames_up(struct vhost *v, unsigned pair, unsigned n)
 {
 	if (!n)
 		return;
 	v->link.stats.rx_frames += n;
+	v->pair[pair].from_guest += n;
 	for (unsigned k = 0; k < n; k++)
 		v->link.stats.rx_bytes += v->rx.frame[k].len;
+	v->link.rx_queue = pair;
 	v->link.cb.rx(v->link.cb.ctx, v->rx.frame, n);
+	v->link.rx_queue = 0;
 }
 
 /* What the guest has sent. False: nothing. */
@@ -267,7 +319,7 @@ static bool ring_read(struct vhost *v, unsigned i)
 		}
 		any |= got > 0;
 		v->link.stats.rx_bad += v->rx.bad;
-		frames_up(v, n);
+		frames_up(v, i / 2, n);
 		if (gen != v->ring_gen[i])
 			return true; /* the link was reset */
 		vrx_return(&v->rx, i);
@@ -285,11 +337,7 @@ static bool ring_read(struct vhost *v, unsigned i)
 static bool ring_fill(struct vhost *v, unsigned i)
 {
 	vq_want_kick(&v->dev.ring[i].q, false);
-	if (i != TO_GUEST || !v->blocked || !v->link.up)
-		return false;
-	v->blocked = false;
-	v->link.cb.tx_ready(v->link.cb.ctx);
-	return true;
+	return unblock(v, 1u << i);
 }
 
 /* False: there was nothing to do. */
@@ -380,24 +428,36 @@ static void loop_event(void *ctx, struct ref ref, uint32_t events)
 		v->link.ops->on_event(&v->link, ref.index, events);
 }
 
-static size_t vhost_reserve(struct link *l, struct txframe *f, size_t n, size_t hdr, size_t len)
+/*
+ * Automatic receive steering (virtio 1.2 section 5.1.6.5.6): what goes to a flow takes the pair that its frames came by, while the
+ * driver uses that.
+ */
+static unsigned ring_for(const struct vhost *v, unsigned pair)
+{
+	unsigned i = 2 * pair + TO_GUEST;
+
+	return pair < VDEV_PAIRS && vdev_ring_live(&v->dev.ring[i]) ? i : TO_GUEST;
+}
+
+static size_t vhost_reserve(struct link *l, struct txframe *f, const struct txwant *w)
 {
 	struct vhost *v = vhost_of(l);
-	struct vq *q = &v->dev.ring[TO_GUEST].q;
-	size_t got = vtx_reserve(&v->tx, f, n, hdr, len);
+	unsigned i = ring_for(v, w->queue);
+	struct vq *q = &v->dev.ring[i].q;
+	size_t got = vtx_reserve(&v->tx, i, f, w);
 
-	if (!got && n && l->up) {
+	if (!got && w->n && l->up) {
 		/* It may fill up its queue when it sees what it has got; what it did just before the question counts as well. */
 		vtx_flush(&v->tx);
-		for (unsigned i = 0; !got && i <= q->conf.size && vq_want_kick(q, true); i++)
-			got = vtx_reserve(&v->tx, f, n, hdr, len);
+		for (unsigned tries = 0; !got && tries <= q->conf.size && vq_want_kick(q, true); tries++)
+			got = vtx_reserve(&v->tx, i, f, w);
 		if (got)
 			vq_want_kick(q, false);
 		if (q->broken)
-			ring_broken(v, TO_GUEST, "what it holds makes no sense");
+			ring_broken(v, i, "what it holds makes no sense");
 	}
-	if (!got && n) {
-		v->blocked = true;
+	if (!got && w->n) {
+		v->blocked |= 1u << i;
 		l->stats.tx_full++;
 	}
 	return got;
@@ -405,8 +465,11 @@ static size_t vhost_reserve(struct link *l, struct txframe *f, size_t n, size_t 
 
 static void vhost_commit(struct link *l, const struct txframe *f, const struct txhdr *h, size_t len)
 {
-	if (!vtx_commit(&vhost_of(l)->tx, f, h, len))
+	struct vhost *v = vhost_of(l);
+
+	if (!vtx_commit(&v->tx, f, h, len))
 		return;
+	v->pair[v->tx.ring / 2].to_guest++;
 	l->stats.tx_frames++;
 	l->stats.tx_bytes += h->len + len;
 }
@@ -457,7 +520,7 @@ static const struct link_ops vhost_ops = {
 static int parts_init(struct vhost *v)
 {
 	struct vdev_cb cb = { .settle = on_settle, .watch = on_watch, .changed = on_changed, .ctx = v };
-	int err = vtx_init(&v->tx, &v->dev, TO_GUEST);
+	int err = vtx_init(&v->tx, &v->dev);
 
 	if (err)
 		return err;

@@ -4,7 +4,8 @@
  *
  * A hypervisor connects to a UNIX stream socket, and hands over the guest's memory and events by messages (link/vhost/req.h). Sockets are
  * read into the guest's buffers and written from them. What the guest's driver agreed to is what the link offers: superframes in both
- * directions, partial checksums. All queues from the guest are served; frames to it go into the first pair's.
+ * directions, partial checksums. All pairs of queues are served that the driver uses; frames of one flow go out by the pair by which the
+ * flow's frames came last (struct txwant), the first until there were any.
  *
  * One front-end at a time, as with link/stream.h. The guest is up while the first pair of queues runs and is enabled. A queue that can't
  * be right stops the device until the guest resets it; memory that was taken away from under us ends the connection.

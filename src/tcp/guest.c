@@ -653,11 +653,21 @@ static void batch_segment(struct batch *b, const struct segment *s)
 	}
 }
 
+/* The connection of the frames that just came. */
+static struct tcp_conn *conn_find(struct tcp *t, const struct flow_key *key)
+{
+	struct flow *f = flow_find(t->d.flows, key);
+
+	if (!f)
+		return NULL;
+	f->queue = t->d.link->rx_queue & FLOW_QUEUE_MASK;
+	return container_of(f, struct tcp_conn, f);
+}
+
 void tcp_from_guest(struct tcp *t, const struct pkt *p, const struct frame *f, unsigned n)
 {
 	struct flow_key key = flow_key_init(PROTO_TCP, &p->src, p->sport, &p->dst, p->dport);
-	struct flow *flow = flow_find(t->d.flows, &key);
-	struct batch b = { .k = flow ? container_of(flow, struct tcp_conn, f) : NULL };
+	struct batch b = { .k = conn_find(t, &key) };
 
 	for (unsigned i = 0; i < n; i++) {
 		struct segment s;
@@ -672,8 +682,7 @@ void tcp_from_guest(struct tcp *t, const struct pkt *p, const struct frame *f, u
 			batch_segment(&b, &s);
 		} else if ((s.h.flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN) {
 			guest_open(t, &p[i], &s, &key);
-			flow = flow_find(t->d.flows, &key);
-			b.k = flow ? container_of(flow, struct tcp_conn, f) : NULL;
+			b.k = conn_find(t, &key);
 		} else {
 			seg_reply_rst(t, &p[i], &s.h, s.len);
 		}

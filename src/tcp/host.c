@@ -28,11 +28,11 @@ struct fill {
 /* Frames for up to max bytes. False: the link has no room. */
 static bool fill_reserve(struct fill *fl, struct tcp_conn *k, uint32_t max)
 {
-	size_t want;
+	struct txwant w = { .hdr = seg_hdr_len(k), .len = seg_data_max(k), .queue = k->f.queue };
 
-	fl->seg = seg_data_max(k);
-	want = MIN((max + fl->seg - 1) / fl->seg, (size_t)LINK_BATCH);
-	fl->frames = link_reserve(k->t->d.link, fl->f, want, seg_hdr_len(k), fl->seg);
+	fl->seg = w.len;
+	w.n = MIN((max + fl->seg - 1) / fl->seg, (size_t)LINK_BATCH);
+	fl->frames = link_reserve(k->t->d.link, fl->f, &w);
 	fl->n = 0;
 	fl->len = 0;
 	for (size_t i = 0; i < fl->frames; i++) {
@@ -262,6 +262,7 @@ void host_pump(struct tcp_conn *k)
 int host_resend(struct tcp_conn *k)
 {
 	uint32_t len = MIN(k->snd.max - k->snd.una, (uint32_t)k->snd.mss);
+	struct txwant w = { .n = 1, .hdr = seg_hdr_len(k), .len = len, .queue = k->f.queue };
 	struct txframe f;
 	ssize_t got;
 
@@ -270,7 +271,7 @@ int host_resend(struct tcp_conn *k)
 		(void)seg_send_ctl(k, TCP_FIN | TCP_ACK, k->snd.una);
 		return 0;
 	}
-	if (link_reserve(k->t->d.link, &f, 1, seg_hdr_len(k), len) != 1)
+	if (link_reserve(k->t->d.link, &f, &w) != 1)
 		return 0; /* the timer will see to it */
 	got = host_peek(k, k->snd.una, f.body, f.n);
 	if (got > 0)

@@ -19,6 +19,7 @@ struct seg {
 	const struct iovec *iov;
 	unsigned n;
 	size_t len;
+	unsigned queue; /* of the link */
 };
 
 static struct seg seg_init(const struct tcp_conn *k, uint8_t flags, uint32_t seq)
@@ -34,6 +35,7 @@ static struct seg seg_init(const struct tcp_conn *k, uint8_t flags, uint32_t seq
 			 .has_ts = k->ts.on,
 			 .ts_val = k->ts.on ? tcp_ts_now(&k->ts, k->t->d.loop->now_ns) : 0,
 			 .ts_ecr = flags & TCP_ACK ? k->ts.recent : 0 },
+		.queue = k->f.queue,
 	};
 }
 
@@ -62,7 +64,7 @@ static bool seg_send(struct tcp *t, const struct seg *s)
 {
 	uint8_t buf[SEG_HDR_MAX];
 
-	return !link_send(t->d.link, buf, seg_put(t, s, false, buf, sizeof(buf)));
+	return !link_send(t->d.link, s->queue, buf, seg_put(t, s, false, buf, sizeof(buf)));
 }
 
 /*
@@ -179,6 +181,7 @@ void seg_reply_rst(struct tcp *t, const struct pkt *p, const struct tcp_hdr *h, 
 	struct seg s = {
 		.ip = { .src = p->dst, .dst = p->src, .proto = PROTO_TCP, .ttl = IP_TTL_DEFAULT },
 		.tcp = { .sport = h->dport, .dport = h->sport, .flags = TCP_RST },
+		.queue = t->d.link->rx_queue,
 	};
 
 	/* RFC 9293 3.10.7.1 */

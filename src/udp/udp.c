@@ -98,6 +98,7 @@ void udp_from_guest(struct udp *u, const struct pkt *p, const struct frame *f, u
 		uf = udp_flow_from_guest(u, p);
 	if (!uf)
 		return;
+	uf->flow.queue = u->d.link->rx_queue & FLOW_QUEUE_MASK;
 	udp_flow_touch(u, uf, true);
 	udp_host_send(u, uf, p, f, n);
 }

@@ -18,10 +18,11 @@
 #define JOIN_MIN 4 /* datagrams of one size in a batch, to expect more of them */
 #define LISTEN_BATCH 16 /* few: later datagrams of a peer come by its flow, unless they are diverted */
 
-/* Source and destination as the guest sees them, and how it came. */
+/* Source and destination as the guest sees them, how it came, and by which queue of the link it goes on. */
 struct pair {
 	struct ep src, dst;
 	struct hops hops;
+	unsigned queue;
 };
 
 static struct pair pair_of(const struct udp_flow *f)
@@ -32,6 +33,7 @@ static struct pair pair_of(const struct udp_flow *f)
 		.src = { k->remote, k->rport },
 		.dst = { k->guest, k->gport },
 		.hops = { .ttl = IP_TTL_DEFAULT },
+		.queue = f->flow.queue,
 	};
 }
 
@@ -116,7 +118,7 @@ static void send_datagram(struct udp *u, const struct pair *a, const struct iove
 		eth_head(u, &w, a);
 		ip_put(&w, &ip, l4->iov_len);
 		wr_bytes(&w, l4->iov_base, l4->iov_len);
-		(void)!link_send(u->d.link, u->frame, wr_len(&w));
+		(void)!link_send(u->d.link, a->queue, u->frame, wr_len(&w));
 		return;
 	}
 	if (fragout_init(&f, &ip, u->frag_id++ & INT32_MAX, l4->iov_len, u->d.link->mtu))
@@ -127,7 +129,7 @@ static void send_datagram(struct udp *u, const struct pair *a, const struct iove
 		if (!fragout_next(&f, &w, &off, &n))
 			return;
 		iov_copy_out(l4, 1, off, wr_put(&w, n), n);
-		if (link_send(u->d.link, u->frame, wr_len(&w)))
+		if (link_send(u->d.link, a->queue, u->frame, wr_len(&w)))
 			return;
 	}
 }
@@ -393,8 +395,13 @@ static unsigned place_single(struct udp *u, const struct udp_flow *f)
 	const struct addr *guest = &f->flow.key.guest;
 	/* Frames of a large MTU would leave most of a queue unused by small datagrams. What turns out longer goes through the area. */
 	size_t most = MAX(body_max(u, guest), f->super ? super_max(u, guest) : 0);
-	size_t n = link_reserve(u->d.link, u->tx, LINK_BATCH, ETH_HLEN + ip_hlen(guest) + UDP_HLEN,
-				MIN(most, MAX((size_t)f->longest, (size_t)BODY_MIN)));
+	struct txwant w = {
+		.n = LINK_BATCH,
+		.hdr = ETH_HLEN + ip_hlen(guest) + UDP_HLEN,
+		.len = MIN(most, MAX((size_t)f->longest, (size_t)BODY_MIN)),
+		.queue = f->flow.queue,
+	};
+	size_t n = link_reserve(u->d.link, u->tx, &w);
 
 	/* If the last datagrams were cut, leave room for the pieces of these. */
 	if (n)
@@ -413,10 +420,14 @@ static unsigned place_joint(struct udp *u, const struct udp_flow *f)
 {
 	unsigned per = joint_max(u, f), n;
 	size_t len = f->same;
+	struct txwant w = {
+		.n = (LINK_BATCH + per - 1) / per,
+		.hdr = ETH_HLEN + ip_hlen(&f->flow.key.guest) + UDP_HLEN,
+		.len = per * len,
+		.queue = f->flow.queue,
+	};
 
-	n = (unsigned)link_reserve(u->d.link, u->tx, (LINK_BATCH + per - 1) / per,
-				   ETH_HLEN + ip_hlen(&f->flow.key.guest) + UDP_HLEN, per * len);
-	n = MIN(n * per, (unsigned)LINK_BATCH);
+	n = MIN((unsigned)link_reserve(u->d.link, u->tx, &w) * per, (unsigned)LINK_BATCH);
 	for (unsigned i = 0; i < n; i++) {
 		const struct txframe *t = &u->tx[i / per];
 
@@ -539,11 +550,12 @@ void udp_guest_from_listener(struct udp *u, uint32_t index)
 {
 	const struct listener *l = udp_listener(u, index);
 	unsigned max = u->divert ? LINK_BATCH : LISTEN_BATCH;
+	struct txwant w = { .n = 1, .hdr = ETH_HLEN + IP6_HLEN + UDP_HLEN, .len = body_max(u, &addr_any6) };
 	int got;
 
 	if (!l)
 		return;
-	if (!link_reserve(u->d.link, u->tx, 1, ETH_HLEN + IP6_HLEN + UDP_HLEN, body_max(u, &addr_any6))) {
+	if (!link_reserve(u->d.link, u->tx, &w)) {
 		listener_block(u, l, index);
 		return;
 	}

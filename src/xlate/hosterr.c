@@ -18,7 +18,7 @@ static void err_send(const struct hosterr *h, const struct icmp_err *e, const vo
 	eth_put(&w, h->guest->mac, h->guest->our_mac, addr_is4(&e->to) ? ETHERTYPE_IP4 : ETHERTYPE_IP6);
 	icmp_err_put(&w, e, quote, len);
 	/* Without room the error is lost, as errors may be. */
-	if (wr_ok(&w) && link_send(h->link, frame, wr_len(&w)))
+	if (wr_ok(&w) && link_send(h->link, h->link->rx_queue, frame, wr_len(&w)))
 		return;
 }
 

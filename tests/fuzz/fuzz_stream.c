@@ -44,7 +44,7 @@ static void on_rx(void *ctx, const struct frame *f, unsigned n)
 		assert(iov_copy_out(f[i].iov, f[i].n, 0, got, sizeof(got)) == want_len);
 		assert(!memcmp(got, want, want_len));
 		z->twin_at += 4 + want_len;
-		(void)!link_send(z->link, echo, iov_copy_out(f[i].iov, f[i].n, 0, echo, sizeof(echo)));
+		(void)!link_send(z->link, 0, echo, iov_copy_out(f[i].iov, f[i].n, 0, echo, sizeof(echo)));
 	}
 }
 

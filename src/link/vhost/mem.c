@@ -90,11 +90,29 @@ static unsigned slot_free(const struct vmem *m)
 	return i;
 }
 
+/* The region with these two addresses and this size, and its place in the order; NULL. */
+static struct vmem_slot *slot_of(struct vmem *m, const struct vmem_region *r, unsigned *ret_at)
+{
+	unsigned at = order_find(m, r->guest);
+	struct vmem_slot *s = at < m->n ? &m->slot[m->order[at]] : NULL;
+
+	if (!s || s->r.guest != r->guest || s->r.user != r->user || s->r.size != r->size)
+		return NULL;
+	*ret_at = at;
+	return s;
+}
+
 int vmem_add(struct vmem *m, const struct vmem_region *r, int fd)
 {
-	int err = region_check(m, r);
 	unsigned at, slot;
+	struct vmem_slot *same = slot_of(m, r, &at);
+	int err;
 
+	if (same && same->r.offset == r->offset && same->added < UINT32_MAX) {
+		same->added++;
+		return 0;
+	}
+	err = region_check(m, r);
 	if (err)
 		return err;
 	slot = slot_free(m);
@@ -102,6 +120,7 @@ int vmem_add(struct vmem *m, const struct vmem_region *r, int fd)
 	if (err)
 		return err;
 	m->slot[slot].r = *r;
+	m->slot[slot].added = 1;
 	at = order_find(m, r->guest);
 	memmove(&m->order[at + 1], &m->order[at], (m->n - at) * sizeof(m->order[0]));
 	m->order[at] = (uint16_t)slot;
@@ -118,12 +137,13 @@ static void order_del(struct vmem *m, unsigned at)
 
 int vmem_del(struct vmem *m, const struct vmem_region *r)
 {
-	unsigned at = order_find(m, r->guest);
-	const struct vmem_region *found = at < m->n ? &m->slot[m->order[at]].r : NULL;
+	unsigned at;
+	struct vmem_slot *s = slot_of(m, r, &at);
 
-	if (!found || found->guest != r->guest || found->user != r->user || found->size != r->size)
+	if (!s)
 		return -ENOENT;
-	order_del(m, at);
+	if (!--s->added)
+		order_del(m, at);
 	return 0;
 }
 

@@ -27,6 +27,7 @@ struct vmem_region {
 struct vmem_slot {
 	struct vmem_region r;
 	struct filemap file; /* not mapped: the slot is free */
+	uint32_t added; /* times; it goes when it was taken away as often */
 };
 
 struct vmem {
@@ -48,11 +49,12 @@ void vmem_fini(struct vmem *m);
 
 /*
  * Maps a region of the file fd, which stays the caller's. -EINVAL: empty, or past the end of an address space; -EEXIST: overlaps another
- * in the guest; -EFBIG: goes beyond the end of the file; -ENOSPC: too many; -errno of fstat(2) or mmap(2).
+ * in the guest; -EFBIG: goes beyond the end of the file; -ENOSPC: too many; -errno of fstat(2) or mmap(2). The very region may be there
+ * already: QEMU adds each once for every pair of queues, and takes it away as often.
  */
 MUST_USE int vmem_add(struct vmem *m, const struct vmem_region *r, int fd);
 
-/* Unmaps the region with these two addresses and this size; -ENOENT. Nobody may hold a pointer into it any more. */
+/* Takes away the region with these two addresses and this size; -ENOENT. Nobody may hold a pointer into it any more. */
 MUST_USE int vmem_del(struct vmem *m, const struct vmem_region *r);
 
 void vmem_clear(struct vmem *m); /* unmaps all; what was torn is forgotten */

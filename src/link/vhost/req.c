@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/vhost_types.h>
+#include <linux/virtio_net.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -62,9 +63,13 @@ static unsigned body_ring(const struct vchan *c)
 	return c->body.u64 & 0xff;
 }
 
+/*
+ * Drivers refuse several queues (VIRTIO_NET_F_MQ) without a control queue, which only the front-end can have: one that knows of several
+ * queues itself does, others may pass on to the driver whatever we offer. So these aren't told before it has said so.
+ */
 static int get_features(struct vdev *d, struct vchan *c, struct reply *ret_reply)
 {
-	ret_reply->u64 = d->offered;
+	ret_reply->u64 = d->protocol & BIT(PF_MQ) ? d->offered : d->offered & ~BIT(VIRTIO_NET_F_MQ);
 	return 0;
 }
 
@@ -123,6 +128,8 @@ static int set_mem_table(struct vdev *d, struct vchan *c, struct reply *ret_repl
 		struct vmem_region r = region_of(&t.region[i]);
 
 		err = vmem_add(&d->mem, &r, c->fd[i]);
+		if (!err && d->mem.n == i)
+			err = -EEXIST; /* twice in one table */
 	}
 	if (err)
 		vmem_clear(&d->mem);

@@ -11,14 +11,14 @@
 
 #define FRAME_PAD 60u /* shortest Ethernet frame, without its checksum */
 
-int vtx_init(struct vtx *t, struct vdev *d, unsigned ring)
+int vtx_init(struct vtx *t, struct vdev *d)
 {
 	uint8_t *p = mmap(NULL, 2 * VTX_BOUNCE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	if (p == MAP_FAILED)
 		return -ENOMEM;
 	t->d = d;
-	t->ring = ring;
+	t->ring = t->filled = 0;
 	t->vnet = sizeof(struct virtio_net_hdr_mrg_rxbuf);
 	t->merge = false;
 	t->n = t->next = t->n_iov = 0;
@@ -115,21 +115,22 @@ static bool body_set(struct vtx *t, struct txframe *f, unsigned first, size_t fr
 	return false;
 }
 
-size_t vtx_reserve(struct vtx *t, struct txframe *f, size_t n, size_t hdr, size_t len)
+size_t vtx_reserve(struct vtx *t, unsigned ring, struct txframe *f, const struct txwant *w)
 {
-	size_t need = t->vnet + MAX(hdr + len, (size_t)FRAME_PAD);
-	bool more = len <= VTX_BOUNCE;
-	size_t got = 0;
+	size_t need = t->vnet + MAX(w->hdr + w->len, (size_t)FRAME_PAD);
+	size_t n = MIN(w->n, (size_t)LINK_BATCH), got;
+	bool more = w->len <= VTX_BOUNCE;
 
 	unused_return(t);
+	t->ring = ring;
 	if (!vdev_ring_live(ring_of(t)))
 		return 0;
-	for (n = MIN(n, (size_t)LINK_BATCH); more && got < n; got++) {
+	for (got = 0; more && got < n; got++) {
 		t->first[got] = t->n;
 		if (!chains_reserve(t, t->n, need))
 			break;
 		f[got].cookie = (uint32_t)got;
-		more = body_set(t, &f[got], t->first[got], t->vnet + hdr, len);
+		more = body_set(t, &f[got], t->first[got], t->vnet + w->hdr, w->len);
 	}
 	return got;
 }
@@ -195,6 +196,7 @@ bool vtx_commit(struct vtx *t, const struct txframe *f, const struct txhdr *h, s
 		left -= part;
 	}
 	t->next = first + chains;
+	t->filled |= 1u << t->ring;
 	if (dirty_wanted(&t->d->dirty)) {
 		unsigned end = t->next < t->n ? t->chain[t->next].iov : t->n_iov;
 
@@ -205,6 +207,10 @@ bool vtx_commit(struct vtx *t, const struct txframe *f, const struct txhdr *h, s
 
 void vtx_flush(struct vtx *t)
 {
+	uint32_t filled = t->filled;
+
 	unused_return(t);
-	vdev_ring_publish(t->d, t->ring);
+	t->filled = 0;
+	for (; filled; filled &= filled - 1)
+		vdev_ring_publish(t->d, (unsigned)__builtin_ctz(filled));
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Frames towards the guest, into the buffers of one of its receive queues (virtio 1.2 section 5.1.6): part of the vhost-user back end.
+ * Frames towards the guest, into the buffers of its receive queues (virtio 1.2 section 5.1.6): part of the vhost-user back end.
  *
  * A reservation takes as many buffers as its frames may need; a frame lies in one, or, where the guest merges them, in several. Buffers
  * go back in the order in which they came. So a frame behind one that came out short is moved forward, to where that one ended.
@@ -16,7 +16,8 @@
 
 struct vtx {
 	struct vdev *d;
-	unsigned ring;
+	unsigned ring; /* of the last reservation */
+	uint32_t filled; /* bits of rings with frames that the guest was not shown */
 	unsigned vnet; /* bytes of the header in front of each frame */
 	bool merge;
 
@@ -34,11 +35,11 @@ struct vtx {
 	uint8_t *copy; /* for a frame on its way forward */
 };
 
-MUST_USE int vtx_init(struct vtx *t, struct vdev *d, unsigned ring);
+MUST_USE int vtx_init(struct vtx *t, struct vdev *d);
 void vtx_fini(struct vtx *t);
 
-/* As in struct link_ops; no frame at all if the guest is out of buffers. */
-size_t vtx_reserve(struct vtx *t, struct txframe *f, size_t n, size_t hdr, size_t len);
+/* As in struct link_ops, on that ring; no frame at all if the guest is out of buffers. */
+size_t vtx_reserve(struct vtx *t, unsigned ring, struct txframe *f, const struct txwant *w);
 
 /* False if the frame was dropped: the guest's buffers can't hold it. */
 bool vtx_commit(struct vtx *t, const struct txframe *f, const struct txhdr *h, size_t len);

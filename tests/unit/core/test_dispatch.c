@@ -83,7 +83,7 @@ enum service_verdict service_input(const struct guestconf *c, const struct pkt *
 	return cur->verdict;
 }
 
-int link_send(struct link *l, const void *frame, size_t len)
+int link_send(struct link *l, unsigned queue, const void *frame, size_t len)
 {
 	assert_in_range(len, 60, sizeof(cur->sent));
 	memcpy(cur->sent, frame, len);

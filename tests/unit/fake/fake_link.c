@@ -29,9 +29,10 @@ static void body_fill(const struct fake_link *fl, struct txframe *f, uint8_t *bu
 	f->cap = fl->body;
 }
 
-static size_t fake_reserve(struct link *l, struct txframe *f, size_t n, size_t hdr, size_t len)
+static size_t fake_reserve(struct link *l, struct txframe *f, const struct txwant *w)
 {
 	struct fake_link *fl = of(l);
+	size_t n = w->n, hdr = w->hdr, len = w->len;
 
 	fl->reserves++;
 	assert_in_range(n, 1, LINK_BATCH);
@@ -44,6 +45,7 @@ static size_t fake_reserve(struct link *l, struct txframe *f, size_t n, size_t h
 		l->stats.tx_full++;
 	}
 	fl->hdr = hdr;
+	fl->queue = w->queue;
 	fl->body = len;
 	fl->given = n;
 	fl->next = 0;
@@ -74,6 +76,7 @@ static void capture(struct fake_link *fl, const struct txhdr *h, const void *bod
 		.gso_size = h->gso_size,
 		.csum_start = h->csum_start,
 		.csum_offset = h->csum_offset,
+		.queue = fl->queue,
 	};
 	assert_non_null(f->bytes);
 	if (h->len)

@@ -20,6 +20,7 @@ struct fake_frame {
 	uint8_t gso_type;
 	uint16_t gso_size;
 	uint16_t csum_start, csum_offset;
+	unsigned queue; /* of the reservation */
 };
 
 struct fake_link {
@@ -33,6 +34,7 @@ struct fake_link {
 	/* The last reservation. */
 	uint8_t *buf[LINK_BATCH];
 	size_t given, next, hdr, body;
+	unsigned queue;
 };
 
 /* MTU 1500, no offloads, up, room without end. */

@@ -33,6 +33,23 @@ static void round_trip(void **state)
 	}
 }
 
+/* Replies take the queue that the last request came by. */
+static void queue_of_request(void **state)
+{
+	struct world *w = *state;
+	const struct net_family *a = &net_families[0];
+
+	for (unsigned queue = 5; queue > 3; queue--) {
+		w->net.fl.link.rx_queue = queue;
+		world_ping(w, &a->guest, &a->peer, 5, 1, NULL);
+		w->net.fl.link.rx_queue = 0;
+		world_reply(w, &a->peer);
+		world_settle(w);
+		assert_int_equal(fake_link_frame(&w->net.fl, w->net.fl.frames - 1)->queue, queue);
+	}
+	assert_int_equal(w->net.fl.frames, 2);
+}
+
 /* A reply comes with the hop limit and the type of service that it had when the host got it. */
 static void hops_of_reply(void **state)
 {
@@ -328,6 +345,7 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, world_setup, world_teardown)
 	const struct CMUnitTest tests[] = {
 		T(round_trip),
+		T(queue_of_request),
 		T(hops_of_reply),
 		T(identifier_taken),
 		T(identifier_zero),

@@ -7,9 +7,11 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/iov.h"
+#include "link/vhost.h"
 
 static void on_rx(void *ctx, const struct frame *f, unsigned n)
 {
@@ -53,6 +55,21 @@ int link_world_init(struct link_world *w, void (*on_frame)(struct link_world *w,
 	*w = (struct link_world){ .peer = -1, .on_frame = on_frame };
 	timer_init(&w->nowait, nothing);
 	return loop_init(&w->loop);
+}
+
+socklen_t link_world_vhost(struct link_world *w, bool one_off, struct sockaddr_un *ret_sa)
+{
+	struct vhost_conf c = { .fd = -1, .one_off = one_off, .mtu = 65520, .cb = link_world_cb(w) };
+	socklen_t len = sizeof(*ret_sa);
+
+	*ret_sa = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	c.listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	assert_int_equal(bind(c.listen_fd, (struct sockaddr *)ret_sa, sizeof(sa_family_t)), 0); /* any free name */
+	assert_int_equal(listen(c.listen_fd, 1), 0);
+	assert_int_equal(getsockname(c.listen_fd, (struct sockaddr *)ret_sa, &len), 0);
+	assert_int_equal(vhost_new(&w->loop, &c, &w->link), 0);
+	assert_int_equal(vhost_start(w->link), 0);
+	return len;
 }
 
 void link_world_fini(struct link_world *w)

@@ -2,6 +2,9 @@
 /* What tests of the links have in common: a real loop, a link in it, and what it calls. */
 #pragma once
 
+#include <sys/socket.h>
+#include <sys/un.h>
+
 #include "link/link.h"
 #include "os/loop.h"
 
@@ -16,6 +19,9 @@ struct link_world {
 };
 
 int link_world_init(struct link_world *w, void (*on_frame)(struct link_world *w, const struct frame *f));
+
+/* Makes and starts a vhost-user link that listens somewhere; returns the length of that address. */
+socklen_t link_world_vhost(struct link_world *w, bool one_off, struct sockaddr_un *ret_sa);
 
 /* Also frees the link, and closes the peer. */
 void link_world_fini(struct link_world *w);

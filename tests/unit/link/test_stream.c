@@ -288,7 +288,7 @@ static void test_reconnect(void **state)
 	x->w.peer = vmm_connect(x);
 	link_world_turn(&x->w);
 	vmm_write(x, wire, 50);
-	while (!link_send(x->w.link, frame, sizeof(frame)))
+	while (!link_send(x->w.link, 0, frame, sizeof(frame)))
 		link_flush(x->w.link);
 	close(x->w.peer);
 	link_world_turn(&x->w);
@@ -296,7 +296,7 @@ static void test_reconnect(void **state)
 	assert_int_equal(x->w.down, 1);
 	assert_int_equal(x->w.gone, 0);
 	assert_false(x->w.link->up);
-	assert_int_equal(link_send(x->w.link, frame, sizeof(frame)), -ENOBUFS);
+	assert_int_equal(link_send(x->w.link, 0, frame, sizeof(frame)), -ENOBUFS);
 
 	x->frames = x->w.ready = 0;
 	x->seen_len = 0;
@@ -309,7 +309,7 @@ static void test_reconnect(void **state)
 	assert_int_equal(x->seen_len, len);
 	assert_memory_equal(x->seen, wire, len);
 
-	assert_int_equal(link_send(x->w.link, "0123456789abcd", 14), 0);
+	assert_int_equal(link_send(x->w.link, 0, "0123456789abcd", 14), 0);
 	link_world_turn(&x->w);
 	assert_int_equal(recv(x->w.peer, buf, sizeof(buf), MSG_DONTWAIT), 64);
 	assert_memory_equal(buf,
@@ -379,7 +379,7 @@ static void test_last_words(void **state)
 	assert_int_equal(send(x->w.peer, wire, len, 0), len);
 	close(x->w.peer);
 	x->w.peer = -1;
-	assert_int_equal(link_send(x->w.link, wire, 100), 0);
+	assert_int_equal(link_send(x->w.link, 0, wire, 100), 0);
 	link_flush(x->w.link);
 	link_flush(x->w.link);
 	link_world_turn(&x->w);
@@ -413,8 +413,8 @@ static void test_no_guest(void **state)
 	struct txframe f[4];
 
 	start_listen(x, false);
-	assert_int_equal(link_reserve(x->w.link, f, 4, 14, 100), 0);
-	assert_int_equal(link_send(x->w.link, "0123456789abcd", 14), -ENOBUFS);
+	assert_int_equal(link_reserve(x->w.link, f, &(struct txwant){ .n = 4, .hdr = 14, .len = 100 }), 0);
+	assert_int_equal(link_send(x->w.link, 0, "0123456789abcd", 14), -ENOBUFS);
 	link_flush(x->w.link);
 	x->w.link->ops->reset(x->w.link);
 	link_world_turn(&x->w);
@@ -450,7 +450,7 @@ static void test_back_pressure(void **state)
 			size_t n = put_frame(expect + sent, size, ++fill);
 
 			assert_true(sent + 70000 < SEEN_MAX);
-			if (link_send(x->w.link, expect + sent + 4, size))
+			if (link_send(x->w.link, 0, expect + sent + 4, size))
 				break;
 			sent += n;
 			size = size < 30000 ? size + 11 : 61;
@@ -482,7 +482,7 @@ static void test_no_spin(void **state)
 	start_pair(x);
 	link_flush(x->w.link);
 	assert_int_equal(epoll_wait(x->w.loop.epfd, &ev, 1, 0), 0);
-	while (!link_send(x->w.link, frame, sizeof(frame))) {
+	while (!link_send(x->w.link, 0, frame, sizeof(frame))) {
 	}
 	link_world_turn(&x->w);
 	link_world_turn(&x->w);

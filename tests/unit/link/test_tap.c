@@ -121,7 +121,7 @@ static bool send_one(struct fix *x, const struct txhdr *h, size_t len, uint8_t w
 {
 	struct txframe f;
 
-	if (link_reserve(x->w.link, &f, 1, h->len, len) != 1)
+	if (link_reserve(x->w.link, &f, &(struct txwant){ .n = 1, .hdr = h->len, .len = len }) != 1)
 		return false;
 	assert_true(f.cap >= len);
 	body_fill(&f, len, with);
@@ -215,7 +215,7 @@ static void test_tx_plain(void **state)
 	uint8_t frame[14] = { 1, 2, 3 };
 
 	start(x, 0, 65520);
-	assert_int_equal(link_send(x->w.link, frame, sizeof(frame)), 0);
+	assert_int_equal(link_send(x->w.link, 0, frame, sizeof(frame)), 0);
 	link_flush(x->w.link);
 	assert_int_equal(peer_read(x), 60);
 	assert_memory_equal(x->buf, frame, sizeof(frame));
@@ -236,7 +236,7 @@ static void test_tx_batch(void **state)
 	start(x, OFF_ALL, 1500);
 	for (unsigned round = 0; round < 200; round++) {
 		size_t cap = round % 3 ? 1460 : 65535 - 40, len = round % 2 ? cap : 100 + round;
-		size_t n = link_reserve(x->w.link, f, LINK_BATCH, sizeof(head), cap);
+		size_t n = link_reserve(x->w.link, f, &(struct txwant){ .n = LINK_BATCH, .hdr = sizeof(head), .len = cap });
 
 		assert_in_range(n, 9, LINK_BATCH);
 		n = MIN(n, (size_t)1 + round % 9);
@@ -452,7 +452,7 @@ static void test_gone(void **state)
 	assert_int_equal(x->w.gone, 1);
 	assert_int_equal(x->w.down, 0);
 	assert_false(x->w.link->up);
-	assert_int_equal(link_reserve(x->w.link, &f, 1, 54, 100), 0);
+	assert_int_equal(link_reserve(x->w.link, &f, &(struct txwant){ .n = 1, .hdr = 54, .len = 100 }), 0);
 	link_world_turn(&x->w);
 	assert_int_equal(x->w.gone, 1);
 }
@@ -463,14 +463,14 @@ static void test_gone_at_write(void **state)
 	uint8_t frame[60] = { 0 };
 
 	start(x, OFF_ALL, 1500);
-	assert_int_equal(link_send(x->w.link, frame, sizeof(frame)), 0);
-	assert_int_equal(link_send(x->w.link, frame, sizeof(frame)), 0);
+	assert_int_equal(link_send(x->w.link, 0, frame, sizeof(frame)), 0);
+	assert_int_equal(link_send(x->w.link, 0, frame, sizeof(frame)), 0);
 	close(x->w.peer);
 	x->w.peer = -1;
 	signal(SIGPIPE, SIG_IGN);
 	link_flush(x->w.link);
 	assert_int_equal(x->w.gone, 1);
-	assert_int_equal(link_send(x->w.link, frame, sizeof(frame)), -ENOBUFS);
+	assert_int_equal(link_send(x->w.link, 0, frame, sizeof(frame)), -ENOBUFS);
 	link_world_turn(&x->w);
 	assert_int_equal(x->w.gone, 1);
 }
@@ -481,11 +481,11 @@ static void test_reset(void **state)
 	uint8_t frame[60] = { 0 };
 
 	start(x, 0, 1500);
-	assert_int_equal(link_send(x->w.link, frame, sizeof(frame)), 0);
+	assert_int_equal(link_send(x->w.link, 0, frame, sizeof(frame)), 0);
 	x->w.link->ops->reset(x->w.link);
 	link_flush(x->w.link);
 	assert_int_equal(peer_read(x), -1);
-	assert_int_equal(link_send(x->w.link, frame, sizeof(frame)), 0);
+	assert_int_equal(link_send(x->w.link, 0, frame, sizeof(frame)), 0);
 	link_flush(x->w.link);
 	assert_int_equal(peer_read(x), 60);
 }
@@ -608,7 +608,7 @@ static void test_real(void **state)
 	start_fd(x, fd, uso ? OFF_ALL : OFF_ALL & ~LINK_OFF_USO, 1500);
 
 	/* The interface is down: frames go nowhere, and that is no error. */
-	assert_int_equal(link_send(x->w.link, frame, sizeof(frame)), 0);
+	assert_int_equal(link_send(x->w.link, 0, frame, sizeof(frame)), 0);
 	link_flush(x->w.link);
 	link_world_turn(&x->w);
 	assert_int_equal(x->w.gone, 0);

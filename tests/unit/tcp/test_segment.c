@@ -470,10 +470,42 @@ static void test_forwarded_source(void **state)
 	world_fini(&w);
 }
 
+/* Segments take the queue that the guest's came by last: acknowledgements, data, and a reset of what is no connection. */
+static void test_queue(void **state)
+{
+	struct world w;
+
+	world_init(&w, &(struct world_conf){ 0 });
+	w.fl.link.rx_queue = 2;
+	conn_open_out(&w);
+	for (size_t i = 0; i < w.fl.frames; i++)
+		assert_int_equal(w.fl.frame[i].queue, 2);
+	world_clear(&w);
+	for (unsigned queue = 0; queue < 4; queue++) {
+		w.fl.link.rx_queue = queue;
+		conn_send(&w, TCP_ACK, "x", 1);
+		w.fl.link.rx_queue = 0;
+		host_push(w.s, 5000);
+		world_settle(&w);
+		assert_in_range(w.fl.frames, 4, 6);
+		for (size_t i = 0; i < w.fl.frames; i++)
+			assert_int_equal(w.fl.frame[i].queue, queue);
+		w.ack += 5000;
+		world_clear(&w);
+	}
+	conn_kill(&w);
+	w.fl.link.rx_queue = 3;
+	conn_send(&w, TCP_ACK, "x", 1);
+	assert_int_equal(w.fl.frames, 1);
+	assert_int_equal(w.fl.frame[0].queue, 3);
+	world_fini(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_wrap_up),
+		cmocka_unit_test(test_queue),
 		cmocka_unit_test(test_wrap_down),
 		cmocka_unit_test(test_isn),
 		cmocka_unit_test(test_no_ack_flag),

@@ -50,6 +50,33 @@ static void answers_reach_the_guest(void **state)
 	}
 }
 
+/* Answers take the queue that the flow's datagrams came by last, in pieces or whole; the first, if there were none. */
+static void queue_of_the_flow(void **state)
+{
+	static const unsigned queues[] = { 0, 3, 127, 1 };
+	struct world *w = *state;
+	struct link *l = &w->net.fl.link;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(queues) * 2; i++) {
+		const struct net_family *a = &net_families[i % 2];
+		struct ep dst = net_ep(&a->peer, 6000);
+		static uint8_t data[5000];
+		size_t n = w->net.fl.frames;
+		int fd;
+
+		l->rx_queue = queues[i / 2];
+		fd = open_flow(w, a, 5000, 6000);
+		l->rx_queue = 0;
+		fake_dgram_push(fd, &dst, NULL, data, 100);
+		fake_dgram_push(fd, &dst, NULL, data, sizeof(data));
+		world_settle(w);
+		assert_in_range(w->net.fl.frames, n + 4, n + 6);
+		for (; n < w->net.fl.frames; n++)
+			assert_int_equal(fake_link_frame(&w->net.fl, n)->queue, queues[i / 2]);
+	}
+	assert_int_equal(flow_count(w->net.flows), 2);
+}
+
 /* Who marks datagrams is told the marks of the answers, who sets a low hop limit that of them. */
 static void marks_reach_who_marks(void **state)
 {
@@ -337,6 +364,7 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, world_setup, world_teardown)
 	const struct CMUnitTest tests[] = {
 		T(answers_reach_the_guest),
+		T(queue_of_the_flow),
 		T(marks_reach_who_marks),
 		T(batches_are_received_in_place),
 		T(partial_checksum),

@@ -53,21 +53,14 @@ static void on_log(void *ctx, enum log_level level, const char *line)
 
 struct guest *guest_new(bool one_off)
 {
-	struct vhost_conf c = { .listen_fd = -1, .fd = -1, .one_off = one_off, .mtu = 65520 };
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
 	struct guest *t = calloc(1, sizeof(*t));
-	socklen_t len = sizeof(sa);
+	struct sockaddr_un sa;
+	socklen_t len;
 
 	assert_non_null(t);
 	log_set_sink(on_log, t);
 	assert_int_equal(link_world_init(&t->w, on_frame), 0);
-	c.listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
-	assert_int_equal(bind(c.listen_fd, (struct sockaddr *)&sa, sizeof(sa_family_t)), 0); /* any free name */
-	assert_int_equal(listen(c.listen_fd, 1), 0);
-	assert_int_equal(getsockname(c.listen_fd, (struct sockaddr *)&sa, &len), 0);
-	c.cb = link_world_cb(&t->w);
-	assert_int_equal(vhost_new(&t->w.loop, &c, &t->w.link), 0);
-	assert_int_equal(vhost_start(t->w.link), 0);
+	len = link_world_vhost(&t->w, one_off, &sa);
 	front_init_client(&t->f, &sa, len, turns);
 	for (unsigned i = 0; i < 2; i++) {
 		t->kick[i] = eventfd(0, EFD_NONBLOCK);

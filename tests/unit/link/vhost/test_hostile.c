@@ -211,7 +211,7 @@ static const struct {
 static bool to_guest(struct guest *t)
 {
 	static const uint8_t frame[FRAME] = { 1, 2, 3 };
-	bool sent = !link_send(t->w.link, frame, sizeof(frame));
+	bool sent = !link_send(t->w.link, 0, frame, sizeof(frame));
 
 	link_flush(t->w.link);
 	return sent;
@@ -336,7 +336,8 @@ static void some_to_guest(struct guest *t)
 	struct txhdr h = { .bytes = bytes, .len = sizeof(bytes) };
 	static const uint32_t lens[] = { 100, 3000, 65000 };
 	size_t len = guest_rnd(t, lens[guest_rnd(t, ARRAY_SIZE(lens))]);
-	size_t n = link_reserve(t->w.link, f, 1 + guest_rnd(t, 8), h.len, len);
+	struct txwant w = { .n = 1 + guest_rnd(t, 8), .hdr = h.len, .len = len, .queue = guest_rnd(t, 3) };
+	size_t n = link_reserve(t->w.link, f, &w);
 
 	for (size_t i = 0; i < n; i++) {
 		for (unsigned k = 0; k < f[i].n; k++)

@@ -45,7 +45,7 @@ static void test_features_become_offloads(void **state)
 
 	assert_int_equal(offered & (GUEST_MERGE | GUEST_EVENTS | GUEST_INDIRECT | GUEST_SUPER),
 			 GUEST_MERGE | GUEST_EVENTS | GUEST_INDIRECT | GUEST_SUPER);
-	assert_int_equal(offered & GUEST_F(22), 0); /* several queues, without a control queue: drivers refuse that */
+	assert_int_equal(offered & GUEST_F(22), 0); /* several queues: only for front-ends that have said that they know of them */
 	guest_up(t, GUEST_MERGE | GUEST_SUPER, 256);
 	assert_int_equal(t->w.link->offloads, LINK_OFF_CSUM | LINK_OFF_TSO4 | LINK_OFF_TSO6 | LINK_OFF_USO);
 	assert_int_equal(t->w.link->max_body, 65535);
@@ -185,7 +185,7 @@ static unsigned send_some(struct guest *t, unsigned n, size_t len, size_t *ret_l
 	static uint8_t buf[70000];
 	uint8_t bytes[54];
 	struct txhdr h = { .bytes = bytes, .len = 54 };
-	unsigned got = (unsigned)link_reserve(t->w.link, f, n, h.len, len);
+	unsigned got = (unsigned)link_reserve(t->w.link, f, &(struct txwant){ .n = n, .hdr = h.len, .len = len });
 
 	/* As recvmmsg() does it: all are filled before the first is committed. */
 	for (unsigned i = 0; i < got; i++) {
@@ -258,7 +258,7 @@ static void test_header_of_a_superframe(void **state)
 
 	guest_up(t, GUEST_MERGE | GUEST_SUPER, 256);
 	guest_buffers(t, 256, GUEST_BUF);
-	assert_int_equal(link_reserve(t->w.link, &f, 1, 74, sizeof(body)), 1);
+	assert_int_equal(link_reserve(t->w.link, &f, &(struct txwant){ .n = 1, .hdr = 74, .len = sizeof(body) }), 1);
 	link_commit(t->w.link, &f, &h, sizeof(body));
 	assert_int_equal(drv_used_total(&t->rx), 0);
 	link_flush(t->w.link);
@@ -311,17 +311,17 @@ static void test_out_of_buffers(void **state)
 		drv_kick(&t->rx);
 		guest_buffers(t, 2, GUEST_BUF);
 		guest_turns(t);
-		assert_int_equal(link_reserve(t->w.link, &f, 1, 54, 30000), 0);
-		assert_int_equal(link_reserve(t->w.link, &f, 1, 54, 10000), 1);
-		assert_int_equal(link_reserve(t->w.link, &f, 1, 54, 30000), 0);
+		assert_int_equal(link_reserve(t->w.link, &f, &(struct txwant){ .n = 1, .hdr = 54, .len = 30000 }), 0);
+		assert_int_equal(link_reserve(t->w.link, &f, &(struct txwant){ .n = 1, .hdr = 54, .len = 10000 }), 1);
+		assert_int_equal(link_reserve(t->w.link, &f, &(struct txwant){ .n = 1, .hdr = 54, .len = 30000 }), 0);
 		link_flush(t->w.link);
 		assert_int_equal(t->w.ready, ready);
 		guest_buffers(t, 1, GUEST_BUF);
 		assert_int_equal(t->w.ready, ready + 1);
-		assert_int_equal(link_reserve(t->w.link, &f, 1, 54, 30000), 0);
+		assert_int_equal(link_reserve(t->w.link, &f, &(struct txwant){ .n = 1, .hdr = 54, .len = 30000 }), 0);
 		guest_buffers(t, 20, GUEST_BUF);
 		assert_int_equal(t->w.ready, ready + 2);
-		assert_int_equal(link_reserve(t->w.link, &f, 1, 54, 30000), 1);
+		assert_int_equal(link_reserve(t->w.link, &f, &(struct txwant){ .n = 1, .hdr = 54, .len = 30000 }), 1);
 		link_flush(t->w.link);
 		guest_buffers(t, 1, GUEST_BUF);
 		assert_int_equal(t->w.ready, ready + 2);
@@ -350,7 +350,7 @@ static void test_broken_ring_stops_the_device(void **state)
 
 	/* The same with the other queue. */
 	drv_add(&t->rx, &bad, 1, DRV_WRITE);
-	assert_int_equal(link_send(t->w.link, hdr, 12), -ENOBUFS);
+	assert_int_equal(link_send(t->w.link, 0, hdr, 12), -ENOBUFS);
 	guest_turns(t);
 	assert_false(t->w.link->up);
 	assert_int_equal(t->w.down, 2);
@@ -392,7 +392,7 @@ static void memory_gone(struct guest *t, enum finder by)
 	guest_buffers(t, 8, GUEST_BUF);
 	guest_send(t, hdr, 100);
 	assert_int_equal(t->frames, frames + 1);
-	assert_int_equal(link_reserve(t->w.link, &f, 1, 54, 3000), 1);
+	assert_int_equal(link_reserve(t->w.link, &f, &(struct txwant){ .n = 1, .hdr = 54, .len = 3000 }), 1);
 	assert_int_equal(ftruncate(t->f.drv.fd, 0), 0);
 	if (by == BY_DEVICE)
 		assert_int_equal(eventfd_write(t->kick[1], 1), 0);
@@ -483,7 +483,7 @@ static void test_queues_without_kicks(void **state)
 			guest_wait(t);
 		assert_int_equal(drv_used_total(&t->f.drv), i);
 	}
-	assert_int_equal(link_reserve(t->w.link, &f, 1, 54, 1000), 0);
+	assert_int_equal(link_reserve(t->w.link, &f, &(struct txwant){ .n = 1, .hdr = 54, .len = 1000 }), 0);
 	drv_add(&t->rx, &p, 1, DRV_WRITE);
 	turns = t->w.ready;
 	while (t->w.ready == turns)
