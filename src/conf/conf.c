@@ -30,6 +30,9 @@ static void load_options(enum conf_mode mode, int argc, char **argv, struct opts
 	case OPTS_VERSION:
 		opts_version(mode, stdout);
 		exit(EXIT_SUCCESS);
+	case OPTS_CAPABILITIES:
+		opts_capabilities(stdout);
+		exit(EXIT_SUCCESS);
 	case OPTS_USAGE:
 		opts_help(mode, stderr);
 		exit(EXIT_FAILURE);

@@ -267,6 +267,7 @@ static const struct opt options[] = {
 	  .help = "Use FD as a socket that is connected to the guest already; implies --one-off" },
 	{ "vhost-user", 0, IN_PASST, FLAG(vhost_user),
 	  .help = "Speak vhost-user on the socket, and work in the guest's own memory" },
+	{ "print-capabilities", 0, IN_PASST, .help = "Show what the vhost-user back end can do, in JSON, and exit" },
 	{ "one-off", '1', IN_PASST, FLAG(one_off), .help = "Quit when the guest closes the connection" },
 
 	{ "ipv4-only", '4', IN_BOTH, FLAG(v4_only), .help = "No IPv6" },
@@ -358,10 +359,16 @@ static const char *mode_name(enum conf_mode mode)
 	return mode == CONF_PASTA ? "pasta" : "passt";
 }
 
+static const char *base_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}
+
 int opts_mode(const char *argv0, enum conf_mode *ret_mode)
 {
-	const char *slash = strrchr(argv0, '/');
-	const char *name = slash ? slash + 1 : argv0;
+	const char *name = base_name(argv0);
 
 	if (strstr(name, "pasta"))
 		*ret_mode = CONF_PASTA;
@@ -487,10 +494,11 @@ static int opts_words(struct opts *o, int n, char *const *words)
 	return 0;
 }
 
-static void opts_init(struct opts *o, enum conf_mode mode)
+static void opts_init(struct opts *o, enum conf_mode mode, const char *argv0)
 {
 	memset(o, 0, sizeof(*o));
 	o->mode = mode;
+	o->vhost_user = o->foreground = mode == CONF_PASST && strstr(base_name(argv0), "vhost-user");
 	o->fd = -1;
 	o->log_size = OPTS_LOG_SIZE;
 }
@@ -500,7 +508,7 @@ enum opts_verdict opts_parse(enum conf_mode mode, int argc, char **argv, struct 
 	struct getopt_args g;
 	int val;
 
-	opts_init(ret_opts, mode);
+	opts_init(ret_opts, mode, argv[0]);
 	getopt_args_init(&g);
 	optind = 0; /* a fresh start, also for the GNU extensions */
 	while ((val = getopt_long(argc, argv, g.shorts, g.longs, NULL)) != -1) {
@@ -512,6 +520,8 @@ enum opts_verdict opts_parse(enum conf_mode mode, int argc, char **argv, struct 
 			return OPTS_HELP;
 		if (!strcmp(d->name, "version"))
 			return OPTS_VERSION;
+		if (!strcmp(d->name, "print-capabilities") && mode == CONF_PASST)
+			return OPTS_CAPABILITIES;
 		if (opt_handle(ret_opts, d, optarg))
 			return OPTS_ERROR;
 	}
@@ -555,4 +565,10 @@ void opts_version(enum conf_mode mode, FILE *f)
 		"MIT licence: <https://spdx.org/licenses/MIT.html>\n"
 		"This is free software: you are free to change and redistribute it. There is no warranty, as far as the law permits.\n",
 		mode_name(mode), VERSION);
+}
+
+void opts_capabilities(FILE *f)
+{
+	/* There are no features for network cards. */
+	fputs("{\n  \"type\": \"net\",\n  \"features\": []\n}\n", f);
 }

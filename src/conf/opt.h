@@ -79,6 +79,7 @@ enum opts_verdict {
 	OPTS_RUN,
 	OPTS_HELP,
 	OPTS_VERSION,
+	OPTS_CAPABILITIES,
 	OPTS_USAGE, /* getopt has printed what is wrong; the usage has to follow */
 	OPTS_ERROR, /* opts.err says what is wrong */
 };
@@ -87,12 +88,14 @@ enum opts_verdict {
 MUST_USE int opts_mode(const char *argv0, enum conf_mode *ret_mode);
 
 /*
- * Parses in the order of the words; stops at --help, --version and at the first error, and at the first word that is no option: in pasta
- * mode that is a process, if it is the only one and a number, or a command. With a command or none of all, we stay in the foreground, and
- * are quiet unless told to debug.
+ * Parses in the order of the words; stops at --help, --version, --print-capabilities and at the first error, and at the first word that
+ * is no option: in pasta mode that is a process, if it is the only one and a number, or a command. With a command or none of all, we stay
+ * in the foreground, and are quiet unless told to debug. By a name (argv[0]) with vhost-user in it, passt is what vhost-user.rst of QEMU expects of a back end
+ * program: it speaks vhost-user without being told, and stays in the foreground.
  */
 MUST_USE enum opts_verdict opts_parse(enum conf_mode mode, int argc, char **argv, struct opts *ret_opts);
 
 /* All options of the mode. */
 void opts_help(enum conf_mode mode, FILE *f);
 void opts_version(enum conf_mode mode, FILE *f);
+void opts_capabilities(FILE *f); /* of the vhost-user back end, as its schema wants them (docs/interop/vhost-user.json of QEMU) */

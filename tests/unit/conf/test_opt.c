@@ -43,6 +43,21 @@ static void expect_addr(const struct addr *a, const char *want)
 	assert_string_equal(addr_fmt(a, buf), want);
 }
 
+/* By the name of a back end program it is one. */
+static void test_back_end_program(void **state)
+{
+	static const char *const names[] = { "/usr/libexec/vhost-user-passt", "vhost-user-passt", "/opt/vhost-user/passt" };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(names); i++) {
+		char *argv[] = { (char *)names[i], (char *)"--fd=3", NULL };
+
+		assert_int_equal(opts_parse(CONF_PASST, 2, argv, &o), OPTS_RUN);
+		assert_int_equal(o.vhost_user, i < 2);
+		assert_int_equal(o.foreground, i < 2);
+		assert_int_equal(o.fd, 3);
+	}
+}
+
 static void test_mode(void **state)
 {
 	static const struct {
@@ -52,6 +67,7 @@ static void test_mode(void **state)
 		{ "passt", CONF_PASST },
 		{ "/usr/bin/passt", CONF_PASST },
 		{ "/usr/bin/passt.avx2", CONF_PASST },
+		{ "/usr/libexec/vhost-user-passt", CONF_PASST },
 		{ "/opt/pasta/passt", CONF_PASST },
 		{ "pasta", CONF_PASTA },
 		{ "./pasta", CONF_PASTA },
@@ -75,6 +91,7 @@ static void test_verdicts(void **state)
 	assert_int_equal(parse("--help"), OPTS_HELP);
 	assert_int_equal(parse("--version"), OPTS_VERSION);
 	assert_int_equal(parse("-q --vers"), OPTS_VERSION);
+	assert_int_equal(parse("--vhost-user --print-capabilities --no-such-option"), OPTS_CAPABILITIES);
 	assert_int_equal(parse("--no-such-option"), OPTS_USAGE);
 	assert_int_equal(parse("--no-such-option --version"), OPTS_USAGE);
 	assert_int_equal(parse("--version --no-such-option"), OPTS_VERSION);
@@ -215,9 +232,9 @@ static void test_callers(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_mode),     cmocka_unit_test(test_verdicts), cmocka_unit_test(test_errors),
-		cmocka_unit_test(test_families), cmocka_unit_test(test_lists),    cmocka_unit_test(test_last_wins),
-		cmocka_unit_test(test_callers),
+		cmocka_unit_test(test_mode),      cmocka_unit_test(test_back_end_program), cmocka_unit_test(test_verdicts),
+		cmocka_unit_test(test_errors),    cmocka_unit_test(test_families),         cmocka_unit_test(test_lists),
+		cmocka_unit_test(test_last_wins), cmocka_unit_test(test_callers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

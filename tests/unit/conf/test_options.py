@@ -3,6 +3,7 @@
 
 The program is $PASST, or passt in the build folder named by $BUILD_DIR (default: build).
 """
+import json
 import os
 import pathlib
 import re
@@ -80,6 +81,22 @@ def test_unknown_option(mode):
     assert (r.returncode, r.stdout) == (1, "")
     assert f"{mode}: unrecognized option '--no-such-option'\n" in r.stderr
     assert r.stderr.endswith(run("--help", mode=mode).stdout)
+
+
+def test_capabilities_and_description():
+    """What managers of back end programs look at (docs/interop/vhost-user.json of QEMU): the program itself, and a file about it."""
+    r = run("--print-capabilities")
+    assert (r.returncode, r.stderr) == (0, "")
+    can = json.loads(r.stdout)
+    assert can == {"type": "net", "features": []}
+    for args in ["--vhost-user"], ["--socket-path=/no/such/directory/socket"], ["--fd=77"]:
+        assert run(*args, "--print-capabilities", "--no-such-option").stdout == r.stdout
+    description = json.loads((PASST.parent / "50-passt.json").read_text())
+    assert description.keys() == {"description", "type", "binary", "features"}
+    assert {name: description[name] for name in can} == can
+    assert pathlib.Path(description["binary"]).is_absolute()
+    r = run("--print-capabilities", mode=description["binary"])
+    assert (r.returncode, json.loads(r.stdout)) == (0, can)
 
 
 def test_option_is_probed_with_version():
