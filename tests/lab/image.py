@@ -19,7 +19,7 @@ INIT = os.path.join(TESTS, "vm", "init")
 NETTOOL = os.path.join(TESTS, "vm", "nettool.c")
 
 MODULES = ["virtio_pci", "virtio_net", "virtio_rng", "af_packet", "ipv6"]
-PROGRAMS = ["flock", "dhclient", "ip", "ss", "nstat", "ping", "traceroute", "rdisc6", "socat", "curl", "iperf3"]
+PROGRAMS = ["flock", "dhclient", "ip", "ss", "nstat", "ping", "traceroute", "rdisc6", "socat", "curl", "iperf3", "ethtool"]
 SBIN = "/usr/sbin:/sbin:/usr/bin:/bin"
 
 # First that the distribution has; each depends on the package that holds the kernel, or is it.

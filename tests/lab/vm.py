@@ -1,22 +1,17 @@
 # SPDX-License-Identifier: MIT
-"""A small Linux guest under QEMU, with KVM where that works, and a channel to run commands in it."""
-import base64
+"""A small Linux guest under QEMU, with KVM where that works."""
 import functools
 import json
 import os
 import platform
-import shlex
 import socket
 import subprocess
-import tempfile
-import threading
 import time
 
 from . import image
-from .wait import LIMIT, Timeout, until
+from .machine import Machine
+from .wait import LIMIT, until
 
-# Emulation is slow, and slower when the machine has other things to do.
-BOOT_LIMIT = 180.0
 # Translated code makes writes to the pages that it came from slow: with much of it, as by default, the second boot takes minutes.
 EMULATE = "tcg,tb-size=32"
 MAC = "52:54:00:12:34:56"
@@ -39,59 +34,33 @@ def have_kvm():
         return False
 
 
-class Result:
-    """What a command in the guest printed (both streams) and its exit status."""
-
-    def __init__(self, status, out):
-        self.status = status
-        self.out = out
-
-    def __repr__(self):
-        return f"status {self.status}: {self.out}"
-
-
-class _Job:
-    def __init__(self, vm, ident, script):
-        self.script = script
-        self._vm = vm
-        self._ident = ident
-
-    def wait(self, timeout=60.0):
-        return self._vm.collect(self._ident, timeout, self.script)
-
-
-class Vm:
+class Vm(Machine):
     """
     Boots on construction; netdev are QEMU's words for a -netdev with the id "n", or a VhostUser. prefix: words before the command, such as
-    nsenter's.
+    nsenter's. machine: "pc" (QEMU's own choice) or "q35".
     """
 
-    def __init__(self, netdev, memory=512, device="virtio-net-pci", append="", prefix=()):
-        self._dir = tempfile.TemporaryDirectory(prefix="vm-")
-        self.console = os.path.join(self._dir.name, "console")
+    def __init__(self, netdev, memory=512, device="virtio-net-pci", append="", prefix=(), machine=None):
+        super().__init__("vm-")
         kernel, initramfs = image.get()
         kvm = have_kvm()
-        argv = [*prefix, "setpriv", "--pdeathsig", "KILL", qemu(), "-accel", "kvm" if kvm else EMULATE, "-cpu", "host" if kvm else "max", "-m", str(memory), "-smp", "2" if kvm else "1"]
+        self.vhost = isinstance(netdev, VhostUser)
+        cpus = max(2 if kvm else 1, netdev.queues if self.vhost else 1)
+        argv = [*prefix, "setpriv", "--pdeathsig", "KILL", qemu(), "-accel", "kvm" if kvm else EMULATE, "-cpu", "host" if kvm else "max", "-m", str(memory), "-smp", str(cpus)]
+        argv += ["-machine", machine] if machine else []
         argv += ["-nodefaults", "-no-user-config", "-display", "none", "-kernel", kernel, "-initrd", initramfs]
         argv += ["-append", f"console=ttyS0 quiet panic=-1 nokaslr mitigations=off no_timer_check tsc=reliable {append}"]
         argv += ["-chardev", f"socket,id=con,path={self._dir.name}/con,server=on,wait=off,logfile={self.console}", "-serial", "chardev:con"]
         argv += ["-chardev", f"socket,id=agent,path={self._dir.name}/agent,server=on,wait=off", "-serial", "chardev:agent"]
         argv += ["-chardev", f"socket,id=qmp,path={self._dir.name}/qmp,server=on,wait=off", "-mon", "chardev=qmp,mode=control"]
-        self.vhost = isinstance(netdev, VhostUser)
         if self.vhost:
             argv += ["-object", f"memory-backend-memfd,id=mem,size={memory}M,share=on", "-numa", "node,memdev=mem", *netdev.words()]
             device += netdev.device
             netdev = netdev.netdev
         argv += ["-netdev", netdev, "-device", f"{device},id=nic,netdev=n,mac={MAC},romfile=", "-device", "virtio-rng-pci"]
-        self._errors = open(os.path.join(self._dir.name, "errors"), "w+", encoding="utf-8")
-        self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stderr=self._errors)
-        self._lock = threading.Condition()
-        self._answers = {}
-        self._next = 0
-        self.boots = 0
+        self._run(argv)
         try:
-            self._agent = self._connect("agent")
-            threading.Thread(target=self._read_agent, daemon=True).start()
+            self._listen(self._connect("agent"))
             self.wait_boot(1)
         except BaseException:
             self.close()
@@ -114,64 +83,6 @@ class Vm:
     def open_console(self):
         """A socket that is connected to the guest's console."""
         return self._connect("con")
-
-    def errors(self):
-        self._errors.seek(0)
-        return self._errors.read()
-
-    def console_text(self):
-        try:
-            with open(self.console, encoding="utf-8", errors="replace") as f:
-                return f.read()
-        except OSError:
-            return ""
-
-    def _lines(self):
-        try:
-            yield from self._agent.makefile("rb")
-        except OSError:
-            pass
-
-    def _read_agent(self):
-        for line in self._lines():
-            word = line.decode("ascii", "replace").split()
-            with self._lock:
-                if word[:1] == ["READY"]:
-                    self.boots += 1
-                elif len(word) >= 2 and word[0].isdigit():
-                    out = base64.b64decode(word[2]).decode("utf-8", "replace") if len(word) > 2 else ""
-                    self._answers[int(word[0])] = Result(int(word[1]), out)
-                self._lock.notify_all()
-
-    def _wait(self, condition, timeout, what):
-        with self._lock:
-            if not self._lock.wait_for(lambda: condition() or self.process.poll() is not None, timeout) or not condition():
-                raise Timeout(f"not within {timeout:.0f} s: {what}\n{self.errors()}{self.console_text()[-2000:]}")
-
-    def wait_boot(self, boots):
-        """Waits until the guest has come up for that many times in all."""
-        self._wait(lambda: self.boots >= boots, BOOT_LIMIT, "guest has booted")
-
-    def start(self, script):
-        """Starts a shell script in the guest; wait() on what is returned gives its Result."""
-        self._next += 1
-        self._agent.sendall(b"%d %s\n" % (self._next, base64.b64encode(script.encode())))
-        return _Job(self, self._next, script)
-
-    def collect(self, ident, timeout, what):
-        self._wait(lambda: ident in self._answers, timeout, f"end of '{what}' in the guest")
-        return self._answers.pop(ident)
-
-    def sh(self, script, timeout=60.0, check=True):
-        """Runs a shell script in the guest and returns its output; fails if its exit status is not 0."""
-        result = self.start(script).wait(timeout)
-        if check and result.status:
-            raise AssertionError(f"in the guest: {script}: status {result.status}\n{result.out}")
-        return result.out if check else result
-
-    def until(self, script, what, timeout=LIMIT):
-        """Waits in the guest until a shell condition holds."""
-        self.sh(f"n={int(timeout * 10)}; until {script}; do n=$((n-1)); [ $n -gt 0 ] || {{ echo {shlex.quote('no ' + what)}; exit 1; }}; sleep 0.1; done", timeout * 3)
 
     def monitor(self, command, **arguments):
         """Runs one QMP command; True if it went well."""
@@ -205,16 +116,6 @@ class Vm:
         self.monitor("system_reset")
         self.wait_boot(boots + 1)
 
-    def close(self):
-        self.process.terminate()
-        try:
-            self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self._errors.close()
-        self._dir.cleanup()
-
 
 def stream(path):
     """Words for a stream socket that the program listens on."""
@@ -226,6 +127,7 @@ class VhostUser:
 
     def __init__(self, path, queues=1):
         self._path = path
+        self.queues = queues
         self.netdev = f"vhost-user,id=n,chardev=c,queues={queues}"
         # The interrupts of QEMU 7.2 fail with vhost-user and without KVM, unless there are no vectors.
         self.device = (",mq=on" if queues > 1 else "") + ",vectors=0"

@@ -15,7 +15,7 @@ def net(tmp_path_factory):
 
 @pytest.fixture(scope="session", params=["stream", "vhost-user"])
 def link(request):
-    """How frames get to the guest and back; all tests run with each."""
+    """How frames get to the guest and back; all tests run with each, and each on another type of machine."""
     return request.param
 
 
@@ -37,7 +37,7 @@ def running(net, tmp_path_factory, options):
 def booted(running, link):
     """One guest for all tests: under emulation a boot takes a while."""
     path = running["passt"].socket_path
-    v = vms.Vm(vms.VhostUser(path) if link == "vhost-user" else vms.stream(path))
+    v = vms.Vm(vms.VhostUser(path), machine="q35") if link == "vhost-user" else vms.Vm(vms.stream(path), machine="pc")
     yield v
     v.close()
 
