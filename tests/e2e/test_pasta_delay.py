@@ -11,7 +11,7 @@ import time
 
 import pytest
 from lab import slow
-from lab.topology import GW4, REMOTE4
+from lab.topology import GW4, HOST4, REMOTE4
 
 pytestmark = pytest.mark.usefixtures("tun")
 
@@ -21,6 +21,8 @@ SHARE = 0.8  # of what the host's own connection gets
 ROUNDS = 4  # at most: in one of them the machine does both alike
 KIB = 16, 256, 4096
 SHORT = {1: [(16, "up")], 20: [(256, "down")], 200: [(16, "up"), (4096, "up")]}
+INWARDS = {20: [(256, "up")], 200: [(4096, "up")]}
+PORT = 9005
 ALL = [(buf, way) for buf in KIB for way in ("up", "down")]
 LONG = os.environ.get("PASST_TEST_LONG")
 
@@ -68,15 +70,24 @@ def seconds(source, sink, total):
     return took
 
 
-def rate(net, ns, way, total):
+def both(net, ns, port):
+    """The ends of a new connection between ns and the remote host: (near, far). With a port, the remote host connects to that."""
+    if not port:
+        with net.remote.listen(REMOTE4) as listener:
+            near = ns.connect(REMOTE4, listener.getsockname()[1])
+            return near, listener.accept()[0]
+    with ns.listen("0.0.0.0", port) as listener:
+        far = net.remote.connect(HOST4, port)
+        return listener.accept()[0], far
+
+
+def rate(net, ns, way, total, port=None):
     """Bytes a second of a new connection between ns and the remote host."""
-    with net.remote.listen(REMOTE4) as listener:
-        near = ns.connect(REMOTE4, listener.getsockname()[1])
-        far = listener.accept()[0]
-        with near, far:
-            for s in near, far:
-                s.settimeout(60)
-            return total / seconds(*((near, far) if way == "up" else (far, near)), total)
+    near, far = both(net, ns, port)
+    with near, far:
+        for s in near, far:
+            s.settimeout(60)
+        return total / seconds(*((near, far) if way == "up" else (far, near)), total)
 
 
 def calm(ns, rtt_ms):
@@ -92,17 +103,35 @@ def calm(ns, rtt_ms):
         ns.write("/proc/sys/net/ipv4/tcp_early_retrans", "0")
 
 
+def compare(net, p, way, total, ports=(None, None)):
+    """Connections of the host's own and of the namespace's take turns until one of these has its share; nothing is sent twice."""
+    direct, ours = [], []
+    while len(ours) < ROUNDS and (not ours or max(ours) < SHARE * max(direct)):
+        direct.append(rate(net, net.host, way, total, ports[0]))
+        ours.append(rate(net, p.ns, way, total, ports[1]))
+    assert max(ours) >= SHARE * max(direct), (ours, direct)
+    assert {ns.name: ns.sent_again() for ns in (p.ns, net.host, net.remote)} == {"inside": 0, "host": 0, "remote": 0}
+
+
+def amount(rtt_ms, buf):
+    return int(min(RATE[rtt_ms], buf * 1024 * 1000 / rtt_ms) * 1.2)
+
+
 @pytest.mark.parametrize("net,buf,way", [(rtt, *case) for rtt, cases in SHORT.items() for case in (ALL if LONG else cases)], indirect=["net"])
 def test_the_path_is_used(request, net, pasta, buf, way):
     rtt_ms = request.node.callspec.params["net"]
-    total = int(min(RATE[rtt_ms], buf * 1024 * 1000 / rtt_ms) * 1.2)
     net.buffers(buf << 10)
     # Short segments with the large buffer: there the kernel of the namespace has to find out for itself how much the path takes.
     p = pasta("--config-net", "-m", 1500 if buf == max(KIB) else 65520, *NONE)
     calm(p.ns, rtt_ms)
-    direct, ours = [], []
-    while len(ours) < ROUNDS and (not ours or max(ours) < SHARE * max(direct)):
-        direct.append(rate(net, net.host, way, total))
-        ours.append(rate(net, p.ns, way, total))
-    assert max(ours) >= SHARE * max(direct), (ours, direct)
-    assert {ns.name: ns.sent_again() for ns in (p.ns, net.host, net.remote)} == {"inside": 0, "host": 0, "remote": 0}
+    compare(net, p, way, amount(rtt_ms, buf))
+
+
+@pytest.mark.parametrize("net,buf,way", [(rtt, *case) for rtt, cases in INWARDS.items() for case in (ALL if LONG else cases)], indirect=["net"])
+def test_the_path_is_used_inwards(request, net, pasta, buf, way):
+    """The remote host connects. What the namespace sends is acknowledged when the host's kernel has it, which fills the path by itself."""
+    rtt_ms = request.node.callspec.params["net"]
+    net.buffers(buf << 10)
+    p = pasta("--config-net", "-m", 1500 if buf == max(KIB) else 65520, "-t", PORT, *NONE[2:])
+    calm(p.ns, rtt_ms)
+    compare(net, p, way, amount(rtt_ms, buf), (PORT + 1, PORT))
