@@ -4,6 +4,7 @@ Kernel and initramfs of a small Linux guest: the distribution's kernel package, 
 client programs with the libraries that they need. Everything is kept in a cache directory, keyed by what it was made from.
 """
 import fcntl
+import glob
 import hashlib
 import os
 import platform
@@ -201,13 +202,20 @@ def _make_initramfs(modules, target):
         os.rename(os.path.join(tmp, "cpio"), target)
 
 
-def get():
-    """(kernel, initramfs), made when they are not there yet."""
+def user_mode():
+    """As kernel(), of User-Mode Linux as the distribution's package has it; None if that is not installed."""
+    modules = sorted(glob.glob("/usr/lib/uml/modules/*"))
+    image = which("linux.uml")
+    return (image, modules[-1]) if image and modules else None
+
+
+def get(source=kernel):
+    """(kernel, initramfs) of kernel() or user_mode(), made when they are not there yet."""
     os.makedirs(CACHE, exist_ok=True)
     with open(os.path.join(CACHE, "lock"), "w", encoding="ascii") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        image, modules = kernel()
-        initramfs = os.path.join(CACHE, f"initramfs-{_key(image)}.cpio")
+        image, modules = source()
+        initramfs = os.path.join(CACHE, f"initramfs-{_key((image, modules))}.cpio")
         if not os.path.exists(initramfs):
             _make_initramfs(modules, initramfs)
         return image, initramfs

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: MIT
+"""
+The same small guest as User-Mode Linux: a kernel that is an ordinary process. It is fast without KVM, and its network card is a vhost-user
+front end of its own kind: the kernel's driver speaks the protocol itself.
+"""
+import os
+import socket
+
+from . import image
+from .machine import Machine
+
+
+class Uml(Machine):
+    """Boots on construction; path: the socket of a program that speaks vhost-user. prefix: words before the command, such as nsenter's."""
+
+    vhost = True
+
+    def __init__(self, path, memory=256, prefix=()):
+        super().__init__("uml-")
+        agent, theirs = socket.socketpair()
+        kernel, initramfs = image.get(image.user_mode)
+        argv = [*prefix, "setpriv", "--pdeathsig", "KILL", kernel, f"mem={memory}M", f"initrd={initramfs}", "rdinit=/init", "panic=-1"]
+        argv += [f"uml_dir={self._dir.name}", "umid=guest", "con=null", "con0=null,fd:1", "ssl=null", f"ssl1=fd:{theirs.fileno()}"]
+        argv += [f"virtio_uml.device={path}:1"]
+        # Its memory is a file in TMPDIR, and goes to a file system in memory if there is none.
+        env = {name: value for name, value in os.environ.items() if name != "TMPDIR"}
+        try:
+            with theirs, open(self.console, "w", encoding="utf-8") as console:
+                self._run(argv, stdout=console, pass_fds=[theirs.fileno()], env=env)
+            self._listen(agent)
+            self.wait_boot(1)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self):
+        super().close()
+        if self._agent:
+            self._agent.close()

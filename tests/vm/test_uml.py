@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: MIT
+"""
+User-Mode Linux, whose driver is a vhost-user front end itself, and another one than QEMU's: it has the back end call it by messages.
+
+    guest (linux.uml, virtio_uml) ---vhost-user--- passt in "host" ---veth--- "remote" (tests/lab/topology.py)
+"""
+import hashlib
+import os
+
+import pytest
+from lab import image, servers, uml
+from lab.program import Passt
+from lab.topology import HOST4, REMOTE4, REMOTE6
+from lab.vmconf import OPTIONS, configure
+from lab.wait import LIMIT, until
+
+MIB = 1 << 20
+
+pytestmark = pytest.mark.skipif(not image.user_mode(), reason="no package user-mode-linux: not in every distribution, and not for every machine")
+
+
+@pytest.fixture(scope="module")
+def passt(net, tmp_path_factory):
+    p = Passt(net.host, str(tmp_path_factory.mktemp("passt")), *OPTIONS, "--vhost-user")
+    yield p
+    p.close()
+
+
+@pytest.fixture(scope="module")
+def guest(passt):
+    g = uml.Uml(passt.socket_path)
+    configure(g)
+    yield g
+    g.close()
+
+
+def test_lease(guest):
+    assert f"inet {HOST4}/24" in guest.sh("ip -4 addr show dev eth0")
+    assert "mtu 65520" in guest.sh("ip link show dev eth0")
+
+
+@pytest.mark.parametrize("dst", [REMOTE4, REMOTE6])
+def test_ping(guest, dst):
+    assert "3 received" in guest.sh(f"/usr/bin/ping -n -c 3 -i 0.2 -W 10 {dst}")
+
+
+@pytest.mark.parametrize("remote", [REMOTE4, f"[{REMOTE6}]"], ids=["v4", "v6"])
+def test_upload_and_download(guest, net, remote):
+    data = os.urandom(24 * MIB)
+    up, down = servers.tcp_digest(net.remote.listen(remote.strip("[]"))), servers.http(net.remote.listen(remote.strip("[]")), data)
+    out = guest.sh(f"curl -sS -g http://{remote}:{down.port}/ >/tmp/blob && sha256sum /tmp/blob", 200)
+    assert out.split()[0] == hashlib.sha256(data).hexdigest()
+    assert guest.sh(f"socat -t 100 - TCP:{remote}:{up.port} </tmp/blob", 200).strip() == hashlib.sha256(data).hexdigest()
+    up.close()
+    down.close()
+
+
+def test_from_outside(guest, net):
+    guest.start("socat TCP6-LISTEN:8081,reuseaddr EXEC:sha256sum")
+    guest.until("netstat -lnt | grep -q :8081", "server in the guest")
+    data = os.urandom(8 * MIB)
+    with net.remote.connect(HOST4, 8081, REMOTE4) as s:
+        s.sendall(data)
+        s.shutdown(1)
+        assert s.makefile("rb").read().split()[0].decode() == hashlib.sha256(data).hexdigest()
+
+
+def test_shutdown(guest, passt):
+    """It ends in an orderly way, and the program is there for the next one."""
+    guest.start("poweroff -f")
+    assert guest.process.wait(LIMIT) == 0, guest.console_text()[-1000:]
+    until(lambda: "Client connection closed" in passt.output(), "the program noticed the end of the guest")
+    assert passt.alive()
