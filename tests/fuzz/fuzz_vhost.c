@@ -39,6 +39,7 @@ struct fuzz {
 	int peer, memfd, kick[RINGS];
 	uint8_t *mem;
 	uint16_t added[RINGS];
+	bool packed;
 	bool gone;
 	uint64_t sum; /* of what was received, so that it is looked at */
 };
@@ -156,6 +157,7 @@ static void step_start(struct fuzz *z, struct rd *in)
 	uint64_t mem[5] = { 1, GUEST, MEM, GUEST, 0 };
 
 	features |= UINT64_C(1) << VHOST_USER_F_PROTOCOL_FEATURES;
+	z->packed = features >> 34 & 1;
 	say(z, VHOST_USER_SET_PROTOCOL_FEATURES, &protocol, 8, -1);
 	say(z, VHOST_USER_SET_FEATURES, &features, 8, -1);
 	say(z, VHOST_USER_SET_MEM_TABLE, mem, sizeof(mem), z->memfd);
@@ -185,9 +187,11 @@ static void step_descriptor(struct fuzz *z, struct rd *in)
 
 	memcpy(d, &addr, 8);
 	memcpy(d + 8, &len, 4);
-	memcpy(d + 12, &kind, 2);
-	memcpy(d + 14, &next, 2);
-	if (flags & 0x80)
+	if (z->packed)
+		kind |= (uint16_t)(flags & 0x80 ? 0x8000 : 0x80); /* available in one lap, or the other */
+	memcpy(d + (z->packed ? 14 : 12), &kind, 2);
+	memcpy(d + (z->packed ? 12 : 14), &next, 2);
+	if (z->packed || flags & 0x80)
 		return;
 	memcpy(p + AVAIL + 4 + 2 * (z->added[ring]++ % SIZE), &head, 2);
 	memcpy(p + AVAIL + 2, &z->added[ring], 2);
@@ -199,8 +203,10 @@ static void step_frames(struct fuzz *z, struct rd *in)
 	static struct txframe f[LINK_BATCH];
 	uint8_t bytes[54] = { 0 }, n = rd_u8(in);
 	struct txhdr h = { .bytes = bytes, .len = sizeof(bytes) };
-	size_t len = rd_be16(in), shorter = rd_u8(in);
-	size_t got = link_reserve(z->link, f, n % LINK_BATCH, h.len, len);
+	size_t len = rd_be16(in);
+	unsigned shorter = rd_u8(in);
+	struct txwant w = { .n = n % LINK_BATCH, .hdr = h.len, .len = len, .queue = shorter % 3 };
+	size_t got = link_reserve(z->link, f, &w);
 
 	for (size_t i = 0; i < got; i++) {
 		assert(iov_len(f[i].body, f[i].n) == f[i].cap);
@@ -208,16 +214,17 @@ static void step_frames(struct fuzz *z, struct rd *in)
 			memset(f[i].body[k].iov_base, 0x5a, f[i].body[k].iov_len);
 	}
 	for (size_t i = 0; i < got && i < n / LINK_BATCH + 1u; i++)
-		link_commit(z->link, &f[i], &h, len - MIN(len, shorter * i));
+		link_commit(z->link, &f[i], &h, len - MIN(len, (size_t)shorter * i));
 	turn(z);
 }
 
 /* The end of the memory, with frames in it on both ways. */
 static void memory_cut(struct fuzz *z)
 {
+	static const struct txwant w = { .n = 1, .hdr = 54, .len = 1000 };
 	static struct txframe f;
 
-	(void)!link_reserve(z->link, &f, 1, 54, 1000);
+	(void)!link_reserve(z->link, &f, &w);
 	if (ftruncate(z->memfd, 0))
 		abort();
 	for (unsigned i = 0; i < RINGS; i++)

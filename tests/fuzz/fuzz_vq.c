@@ -108,6 +108,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	if (z->mem == MAP_FAILED || vmem_add(&z->m, &low, fd) || vmem_add(&z->m, &high, fd))
 		abort();
 	c.write = flags & 1;
+	c.packed = flags & 8;
+	/* Of a packed ring, any size, and a position that its low byte names in one way or the other. */
+	if (c.packed) {
+		c.size = (uint16_t)(1 + size % 32);
+		c.base = (c.base & 0x8000) | (c.base & 0xffu) % c.size | (flags & 16 ? 0x80000000u : 0);
+	}
 	c.event_idx = flags & 2;
 	c.indirect = flags & 4;
 	if (vq_start(&z->q, &z->m, &c))

@@ -12,8 +12,8 @@
 
 #define BIT(n) (UINT64_C(1) << (n))
 #define RING_FEATURES \
-	(BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_RING_F_INDIRECT_DESC) | BIT(VIRTIO_RING_F_EVENT_IDX) | BIT(VHOST_F_LOG_ALL) | \
-	 BIT(VHOST_USER_F_PROTOCOL_FEATURES))
+	(BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_F_RING_PACKED) | BIT(VIRTIO_RING_F_INDIRECT_DESC) | BIT(VIRTIO_RING_F_EVENT_IDX) | \
+	 BIT(VHOST_F_LOG_ALL) | BIT(VHOST_USER_F_PROTOCOL_FEATURES))
 #define PAGE_LEN 4096u
 
 static void ring_init(struct vdev_ring *r)
@@ -50,7 +50,7 @@ static void kick_drop(struct vdev *d, unsigned i)
 	vdev_fd_set(&r->kick, -1);
 }
 
-uint16_t vdev_ring_stop(struct vdev *d, unsigned i)
+void vdev_ring_halt(struct vdev *d, unsigned i)
 {
 	struct vdev_ring *r = &d->ring[i];
 
@@ -60,8 +60,15 @@ uint16_t vdev_ring_stop(struct vdev *d, unsigned i)
 	}
 	kick_drop(d, i);
 	r->polled = false;
-	vdev_fd_set(&r->call, -1);
 	d->cb.changed(d->cb.ctx);
+}
+
+uint32_t vdev_ring_stop(struct vdev *d, unsigned i)
+{
+	struct vdev_ring *r = &d->ring[i];
+
+	vdev_ring_halt(d, i);
+	vdev_fd_set(&r->call, -1);
 	return r->conf.base;
 }
 
@@ -93,6 +100,7 @@ int vdev_ring_start(struct vdev *d, unsigned i)
 	if (vq_running(&r->q) || (r->kick < 0 && !r->polled) || !r->has_addr || !r->conf.size)
 		return 0;
 	r->conf.write = !(i & 1);
+	r->conf.packed = vdev_has(d, VIRTIO_F_RING_PACKED);
 	r->conf.event_idx = vdev_has(d, VIRTIO_RING_F_EVENT_IDX);
 	r->conf.indirect = vdev_has(d, VIRTIO_RING_F_INDIRECT_DESC);
 	err = vq_start(&r->q, &d->mem, &r->conf);
@@ -131,11 +139,18 @@ static void event_tell(int fd, const char *what, unsigned i)
 		log_limited(LOG_LVL_DEBUG, "The %s event of ring %u goes nowhere", what, i);
 }
 
+/* All that used chains are written to, wherever in it they were. */
 static void used_wrote(struct vdev *d, const struct vdev_ring *r)
 {
-	/* The entries, wherever in the ring they were, and the position in front of them. */
-	if (r->log_used && dirty_wanted(&d->dirty))
-		dirty_mark(&d->dirty, r->used_log, 6 + (uint64_t)r->conf.size * sizeof(struct vring_used_elem));
+	struct iovec area = vq_used_area(&r->q);
+
+	if (!r->log_used || !dirty_wanted(&d->dirty))
+		return;
+	/* The front-end gives an address for the log; of a packed ring, that of the events. */
+	if (r->conf.packed)
+		vdev_wrote(d, &area, 1);
+	else
+		dirty_mark(&d->dirty, r->used_log, area.iov_len);
 }
 
 void vdev_ring_call(struct vdev *d, unsigned i)

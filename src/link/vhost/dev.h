@@ -70,8 +70,11 @@ static inline bool vdev_ring_live(const struct vdev_ring *r)
 /* 0 if it runs then, or does not yet have all that it needs; else an error as of vq_start(). */
 MUST_USE int vdev_ring_start(struct vdev *d, unsigned i);
 
-/* Position of the next chain for who goes on with it. The kick and call descriptors are closed. */
-uint16_t vdev_ring_stop(struct vdev *d, unsigned i);
+/* Stops a ring that is to be set up anew: the kick descriptor is closed. */
+void vdev_ring_halt(struct vdev *d, unsigned i);
+
+/* The same, for good: position of the next chain for who goes on with it (struct vq_conf). The kick and call descriptors are closed. */
+uint32_t vdev_ring_stop(struct vdev *d, unsigned i);
 
 /* Takes the kick descriptor of a ring, which starts it as vdev_ring_start(); -1: the ring is to be polled. */
 MUST_USE int vdev_ring_kick(struct vdev *d, unsigned i, int fd);

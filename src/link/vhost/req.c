@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/vhost_types.h>
+#include <linux/virtio_config.h>
 #include <linux/virtio_net.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -37,7 +38,7 @@ struct request {
 	uint16_t size, size_max; /* of the payload; size_max 0: as size */
 	uint8_t fds, fds_max; /* fds_max 0: as fds */
 	enum names names;
-	bool stopped; /* the ring may not be running */
+	bool stopped; /* the ring may not be running; one that is disabled is stopped */
 	uint8_t needs; /* protocol feature that has to be acknowledged, plus one; 0: none */
 	enum answer answer;
 	int (*run)(struct vdev *d, struct vchan *c, struct reply *ret_reply);
@@ -206,7 +207,7 @@ static int set_vring_num(struct vdev *d, struct vchan *c, struct reply *ret_repl
 {
 	struct vhost_vring_state s = body_state(c);
 
-	if (!s.num || s.num > RING_SIZE_MAX || s.num & (s.num - 1))
+	if (!s.num || s.num > RING_SIZE_MAX || (s.num & (s.num - 1) && !vdev_has(d, VIRTIO_F_RING_PACKED)))
 		return -EINVAL;
 	d->ring[s.index].conf.size = (uint16_t)s.num;
 	return 0;
@@ -216,9 +217,9 @@ static int set_vring_base(struct vdev *d, struct vchan *c, struct reply *ret_rep
 {
 	struct vhost_vring_state s = body_state(c);
 
-	if (s.num > UINT16_MAX)
+	if (s.num > UINT16_MAX && !vdev_has(d, VIRTIO_F_RING_PACKED))
 		return -EINVAL;
-	d->ring[s.index].conf.base = (uint16_t)s.num;
+	d->ring[s.index].conf.base = s.num;
 	return 0;
 }
 
@@ -417,7 +418,7 @@ static int ring_check(const struct vdev *d, const struct request *q, const struc
 		return -ENOENT;
 	if (q->names == RING_FD && c->n_fds != (c->body.u64 & VHOST_USER_NO_FD ? 0 : 1))
 		return -EBADF;
-	return q->stopped && vq_running(&d->ring[i].q) ? -EBUSY : 0;
+	return q->stopped && vdev_ring_live(&d->ring[i]) ? -EBUSY : 0;
 }
 
 static int request_check(const struct vdev *d, const struct request *q, const struct vchan *c)
@@ -461,6 +462,9 @@ static int request_run(struct vdev *d, const struct request *q, struct vchan *c)
 	struct reply reply = { .len = sizeof(uint64_t), .fd = -1 };
 	int err = request_check(d, q, c);
 
+	/* Some front-ends stop a ring by disabling it, and never ask for its position. */
+	if (!err && q->stopped && vq_running(&d->ring[body_state(c).index].q))
+		vdev_ring_halt(d, body_state(c).index);
 	if (!err)
 		err = q->run(d, c, &reply);
 	if (err)

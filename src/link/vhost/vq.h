@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One virtqueue, seen by the device: a split ring (virtio 1.2 section 2.7) in the guest's memory.
+ * One virtqueue, seen by the device: a split ring (virtio 1.2 section 2.7) or a packed one (section 2.8) in the guest's memory. Which of
+ * the two it is does not matter to anybody but who sets it up.
  *
  * The guest may change anything at any time: each index, address and length is read once, into private memory, and checked. A ring that
  * can't be right is -EBADMSG, once and for all until the queue is started again. Chains are given back in the order in which they were
- * taken, so that the position in the ring of available chains alone says what is under way, to whoever goes on with the ring.
+ * taken, so that the position in the ring alone says what is under way, to whoever goes on with it.
  *
  * Taking chains: vq_pop() until it gives none, then vq_want_kick(). Giving them back: vq_push() each, then vq_publish() once.
  */
@@ -13,30 +14,33 @@
 #include "link/vhost/mem.h"
 
 #define VQ_SIZE_MAX 32768u
+#define VQ_TAKEN 1024u /* chains of a packed ring that may be under way at once */
 
 struct vq_conf {
-	uint64_t desc, avail, used; /* user addresses (vmem_user()) */
-	uint16_t size; /* entries; a power of two */
-	uint16_t base; /* position of the next available chain */
+	uint64_t desc, avail,
+		used; /* user addresses (vmem_user()); of a packed ring, of the ring and of the driver's and our events */
+	uint16_t size; /* entries; in a split ring a power of two */
+	/*
+	 * Position of the next available chain. In a packed ring bit 15 is its wrap counter, and the upper half the same for the next used
+	 * one, or 0, if both are one; all 0, for who knows nothing of these, is the start of a fresh ring as well.
+	 */
+	uint32_t base;
 	bool write; /* chains are for us to write to; else, to read from */
-	bool event_idx, indirect; /* VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC */
+	bool packed, event_idx, indirect; /* VIRTIO_F_RING_PACKED, VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC */
 };
 
 struct vq_chain {
-	uint16_t head;
+	uint16_t head; /* its name to the guest */
 	unsigned n; /* pieces in iov */
 	size_t len; /* bytes in them */
 };
 
-struct vq {
-	const struct vmem *mem;
-	struct vq_conf conf;
-	const struct vring_desc *desc; /* NULL: stopped */
+/* State of a split ring. */
+struct vq_split {
+	const struct vring_desc *desc;
 	const uint16_t *avail; /* flags, idx, ring[size], used_event */
 	struct vring_used *used;
 	uint16_t *avail_event;
-	bool broken;
-	bool call_known; /* call_at is valid */
 	uint16_t next; /* position of the next available chain */
 	uint16_t seen; /* the guest's position, as last read */
 	uint16_t done; /* of the next used chain */
@@ -44,19 +48,51 @@ struct vq {
 	uint16_t call_at; /* value of shown when it was last decided whether to call */
 };
 
-/* -EINVAL: no valid size, or alignment; -EFAULT: not the guest's memory. Kicks are wanted after it. mem has to outlive the queue. */
+/* State of a packed ring. A position is a number below twice the size: in the lower half the wrap counter is 1. */
+struct vq_packed {
+	struct vring_packed_desc *desc;
+	const struct vring_packed_desc_event *driver;
+	struct vring_packed_desc_event *device;
+	uint32_t next; /* position of the next available chain */
+	uint32_t ahead; /* descriptors behind it that were taken before, and then not */
+	uint32_t done, shown, call_at; /* as in the other */
+	uint16_t first_flags; /* of the used chain at shown, written last */
+	uint32_t out; /* descriptors that are under way */
+	uint32_t taken_at, taken; /* chains that are under way */
+	uint16_t descs[VQ_TAKEN]; /* in each of them, in a circle from taken_at on */
+};
+
+struct vq {
+	const struct vmem *mem;
+	struct vq_conf conf;
+	const struct vq_ops *ops; /* NULL: stopped */
+	bool broken;
+	bool call_known; /* call_at is valid */
+	union {
+		struct vq_split s;
+		struct vq_packed p;
+	};
+};
+
+/*
+ * -EINVAL: no valid size, position, or alignment; -EFAULT: not the guest's memory. Kicks are wanted after it. mem has to outlive the
+ * queue.
+ */
 MUST_USE int vq_start(struct vq *q, const struct vmem *mem, const struct vq_conf *c);
 
 /* The memory has changed: finds the ring again. -EFAULT: it is gone, and the queue is stopped. */
 MUST_USE int vq_remap(struct vq *q);
 
-/* Returns the position of the first chain that was not given back. */
-uint16_t vq_stop(struct vq *q);
+/* Returns the position of the first chain that was not given back, as in struct vq_conf. */
+uint32_t vq_stop(struct vq *q);
 
 static inline bool vq_running(const struct vq *q)
 {
-	return q->desc;
+	return q->ops;
 }
+
+/* The memory that used chains are written to. */
+struct iovec vq_used_area(const struct vq *q);
 
 /*
  * Takes the next chain: its pieces in iov, which has room for that many. 1; 0: there is none now; -EBADMSG: the ring is broken.

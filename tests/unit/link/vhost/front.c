@@ -237,7 +237,7 @@ int64_t front_memory(struct front *f)
 void front_ring(struct front *f, const struct drv *d, unsigned i, int kick, int call)
 {
 	uint32_t num[2] = { i, d->size };
-	uint32_t base[2] = { i, (uint32_t)(d->added % 65536) };
+	uint32_t base[2] = { i, drv_base(d, d->added) };
 	uint64_t addr[5] = { i, d->desc - DRV_GUEST + DRV_USER, d->used - DRV_GUEST + DRV_USER, d->avail - DRV_GUEST + DRV_USER,
 			     0 };
 	uint32_t enable[2] = { i, 1 };

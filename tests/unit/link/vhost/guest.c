@@ -98,6 +98,9 @@ void guest_up(struct guest *t, uint64_t features, uint16_t size)
 	unsigned up = t->w.up;
 	bool events = features & GUEST_EVENTS;
 
+	t->f.drv.packed = t->packed;
+	if (t->packed)
+		features |= GUEST_PACKED;
 	front_negotiate(&t->f, GUEST_BASIC | features, 0);
 	assert_int_equal(front_memory(&t->f), 0);
 	t->rx = t->f.drv;

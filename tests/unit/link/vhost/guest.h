@@ -9,6 +9,7 @@
 #define GUEST_BASIC (GUEST_F(32) | GUEST_F(30))
 #define GUEST_MERGE GUEST_F(15)
 #define GUEST_EVENTS GUEST_F(29)
+#define GUEST_PACKED GUEST_F(34)
 #define GUEST_INDIRECT GUEST_F(28)
 #define GUEST_SUPER (GUEST_F(1) | GUEST_F(7) | GUEST_F(8) | GUEST_F(54) | GUEST_F(55))
 #define GUEST_VNET 12u
@@ -26,6 +27,7 @@ struct guest {
 		unsigned pieces;
 		uint8_t bytes[70000];
 	} last; /* frame that the device got */
+	bool packed; /* queues, from the next start on */
 	unsigned frames, warnings;
 	uint32_t seed;
 	uint8_t frame[70000]; /* what the guest received last */

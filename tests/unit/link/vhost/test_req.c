@@ -42,7 +42,7 @@ static void test_features(void **state)
 {
 	struct front *f = *state;
 	uint64_t all = (uint64_t)front_ask(f, 1, 0, NULL, 0), more = all | UINT64_C(1) << 63;
-	uint64_t want = VERSION_1 | PROTOCOL | LOG_ALL | UINT64_C(3) << 28;
+	uint64_t want = VERSION_1 | PROTOCOL | LOG_ALL | UINT64_C(3) << 28 | UINT64_C(1) << 34;
 
 	assert_int_equal(all, want);
 	front_negotiate(f, VERSION_1 | PROTOCOL, 0);
@@ -169,7 +169,7 @@ static void test_order_of_a_rings_parts(void **state)
 {
 	struct front *f = *state;
 	int kick = eventfd(0, 0);
-	uint32_t num[2] = { 0, 8 };
+	uint32_t num[2] = { 0, 8 }, on[2] = { 0, 1 };
 	uint64_t ring = 0;
 	uint64_t addr[5] = { 0, f->drv.desc - DRV_GUEST + DRV_USER, f->drv.used - DRV_GUEST + DRV_USER,
 			     f->drv.avail - DRV_GUEST + DRV_USER, 0 };
@@ -183,7 +183,8 @@ static void test_order_of_a_rings_parts(void **state)
 	assert_int_equal(front_ask(f, 9, ASK, addr, 40), 0);
 	assert_true(vq_running(&f->d.ring[0].q));
 	assert_true(f->d.ring[0].q.conf.write);
-	/* Not while it runs. */
+	/* Not while it runs and is enabled. */
+	assert_int_equal(front_ask(f, 18, ASK, on, 8), 0);
 	assert_int_equal(front_ask(f, 8, ASK, num, 8), 1);
 	assert_int_equal(front_ask(f, 10, ASK, num, 8), 1);
 	/* There need not be any descriptor; a ring without kicks is looked at all the time. */
@@ -193,6 +194,103 @@ static void test_order_of_a_rings_parts(void **state)
 	assert_false(f->d.ring[0].polled);
 	assert_int_equal(front_ask(f, 13, ASK, &ring, 8), 0);
 	assert_int_equal(front_ask(f, 14, ASK, &ring, 8), 0);
+	close(kick);
+}
+
+/* A front-end that disables its rings and sets them up anew, and the call descriptor first of all. */
+static void test_ring_is_set_up_anew(void **state)
+{
+	struct front *f = *state;
+	int kick = eventfd(0, EFD_NONBLOCK), call = eventfd(0, EFD_NONBLOCK);
+	uint32_t off[2] = { 1, 0 }, num[2] = { 1, 4 };
+	struct drv_piece p = { DRV_ROOM, 100 };
+	uint64_t ring = 1;
+	struct iovec iov[4];
+	struct vq_chain c;
+
+	front_negotiate(f, VERSION_1 | PROTOCOL, 0);
+	assert_int_equal(front_memory(f), 0);
+	front_ring(f, &f->drv, 1, kick, call);
+	drv_add(&f->drv, &p, 1, 0);
+	assert_int_equal(vq_pop(&f->d.ring[1].q, iov, 4, &c), 1);
+	assert_int_equal(front_ask(f, 18, ASK, off, 8), 0);
+	assert_true(vq_running(&f->d.ring[1].q));
+	assert_int_equal(front_ask_fd(f, 13, ASK, &ring, 8, call), 0);
+	assert_int_equal(front_ask(f, 8, ASK, num, 8), 0);
+	assert_false(vq_running(&f->d.ring[1].q));
+	assert_false(f->watched[1]);
+	assert_true(f->d.ring[1].call >= 0);
+	drv_ring_init(&f->drv, 4, 0, false);
+	front_ring(f, &f->drv, 1, kick, call);
+	assert_int_equal(vq_pop(&f->d.ring[1].q, iov, 4, &c), 0);
+	drv_add(&f->drv, &p, 1, 0);
+	assert_int_equal(vq_pop(&f->d.ring[1].q, iov, 4, &c), 1);
+	close(kick);
+	close(call);
+}
+
+/* A packed ring has any size, and a position with two halves. */
+static void test_packed_ring(void **state)
+{
+	struct front *f = *state;
+	int kick = eventfd(0, EFD_NONBLOCK);
+	uint32_t num[2] = { 1, 7 }, base[2] = { 1, 0x80018001 };
+	struct drv_piece p = { DRV_ROOM, 100 };
+	struct iovec iov[4];
+	struct vq_chain c;
+
+	front_negotiate(f, VERSION_1 | PROTOCOL, 0);
+	assert_int_equal(front_memory(f), 0);
+	assert_int_equal(front_ask(f, 8, ASK, num, 8), 1);
+	assert_int_equal(front_ask(f, 10, ASK, base, 8), 1);
+	front_negotiate(f, VERSION_1 | PROTOCOL | UINT64_C(1) << 34, 0);
+	f->drv.packed = true;
+	for (unsigned i = 0; i < 20; i += 4) {
+		drv_ring_init(&f->drv, 7, i, false);
+		front_ring(f, &f->drv, 1, kick, kick);
+		for (unsigned k = 0; k < 3; k++)
+			drv_add(&f->drv, &p, 1, 0);
+		assert_int_equal(vq_pop(&f->d.ring[1].q, iov, 4, &c), 1);
+		vq_push(&f->d.ring[1].q, c.head, 0);
+		vdev_ring_publish(&f->d, 1);
+		assert_int_equal(drv_used_total(&f->drv), i + 1);
+		assert_int_equal(front_ring_stop(f, 1), drv_base(&f->drv, i + 1));
+	}
+	close(kick);
+}
+
+/* What is written to a packed ring is noted where the ring lies in the guest. */
+static void test_dirty_log_of_a_packed_ring(void **state)
+{
+	struct front *f = *state;
+	int kick = eventfd(0, EFD_NONBLOCK), log = memfd_create("log", 0);
+	uint64_t area[2] = { 64 << 10, 0 };
+	struct drv_piece p = { DRV_ROOM, 100 };
+	struct iovec iov[4];
+	struct vq_chain c;
+	uint64_t addr[5] = { 1 | UINT64_C(1) << 32, 0, 0, 0, 0x7000 };
+	uint8_t *bits;
+
+	assert_int_equal(ftruncate(log, 64 << 10), 0);
+	bits = mmap(NULL, 64 << 10, PROT_READ | PROT_WRITE, MAP_SHARED, log, 0);
+	front_negotiate(f, VERSION_1 | PROTOCOL | LOG_ALL | UINT64_C(1) << 34, 0);
+	assert_int_equal(front_memory(f), 0);
+	assert_int_equal(front_ask_fd(f, 6, 0, area, 16, log), 0);
+	f->drv.packed = true;
+	drv_ring_init(&f->drv, 8, 0, false);
+	addr[1] = f->drv.desc - DRV_GUEST + DRV_USER;
+	addr[2] = f->drv.used - DRV_GUEST + DRV_USER;
+	addr[3] = f->drv.avail - DRV_GUEST + DRV_USER;
+	front_ring(f, &f->drv, 1, kick, kick);
+	assert_int_equal(front_ask(f, 9, ASK, addr, 40), 0);
+	drv_add(&f->drv, &p, 1, 0);
+	assert_int_equal(vq_pop(&f->d.ring[1].q, iov, 4, &c), 1);
+	vq_push(&f->d.ring[1].q, c.head, 0);
+	vdev_ring_publish(&f->d, 1);
+	for (uint64_t i = 0; i < 8 * (64 << 10); i++)
+		assert_int_equal(bits[i / 8] >> i % 8 & 1, i == f->drv.desc / 4096);
+	munmap(bits, 64 << 10);
+	close(log);
 	close(kick);
 }
 
@@ -439,6 +537,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_ring_runs_and_stops, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_ring_without_descriptors, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_order_of_a_rings_parts, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_ring_is_set_up_anew, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_packed_ring, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_dirty_log_of_a_packed_ring, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_enabling, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_memory_slots, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_memory_changes_under_a_ring, setup, teardown),
