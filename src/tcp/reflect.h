@@ -9,7 +9,8 @@
  * step by step.
  *
  * Not for connections that came from the host. In their handshake the guest has measured a round trip to us, which is none; congestion
- * control that goes by the least one (BBR) would hold back what the path needs.
+ * control that goes by the least one (BBR) would hold back what the path needs. The price: where the host's send buffer is smaller than
+ * the path takes, data of the guest that waits for room there waits longer than it expects, and it sends a few segments again.
  */
 #pragma once
 

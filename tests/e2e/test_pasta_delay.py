@@ -21,10 +21,12 @@ SHARE = 0.8  # of what the host's own connection gets
 ROUNDS = 4  # at most: in one of them the machine does both alike
 KIB = 16, 256, 4096
 SHORT = {1: [(16, "up")], 20: [(256, "down")], 200: [(16, "up"), (4096, "up")]}
-INWARDS = {20: [(256, "up")], 200: [(4096, "up")]}
 PORT = 9005
 ALL = [(buf, way) for buf in KIB for way in ("up", "down")]
 LONG = os.environ.get("PASST_TEST_LONG")
+# A namespace that was connected to has seen no delay in the handshake. Where the buffer is small for such a path, its data waits for room in
+# that for longer than it expects, and it sends a few segments again.
+INWARDS = {1: ALL, 20: ALL, 200: [c for c in ALL if c[1] == "down" or c[0] == max(KIB)]} if LONG else {20: [(256, "up")], 200: [(4096, "up")]}
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +129,7 @@ def test_the_path_is_used(request, net, pasta, buf, way):
     compare(net, p, way, amount(rtt_ms, buf))
 
 
-@pytest.mark.parametrize("net,buf,way", [(rtt, *case) for rtt, cases in INWARDS.items() for case in (ALL if LONG else cases)], indirect=["net"])
+@pytest.mark.parametrize("net,buf,way", [(rtt, *case) for rtt, cases in INWARDS.items() for case in cases], indirect=["net"])
 def test_the_path_is_used_inwards(request, net, pasta, buf, way):
     """The remote host connects. What the namespace sends is acknowledged when the host's kernel has it, which fills the path by itself."""
     rtt_ms = request.node.callspec.params["net"]
