@@ -47,11 +47,9 @@ void arp_ask(const struct guestconf *c, const struct addr *target, struct wr *fr
 	static const uint8_t all[MAC_LEN] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff };
 	struct arp a = { .op = ARP_REQUEST, .spa = c->our4, .tpa = *target };
 
-	if (!c->v4)
+	/* Without an address of ours it would be a probe, and a guest that is about to take the address would think that it is in use. */
+	if (!c->v4 || addr_is_any(&c->our4))
 		return;
-	/* Without an address of ours it is a probe, which is answered as well (RFC 5227 1.1). */
-	if (addr_is_any(&a.spa))
-		a.spa = addr_any4;
 	memcpy(a.sha, c->our_mac, MAC_LEN);
 	eth_put(frame, all, c->our_mac, ETHERTYPE_ARP);
 	arp_put(frame, &a);

@@ -140,6 +140,11 @@ static void questions(void **state)
 		service_ask(&c, cases[i].target, &w);
 		kit_seal(want, len);
 		expect_same("question", got, wr_len(&w), want, len ? MAX(len, (size_t)60) : 0);
+		/* Without an address to ask from. */
+		w = wr_init(got, sizeof(got));
+		c.our4 = c.our_ll6 = addr_any6;
+		service_ask(&c, cases[i].target, &w);
+		assert_int_equal(wr_len(&w), 0);
 	}
 }
 
