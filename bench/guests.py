@@ -5,11 +5,12 @@ import shlex
 
 import nets
 import rows
-from lab import vm, vmconf
-from nets import DIRECT, OTHER_PASST, PASST
+from lab import servers, uml, vm, vmconf
+from nets import DIRECT, OTHER_PASST, PASST, REMOTE4, UML, VHOST
 
 SLIRP = "qemu-user"
 DIRECT4, DIRECT6 = f"{nets.DIRECT4}", f"{nets.DIRECT6}"
+LOAD = "/tmp/load"  # in the guest
 
 
 class Guest(nets.Instance):
@@ -22,8 +23,9 @@ class Guest(nets.Instance):
         super().__init__(lab)
         self.vm = None
         try:
-            self.vm = vm.Vm(self._netdev(), prefix=lab.host.enter)
+            self.vm = self._boot()
             self._configure()
+            self._bring(lab.load, LOAD)
         except BaseException:
             self.close()
             raise
@@ -32,14 +34,24 @@ class Guest(nets.Instance):
     def _netdev(self):
         raise NotImplementedError
 
+    def _boot(self):
+        return vm.Vm(self._netdev(), prefix=self.lab.host.enter)
+
     def _configure(self):
         vmconf.configure(self.vm)
+
+    def _bring(self, program, path):
+        """A program of ours, into the guest."""
+        with open(program, "rb") as f:
+            server = servers.http(self.lab.remote.listen(REMOTE4), f.read())
+        self.vm.sh(f"curl -sS -o {path} http://{REMOTE4}:{server.port}/ && chmod +x {path}")
+        server.close()
 
     def use(self, mtu):
         self.vm.sh(f"ip link set eth0 mtu {mtu}")
 
     def run(self, *argv, timeout=60, ns=None):
-        return self.vm.sh(shlex.join(map(str, argv)), timeout)
+        return self.vm.sh(shlex.join(LOAD if a == self.lab.load else str(a) for a in argv), timeout)
 
     def close(self):
         if self.vm:
@@ -76,12 +88,33 @@ class Direct(Guest):
 class Passt(Guest):
     label = "passt"
     program = nets.Wired
+    options = ()
 
-    def _netdev(self):
-        self._daemon(self.program.path(self.lab), "--foreground", "--socket", "FOLDER/socket")
+    def _socket(self):
+        self._daemon(self.program.path(self.lab), "--foreground", "--socket", "FOLDER/socket", *self.options)
         path = f"{self.folder}/socket"
         self._wait(lambda: os.path.exists(path), "socket")
-        return vm.stream(path)
+        return path
+
+    def _netdev(self):
+        return vm.stream(self._socket())
+
+
+class VhostUser(Passt):
+    label = "passt, vhost-user"
+    options = ("--vhost-user",)
+
+    def _netdev(self):
+        return vm.VhostUser(self._socket())
+
+
+class UserMode(VhostUser):
+    """As fast without KVM as a machine under QEMU is with it."""
+
+    label = "passt, vhost-user, User-Mode Linux"
+
+    def _boot(self):
+        return uml.Uml(self._socket())
 
 
 class OtherPasst(Passt):
@@ -96,8 +129,12 @@ class Slirp(Guest):
         return "user,id=n,ipv6-prefix=2001:db8:9::"
 
 
-CANDIDATES = {DIRECT: Direct, PASST: Passt, OTHER_PASST: OtherPasst, SLIRP: Slirp}
+CANDIDATES = {DIRECT: Direct, PASST: Passt, VHOST: VhostUser, UML: UserMode, OTHER_PASST: OtherPasst, SLIRP: Slirp}
 
 
 def every_row():
-    return list(rows.tcp_rows("vm", "TCP of a virtual machine", tuple(CANDIDATES)))
+    every = tuple(CANDIDATES)
+    out = list(rows.tcp_rows("vm", "TCP of a virtual machine", every))
+    for family in rows.FAMILIES:
+        out.append(rows.Row(f"vm/rr/tcp/{family}", "Request and response of a virtual machine", every, rows.latency("tcp", family)))
+    return out

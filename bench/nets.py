@@ -326,9 +326,10 @@ class OtherWired(Wired):
 
 
 DIRECT, PASTA, OTHER_PASTA, SLIRP, PASST, OTHER_PASST = "direct", "pasta", "other-pasta", "slirp4netns", "passt", "other-passt"
+VHOST, UML = "passt-vhost", "passt-uml"  # of virtual machines only
 CANDIDATES = {DIRECT: Direct, PASTA: Pasta, OTHER_PASTA: OtherPasta, SLIRP: Slirp, PASST: Wired, OTHER_PASST: OtherWired}
-OURS = (PASTA, PASST)
-NEEDS = {OTHER_PASTA: "pasta", SLIRP: "slirp4netns", OTHER_PASST: "passt"}
+OURS = (PASTA, PASST, VHOST, UML)
+NEEDS = {OTHER_PASTA: "pasta", SLIRP: "slirp4netns", OTHER_PASST: "passt", UML: "linux.uml"}
 
 
 def installed(name):

@@ -115,7 +115,7 @@ def text(results):
                  f"shared {results.about['processors']} processors; so did client and server on the direct path.\n")
     if results.about["load before"] > 0.5:
         parts.append(f"**The machine was busy with other things when this began (load {results.about['load before']}): rough figures.**\n")
-    parts += ["## Targets of pasta\n", target_table(results)]
+    parts += ["## Targets\n", target_table(results)]
     for group in results.groups:
         parts += [f"## {group}\n", f"![{group}]({plot_name(group)})\n", *group_tables(results, group)]
     return "\n".join(parts)

@@ -2,14 +2,17 @@
 """What the program is to reach: ratios within one run, and counts."""
 import dataclasses
 
-from nets import DIRECT, OTHER_PASTA, PASTA
+from nets import DIRECT, OTHER_PASTA, PASST, PASTA, UML, VHOST
 
 MAX, MIN = "max", "min"
 
 
 @dataclasses.dataclass
 class Target:
-    """bound: of pasta's metric in each of the rows, divided by that of another candidate unless that is None; the worst one counts."""
+    """
+    bound: of a candidate's metric in each of the rows, divided by that of another one unless that is None; the worst one counts. With base,
+    the other one's row of the same place is from there.
+    """
 
     figure: str
     metric: str
@@ -18,17 +21,19 @@ class Target:
     kind: str = MIN
     against: str = DIRECT
     unit: str = ""
+    mine: str = PASTA
+    base: tuple = ()
 
     def words(self):
-        of = {DIRECT: " x direct", OTHER_PASTA: " x the distribution's pasta", None: ""}[self.against]
+        of = {DIRECT: " x direct", OTHER_PASTA: " x the distribution's pasta", PASST: " x the stream socket's", None: ""}.get(self.against, " x")
         return f"{self.bound:g}{self.unit}{of}{' or less' if self.kind == MAX and self.bound else ''}"
 
     def reached(self, results):
         """The worst of the rows, and which that is; None if one is missing."""
         values = []
-        for row in self.rows:
-            mine = results.worst(row, PASTA, self.metric) if self.bound == 0 else results.median(row, PASTA, self.metric)
-            other = results.median(row, self.against, self.metric) if self.against else 1.0
+        for row, base in zip(self.rows, self.base or self.rows):
+            mine = results.worst(row, self.mine, self.metric) if self.bound == 0 else results.median(row, self.mine, self.metric)
+            other = results.median(base, self.against, self.metric) if self.against else 1.0
             if mine is None or not other:
                 return None
             values.append((mine / other, row))
@@ -43,6 +48,7 @@ def _both(*patterns):
 
 
 _BULK = {mtu: _both(f"tcp/up/1/{mtu}", f"tcp/down/1/{mtu}") for mtu in (65520, 1500)}
+_VM = {mtu: _both(f"vm/up/1/{mtu}", f"vm/down/1/{mtu}") for mtu in (65520, 1500)}
 
 TARGETS = [
     Target("TCP upload and download, MTU 65520", "gbps", _BULK[65520], 0.65),
@@ -57,8 +63,11 @@ TARGETS = [
     Target("resident set, 10,000 idle connections", "rss_mib", ("memory/10000",), 24, MAX, None, " MiB"),
     Target("CPU when idle with 10,000 connections", "idle_cpu", ("memory/10000",), 0, MAX, None, " %"),
     Target("start of `pasta --config-net -- true` to its end", "ms", ("start/true",), 0.5, MAX, OTHER_PASTA),
+    Target("vhost-user: CPU time of the daemon for each GiB", "cpu_s_per_gib", _VM[65520] + _VM[1500], 0.5, MAX, PASST, mine=VHOST),
+    *(Target(f"vhost-user: throughput at MTU 1500 beside 65520, {guest}", "gbps", _VM[1500], 0.8, MIN, mine, mine=mine, base=_VM[65520])
+      for guest, mine in (("QEMU", VHOST), ("User-Mode Linux", UML))),
 ]
 
 
 def rows():
-    return sorted({row for t in TARGETS for row in t.rows})
+    return sorted({row for t in TARGETS for row in t.rows + t.base})
