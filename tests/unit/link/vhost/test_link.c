@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -380,6 +381,44 @@ static void test_kicks_that_are_no_events(void **state)
 	assert_int_equal(t->w.loop.turns, before + 4);
 }
 
+/* Memory that is plugged in while the queues run can be used at once, and when it was taken out it is none. */
+static void test_memory_is_plugged(void **state)
+{
+	struct guest *t = *state;
+	int fd = memfd_create("dimm", MFD_CLOEXEC);
+	struct drv_piece p[2] = { { DRV_ROOM, GUEST_VNET }, { DRV_GUEST + DRV_MEM, 4096 } };
+	uint64_t region[5] = { 0, DRV_GUEST + DRV_MEM, 8192, DRV_USER + 2 * DRV_MEM, 4096 };
+	uint8_t byte = 77;
+
+	assert_int_equal(ftruncate(fd, 4096 + 8192), 0);
+	assert_int_equal(pwrite(fd, &byte, 1, 4096 + 4095), 1);
+	guest_up(t, GUEST_MERGE, 64);
+	guest_buffers(t, 8, GUEST_BUF);
+	memset(drv_at(&t->f.drv, DRV_ROOM, 100), 0, 100);
+	assert_int_equal(front_ask_fd(&t->f, 37, FRONT_NEED_REPLY, region, sizeof(region), fd), 0);
+	for (unsigned i = 0; i < 3; i++) {
+		drv_add(&t->f.drv, p, 2, 0);
+		guest_kick(t, &t->f.drv, 1);
+		assert_int_equal(t->frames, i + 1);
+		assert_int_equal(t->last.bytes[4095], 77);
+	}
+	assert_int_equal(front_ask(&t->f, 38, FRONT_NEED_REPLY, region, sizeof(region)), 0);
+	/* What does not lie in it goes on. */
+	p[1].addr = DRV_ROOM;
+	drv_add(&t->f.drv, p, 2, 0);
+	guest_kick(t, &t->f.drv, 1);
+	assert_int_equal(t->frames, 4);
+	assert_true(t->w.link->up);
+	assert_int_equal(t->warnings, 0);
+	p[1].addr = DRV_GUEST + DRV_MEM;
+	drv_add(&t->f.drv, p, 2, 0);
+	guest_kick(t, &t->f.drv, 1);
+	assert_int_equal(t->frames, 4);
+	assert_false(t->w.link->up);
+	assert_int_equal(t->warnings, 1);
+	close(fd);
+}
+
 enum finder { BY_DEVICE, BY_RECEIVING, BY_SENDING };
 
 /* Whoever finds that the memory is gone: it is told once, and the next front-end is served. */
@@ -569,6 +608,7 @@ int main(void)
 		SPLIT(test_out_of_buffers),
 		SPLIT(test_broken_ring_stops_the_device),
 		SPLIT(test_kicks_that_are_no_events),
+		SPLIT(test_memory_is_plugged),
 		SPLIT(test_memory_taken_away),
 		SPLIT(test_kicks_bring_work),
 		SPLIT(test_queues_without_kicks),
@@ -584,6 +624,7 @@ int main(void)
 		PACKED(test_out_of_buffers),
 		PACKED(test_broken_ring_stops_the_device),
 		PACKED(test_kicks_that_are_no_events),
+		PACKED(test_memory_is_plugged),
 		PACKED(test_memory_taken_away),
 		PACKED(test_kicks_bring_work),
 		PACKED(test_queues_without_kicks),
