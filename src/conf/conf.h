@@ -67,6 +67,7 @@ struct conf {
 	char template4[16], template6[16]; /* interfaces that addresses and routes were taken from; empty: local mode */
 	unsigned template4_ifindex, template6_ifindex; /* 0: local mode */
 
+	uint16_t eph_first, eph_last; /* the host's ephemeral ports */
 	struct fwd_table in; /* -t -u */
 	struct fwd_table out_rules; /* -T -U; empty in passt mode */
 
@@ -80,6 +81,7 @@ struct conf {
 	size_t log_size; /* bytes; default 1 MiB */
 	char pcap_file[CONF_PATH_MAX]; /* empty: none */
 	bool chroot_fallback; /* where the root can not be moved, change it */
+	char conf_path[108]; /* control socket; empty: none */
 	bool have_runas;
 	uid_t runas_uid;
 	gid_t runas_gid;

@@ -103,6 +103,7 @@ static void derive_process(const struct work *w)
 	memcpy(c->pid_file, o->pid_file, sizeof(c->pid_file));
 	memcpy(c->log_file, o->log_file, sizeof(c->log_file));
 	memcpy(c->pcap_file, o->pcap_file, sizeof(c->pcap_file));
+	memcpy(c->conf_path, o->conf_path, sizeof(c->conf_path));
 	c->log_size = o->log_size;
 	c->have_runas = o->have_runas;
 	c->chroot_fallback = o->chroot_fallback;
@@ -587,6 +588,8 @@ static bool port_given(const struct opts *o, char letter)
 int derive_ports(const struct opts *o, const struct host *h, struct conf *c, char err[DERIVE_ERR_LEN])
 {
 	c->in.freebind = o->freebind;
+	c->eph_first = h->eph_first;
+	c->eph_last = h->eph_last;
 	for (unsigned i = 0; i < o->n_ports; i++) {
 		if (derive_port(h, c, &o->port[i], err))
 			return -EINVAL;

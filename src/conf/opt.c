@@ -255,6 +255,8 @@ static const struct opt options[] = {
 	{ "pid", 'P', IN_BOTH, "PATH", "PID file", TEXT(pid_file), .help = "Write the process ID to PATH when ready" },
 	{ "pcap", 'p', IN_BOTH, "PATH", "capture file", TEXT(pcap_file),
 	  .help = "Write the guest's traffic to PATH in pcap format" },
+	{ "conf-path", 'c', IN_BOTH, "PATH", "control socket path", TEXT(conf_path),
+	  .help = "Take requests on a UNIX domain socket at PATH" },
 	{ "runas", 0, IN_BOTH, "USER", "user", .fn = opt_runas, .help = "Run as UID[:GID] or LOGIN[:GROUP]" },
 	{ "chroot-fallback", 0, IN_BOTH, FLAG(chroot_fallback),
 	  .help = "Where the root file system can not be moved away, as in an initramfs, hide it by chroot" },

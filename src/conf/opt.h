@@ -49,6 +49,7 @@ struct opts {
 	char socket_path[108];
 	int fd; /* -1: not given */
 	char log_file[CONF_PATH_MAX], pid_file[CONF_PATH_MAX], pcap_file[CONF_PATH_MAX];
+	char conf_path[108];
 	size_t log_size;
 	bool have_runas, chroot_fallback;
 	uid_t runas_uid;

@@ -67,6 +67,7 @@ static void on_up(void *ctx)
 	guest_forget(&e->guest);
 	e->ra_sent = 0;
 	ra_schedule(e);
+	control_event(e->control, "up");
 }
 
 /* Flows stay: the next guest on the link may be the same one, and take them up again. */
@@ -75,6 +76,7 @@ static void on_down(void *ctx)
 	struct engine *e = ctx;
 
 	timer_cancel(&e->loop.timers, &e->ra_timer);
+	control_event(e->control, "down");
 }
 
 static void on_gone(void *ctx)
@@ -118,6 +120,33 @@ static void capture_commit(struct link *l, const struct txframe *f, const struct
 	n = iov_slice(f->body, f->n, 0, len, &iov[1], LINK_IOV_MAX, NULL);
 	pcap_frame(e->pcap, iov, n + 1);
 	e->link_ops->commit(l, f, h, len);
+}
+
+static void capture_begin(struct engine *e)
+{
+	e->link_ops = e->link->ops;
+	e->capture_ops = *e->link_ops;
+	e->capture_ops.commit = capture_commit;
+	e->link->ops = &e->capture_ops;
+}
+
+int engine_capture_start(struct engine *e, int fd)
+{
+	int err = e->pcap ? -EBUSY : pcap_open_fd(fd, &e->pcap);
+
+	if (!err)
+		capture_begin(e);
+	return err;
+}
+
+int engine_capture_stop(struct engine *e)
+{
+	if (!e->pcap)
+		return -ENOENT;
+	e->link->ops = e->link_ops;
+	pcap_close(e->pcap);
+	e->pcap = NULL;
+	return 0;
 }
 
 /* --- the loop's calls --- */
@@ -213,15 +242,18 @@ static int capture_open(struct engine *e)
 
 static int ports_open(struct engine *e)
 {
-	struct listen_place own = { .later = e->pasta ? &e->conf->out_rules : NULL }, ns;
-	int err = listeners_open(&e->listeners, &e->conf->in, &own);
+	struct listen_place own = { .later = e->pasta ? &e->out : NULL }, ns;
+	int err;
 
-	listeners_init(&e->ns_listeners, &e->conf->out_rules);
+	e->in = e->conf->in;
+	e->out = e->conf->out_rules;
+	err = listeners_open(&e->listeners, &e->in, &own);
+	listeners_init(&e->ns_listeners, &e->out);
 	if (err || !e->pasta)
 		return err;
 	ns = pasta_listen_place(e->pasta);
 	ns.held = listeners_held(&e->listeners);
-	return listeners_open(&e->ns_listeners, &e->conf->out_rules, &ns);
+	return listeners_open(&e->ns_listeners, &e->out, &ns);
 }
 
 /* What leaves traces in the file system comes last. */
@@ -229,8 +261,10 @@ int engine_open(struct engine *e, const struct conf *c, struct pasta *pasta)
 {
 	int err;
 
-	*e = (struct engine){ .conf = c, .pasta = pasta, .loop = { .epfd = -1 }, .signal_fd = -1, .listen_fd = -1 };
-	e->socket_left = leftover_none();
+	*e = (struct engine){
+		.conf = c, .pasta = pasta, .loop = { .epfd = -1 }, .signal_fd = -1, .listen_fd = -1, .control_fd = -1
+	};
+	e->socket_left = e->control_left = leftover_none();
 	err = signals_block(e);
 	if (err)
 		return err;
@@ -240,15 +274,28 @@ int engine_open(struct engine *e, const struct conf *c, struct pasta *pasta)
 		return err;
 	}
 	err = socket_open(e);
+	if (!err && c->conf_path[0]) {
+		err = control_listen(c->conf_path, e->control_path, &e->control_fd);
+		if (!err)
+			err = leftover_note(e->control_path, &e->control_left);
+	}
 	return err ? err : capture_open(e);
+}
+
+static void left_undo(struct leftover *l, const char *path)
+{
+	int err = leftover_remove(l);
+
+	if (err)
+		log_debug("Socket %s stays: %s", path, strerror(-err));
 }
 
 void engine_undo(struct engine *e)
 {
-	int err = e->conf ? leftover_remove(&e->socket_left) : 0;
-
-	if (err)
-		log_debug("Socket %s stays: %s", e->socket_path, strerror(-err));
+	if (!e->conf)
+		return; /* engine_open() was never called */
+	left_undo(&e->socket_left, e->socket_path);
+	left_undo(&e->control_left, e->control_path);
 }
 
 /* --- starting --- */
@@ -329,12 +376,8 @@ static int link_open(struct engine *e)
 	if (err)
 		return err;
 	neigh_init(&e->neigh, e->link, neigh_ask);
-	if (!e->pcap)
-		return 0;
-	e->link_ops = e->link->ops;
-	e->capture_ops = *e->link_ops;
-	e->capture_ops.commit = capture_commit;
-	e->link->ops = &e->capture_ops;
+	if (e->pcap)
+		capture_begin(e);
 	return 0;
 }
 
@@ -396,14 +439,15 @@ static int translators_open(struct engine *e)
 /* Who hears of the listeners: in pasta mode some of what arrives there doesn't go to the translators. */
 static int listeners_open_events(struct engine *e)
 {
-	struct pasta_fwd_deps d = {
-		e->conf, &e->budget, &e->guest, NULL, &e->loop, &e->listeners, &e->ns_listeners, e->tcp, e->udp
-	};
+	struct pasta_fwd_deps d = { e->conf,          &e->budget, &e->guest, NULL, &e->loop, &e->listeners,
+				    &e->ns_listeners, e->tcp,     e->udp,    NULL, e };
 
 	if (!e->pasta)
 		return listeners_start(&e->listeners, &e->loop, e->tcp ? tcp_listen_owner(e->tcp) : 0,
 				       e->udp ? udp_listen_owner(e->udp) : 0);
 	d.agent = &e->pasta->agent;
+	if (e->control_fd >= 0)
+		d.opened = control_port_opened;
 	if (e->conf->ns.splice_only)
 		d.tcp = NULL;
 	return pasta_fwd_new(&d, &e->fwd);
@@ -444,10 +488,20 @@ static int ports_settle(struct engine *e)
 	return err;
 }
 
+/* Whoever can connect finds all of it ready. */
+static int control_start(struct engine *e)
+{
+	int err = e->control_fd < 0 ? 0 : control_new(e, e->control_fd, &e->control);
+
+	if (!err)
+		e->control_fd = -1;
+	return err;
+}
+
 int engine_start(struct engine *e)
 {
 	static int (*const step[])(struct engine *) = {
-		loop_open, tables_open, link_open, translators_open, listeners_open_events, link_start, ports_settle,
+		loop_open, tables_open, link_open, translators_open, listeners_open_events, link_start, ports_settle, control_start,
 	};
 	int err = 0;
 
@@ -466,13 +520,15 @@ int engine_run(struct engine *e)
 	int status;
 
 	leftover_forget(&e->socket_left);
+	leftover_forget(&e->control_left);
 	settle_memory();
 	status = loop_run(&e->loop);
 
 	if (status < 0) {
 		log_err("Event loop failed: %s", strerror(-status));
-		return EXIT_FAILURE;
+		status = EXIT_FAILURE;
 	}
+	control_exit(e->control, status);
 	return status;
 }
 
@@ -490,6 +546,7 @@ static void flow_abort(void *ctx, struct flow *f)
 
 void engine_close(struct engine *e)
 {
+	control_free(e->control);
 	pasta_fwd_free(e->fwd);
 	if (e->flows)
 		flow_each(e->flows, flow_abort, e);
@@ -506,6 +563,7 @@ void engine_close(struct engine *e)
 	if (e->link)
 		e->link->ops->free(e->link);
 	sock_close(e->listen_fd);
+	sock_close(e->control_fd);
 	if (e->flows)
 		flow_table_free(e->flows);
 	if (e->frags)

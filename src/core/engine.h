@@ -17,6 +17,7 @@
 #include "link/link.h"
 #include "link/unixpath.h"
 #include "core/budget.h"
+#include "core/control.h"
 #include "core/neigh.h"
 #include "core/pasta.h"
 #include "core/pasta_fwd.h"
@@ -33,6 +34,7 @@ struct engine {
 	const struct conf *conf;
 	struct pasta *pasta; /* NULL in passt mode */
 	struct pasta_fwd *fwd; /* likewise */
+	struct control *control; /* NULL: no control socket */
 
 	struct loop loop;
 	sigset_t signals;
@@ -43,12 +45,16 @@ struct engine {
 	int listen_fd; /* until the link owns it; then -1 */
 	char socket_path[UNIXPATH_MAX]; /* where it was bound; empty with --fd */
 	struct leftover socket_left; /* while the start may fail */
+	int control_fd; /* until the control socket's server owns it; then -1 */
+	char control_path[UNIXPATH_MAX]; /* where it was bound */
+	struct leftover control_left;
 
 	struct budget budget;
 	struct flow_table *flows;
 	struct frags *frags;
 	struct timer frag_timer; /* for the oldest datagram in it */
 	struct guest guest;
+	struct fwd_table in, out; /* the rules in effect */
 	struct listeners listeners;
 	struct listeners ns_listeners; /* of the namespace; none in passt mode */
 	struct tcp *tcp; /* NULL: --no-tcp, and so on */
@@ -75,6 +81,10 @@ MUST_USE int engine_start(struct engine *e);
 
 /* After a start that failed, however far it came: removes the socket, if engine_open() has bound it. */
 void engine_undo(struct engine *e);
+
+/* Capture of the guest's frames, from now on; fd as for pcap_open_fd(). -EBUSY: there is one; -ENOENT: there is none. */
+MUST_USE int engine_capture_start(struct engine *e, int fd);
+MUST_USE int engine_capture_stop(struct engine *e);
 
 /* Until a signal or the last guest's end. The exit status, 1 after an error of the loop itself. */
 int engine_run(struct engine *e);

@@ -53,6 +53,7 @@ void ns_ports_reply(struct ns_ports *p, const struct agent_reply *r, const int *
 {
 	unsigned rule, i = 0;
 	int err = r->err;
+	bool dropped;
 	uint16_t port;
 
 	while (i < p->n && p->wait[i].cookie != r->head.cookie)
@@ -65,13 +66,13 @@ void ns_ports_reply(struct ns_ports *p, const struct agent_reply *r, const int *
 		return;
 	rule = p->wait[i].rule;
 	port = p->wait[i].port;
-	if (p->wait[i].dropped)
-		err = 0;
-	else if (r->n_fds == 1)
+	dropped = p->wait[i].dropped;
+	p->wait[i] = p->wait[--p->n];
+	if (dropped)
+		return;
+	if (r->n_fds == 1)
 		err = listener_take(p->ls, rule, port, fds[0], r->v6);
 	else if (!err)
 		err = -EPROTO;
-	p->wait[i] = p->wait[--p->n];
-	if (err)
-		p->failed(p->ctx, rule, port, err);
+	p->done(p->ctx, rule, port, err);
 }

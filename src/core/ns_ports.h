@@ -13,7 +13,8 @@
 struct ns_ports {
 	struct agent *agent;
 	struct listeners *ls;
-	void (*failed)(void *ctx, unsigned rule, uint16_t port, int err); /* one that ns_ports_open() had promised */
+	/* One that ns_ports_open() had promised: open, or -errno. Not one that was closed meanwhile. */
+	void (*done)(void *ctx, unsigned rule, uint16_t port, int err);
 	void *ctx;
 	struct {
 		uint32_t cookie;

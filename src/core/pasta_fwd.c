@@ -13,10 +13,7 @@
 #include "core/ns_ports.h"
 #include "core/ns_refuse.h"
 #include "core/pool.h"
-#include "fwd/auto_run.h"
 #include "os/sock.h"
-#include "tcp/splice.h"
-#include "udp/udp_splice.h"
 #include "wire/ip.h"
 
 #define PIPES_BIG 32
@@ -44,7 +41,7 @@ static bool splice_dst(const struct pasta_fwd *f, const struct listener *l, cons
 	struct addr lo = v4 ? addr_loopback4 : addr_loopback6;
 	const struct addr *own = v4 ? &f->d.guest->addr4 : &f->d.guest->addr6;
 
-	if (!c->ns.splice || !addr_is_loopback(peer) || c->in.rule[l->rule].flags & FWD_TARGET)
+	if (!c->ns.splice || !addr_is_loopback(peer) || f->d.in->table->rule[l->rule].flags & FWD_TARGET)
 		return false;
 	*ret_dst = (struct ep){ .addr = c->ns.host_lo_to_ns_lo ? lo : *own, .port = l->to };
 	return !addr_is_any(&ret_dst->addr);
@@ -203,13 +200,16 @@ static bool has_flows(const struct pasta_fwd *f, enum auto_dir dir, unsigned rul
 	return dir == AUTO_IN && f->d.udp && f->d.in->table->rule[rule].proto == PROTO_UDP;
 }
 
-static int auto_open(void *ctx, enum auto_dir dir, unsigned rule, uint16_t port)
+int pasta_fwd_port_open(struct pasta_fwd *f, enum auto_dir dir, unsigned rule, uint16_t port)
 {
-	struct pasta_fwd *f = ctx;
+	const struct listener *l;
 	int err;
 
-	if (dir == AUTO_OUT)
-		return ns_ports_open(&f->ns_ports, rule, port);
+	if (dir == AUTO_OUT) {
+		err = ns_ports_open(&f->ns_ports, rule, port);
+		l = listener_find(f->d.out, rule, port);
+		return err || !l || l->fd >= 0 ? err : -EINPROGRESS;
+	}
 	err = listener_open(f->ls[dir], rule, port);
 	/* A program of the namespace that sends from the port it listens on may have been faster: then a flow has the port. */
 	if (err == -EADDRINUSE && has_flows(f, dir, rule) && udp_port_release(f->d.udp, port))
@@ -217,27 +217,63 @@ static int auto_open(void *ctx, enum auto_dir dir, unsigned rule, uint16_t port)
 	return err;
 }
 
-static void auto_close(void *ctx, enum auto_dir dir, unsigned rule, uint16_t port)
+void pasta_fwd_port_release(struct pasta_fwd *f, enum auto_dir dir, unsigned rule, uint16_t port)
 {
-	struct pasta_fwd *f = ctx;
 	const struct listener *l = listener_find(f->ls[dir], rule, port);
 
 	if (l)
 		udp_port_forget(f, dir, l);
-	/* A port that is closed is free for others. */
-	if (has_flows(f, dir, rule))
-		(void)udp_port_release(f->d.udp, port);
+}
+
+void pasta_fwd_port_close(struct pasta_fwd *f, enum auto_dir dir, unsigned rule, uint16_t port)
+{
+	pasta_fwd_port_release(f, dir, rule, port);
 	if (dir == AUTO_OUT)
 		ns_ports_close(&f->ns_ports, rule, port);
 	else
 		listener_close(f->ls[dir], rule, port);
 }
 
-static void ns_port_failed(void *ctx, unsigned rule, uint16_t port, int err)
+void pasta_fwd_rule_added(struct pasta_fwd *f, enum auto_dir dir, unsigned rule)
+{
+	if (f->auto_run)
+		auto_run_rule_new(f->auto_run, dir, rule);
+}
+
+void pasta_fwd_rule_gone(struct pasta_fwd *f, enum auto_dir dir, unsigned rule)
+{
+	if (f->auto_run)
+		auto_run_rule_gone(f->auto_run, dir, rule);
+}
+
+/* Open, or on its way: auto_run_failed() tells if it doesn't get there. */
+static int auto_open(void *ctx, enum auto_dir dir, unsigned rule, uint16_t port)
+{
+	int err = pasta_fwd_port_open(ctx, dir, rule, port);
+
+	return err == -EINPROGRESS ? 0 : err;
+}
+
+static void auto_close(void *ctx, enum auto_dir dir, unsigned rule, uint16_t port)
 {
 	struct pasta_fwd *f = ctx;
 
-	auto_run_failed(f->auto_run, AUTO_OUT, rule, port, err);
+	/* A port that is closed is free for others. */
+	if (has_flows(f, dir, rule))
+		(void)udp_port_release(f->d.udp, port);
+	pasta_fwd_port_close(f, dir, rule, port);
+}
+
+static void ns_port_done(void *ctx, unsigned rule, uint16_t port, int err)
+{
+	struct pasta_fwd *f = ctx;
+
+	if (!(f->d.out->table->rule[rule].flags & FWD_SCAN)) {
+		if (f->d.opened)
+			f->d.opened(f->d.ctx, rule, port, err);
+	} else if (err) {
+		auto_run_failed(f->auto_run, AUTO_OUT, rule, port, err);
+	}
 }
 
 static bool has_auto(const struct fwd_table *t)
@@ -266,7 +302,8 @@ static int auto_start(struct pasta_fwd *f)
 	struct auto_conf a = {
 		.loop = f->d.loop,
 		.diag_fd = { -1, -1 },
-		.table = { &c->in, &c->out_rules },
+		.table = { f->d.in->table, f->d.out->table },
+		.later = f->d.opened,
 		.reach = { [AUTO_IN] = c->ns.host_lo_to_ns_lo ? lo | addr : addr, [AUTO_OUT] = lo },
 		.open = auto_open,
 		.close = auto_close,
@@ -274,7 +311,7 @@ static int auto_start(struct pasta_fwd *f)
 	};
 	int err;
 
-	if (!has_auto(&c->in) && !has_auto(&c->out_rules))
+	if (!a.later && !has_auto(f->d.in->table) && !has_auto(f->d.out->table))
 		return 0;
 	err = agent_diag(f->d.agent, &a.diag_fd[AUTO_NS]);
 	if (!err)
@@ -284,8 +321,8 @@ static int auto_start(struct pasta_fwd *f)
 	err = auto_run_new(&a, &f->auto_run);
 	if (err)
 		return err;
-	auto_ours(f, AUTO_IN, &c->in);
-	auto_ours(f, AUTO_OUT, &c->out_rules);
+	auto_ours(f, AUTO_IN, f->d.in->table);
+	auto_ours(f, AUTO_OUT, f->d.out->table);
 	return 0;
 }
 
@@ -334,7 +371,7 @@ static int engines_new(struct pasta_fwd *f)
 		return -ENOMEM;
 	join_init(&f->join, f->d.loop, &f->pool, f->splice);
 	for (unsigned dir = 0; dir < AUTO_DIRS; dir++) {
-		f->udp_id[dir] = calloc(f->ls[dir]->n + 1, sizeof(*f->udp_id[dir]));
+		f->udp_id[dir] = calloc(f->d.opened ? LISTENERS_MAX : f->ls[dir]->n + 1, sizeof(*f->udp_id[dir]));
 		if (!f->udp_id[dir])
 			return -ENOMEM;
 	}
@@ -363,7 +400,7 @@ int pasta_fwd_new(const struct pasta_fwd_deps *d, struct pasta_fwd **ret_f)
 	f->d = *d;
 	f->ls[AUTO_IN] = d->in;
 	f->ls[AUTO_OUT] = d->out;
-	f->ns_ports = (struct ns_ports){ .agent = d->agent, .ls = d->out, .failed = ns_port_failed, .ctx = f };
+	f->ns_ports = (struct ns_ports){ .agent = d->agent, .ls = d->out, .done = ns_port_done, .ctx = f };
 	f->ns_refuse = (struct ns_refuse){ { -1, -1 } };
 	pool_init(&f->pool, d->agent, d->budget->stock);
 	agent_set_reply(d->agent, on_reply, f);
@@ -375,7 +412,7 @@ int pasta_fwd_new(const struct pasta_fwd_deps *d, struct pasta_fwd **ret_f)
 	/* A datagram that finds no socket is lost: the first one is to find one, too. */
 	if (!err)
 		err = pool_open(&f->pool);
-	if (!err && f->d.out->n)
+	if (!err && (f->d.out->n || f->d.opened))
 		ns_refuse_open(&f->ns_refuse, d->agent);
 	if (err) {
 		pasta_fwd_free(f);
@@ -388,6 +425,16 @@ int pasta_fwd_new(const struct pasta_fwd_deps *d, struct pasta_fwd **ret_f)
 bool pasta_fwd_settled(const struct pasta_fwd *f)
 {
 	return !f->auto_run || (auto_run_looked(f->auto_run) && !f->ns_ports.n);
+}
+
+const struct splice_stats *pasta_fwd_splice_stats(const struct pasta_fwd *f)
+{
+	return splice_stats(f->splice);
+}
+
+const struct udp_splice_stats *pasta_fwd_udp_stats(const struct pasta_fwd *f)
+{
+	return udp_splice_stats(f->udp_splice);
 }
 
 void pasta_fwd_free(struct pasta_fwd *f)

@@ -7,11 +7,14 @@
 
 #include "conf/conf.h"
 #include "core/budget.h"
+#include "fwd/auto_run.h"
 #include "fwd/listen.h"
 #include "netns/agent.h"
 #include "os/loop.h"
+#include "tcp/splice.h"
 #include "tcp/tcp.h"
 #include "udp/udp.h"
+#include "udp/udp_splice.h"
 
 struct pasta_fwd;
 
@@ -24,6 +27,10 @@ struct pasta_fwd_deps {
 	struct listeners *in, *out; /* of the host, of the namespace; open, not started */
 	struct tcp *tcp; /* NULL: splice only, or --no-tcp */
 	struct udp *udp;
+
+	/* Rules may change later; NULL: they don't. A port that pasta_fwd_port_open() had on its way is open, or -errno. */
+	void (*opened)(void *ctx, unsigned rule, uint16_t port, int err);
+	void *ctx;
 };
 
 /* Starts the listeners, which have to stay until after pasta_fwd_free(). -errno. */
@@ -31,5 +38,18 @@ MUST_USE int pasta_fwd_new(const struct pasta_fwd_deps *d, struct pasta_fwd **re
 
 /* Automatic ports of services that are there from the beginning are open, as far as they can be: takes a few turns of the loop. */
 bool pasta_fwd_settled(const struct pasta_fwd *f);
+
+/*
+ * Rules that come and go, and one port of one rule: 0, -EINPROGRESS: deps.opened() will be called; -EAGAIN: the agent has enough to do for
+ * now. release: before the socket is closed, or becomes that of another rule; close does that by itself.
+ */
+MUST_USE int pasta_fwd_port_open(struct pasta_fwd *f, enum auto_dir dir, unsigned rule, uint16_t port);
+void pasta_fwd_port_close(struct pasta_fwd *f, enum auto_dir dir, unsigned rule, uint16_t port);
+void pasta_fwd_port_release(struct pasta_fwd *f, enum auto_dir dir, unsigned rule, uint16_t port);
+void pasta_fwd_rule_added(struct pasta_fwd *f, enum auto_dir dir, unsigned rule);
+void pasta_fwd_rule_gone(struct pasta_fwd *f, enum auto_dir dir, unsigned rule);
+
+const struct splice_stats *pasta_fwd_splice_stats(const struct pasta_fwd *f);
+const struct udp_splice_stats *pasta_fwd_udp_stats(const struct pasta_fwd *f);
 
 void pasta_fwd_free(struct pasta_fwd *f);

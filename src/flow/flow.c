@@ -196,3 +196,14 @@ void flow_each(struct flow_table *t, void (*fn)(void *ctx, struct flow *f), void
 			fn(ctx, f);
 	}
 }
+
+struct flow *flow_next(struct flow_table *t, uint32_t *index, uint32_t end)
+{
+	for (; *index < MIN(end, t->high); ++*index) {
+		struct flow *f = slot_at(t, *index);
+
+		if (f->used)
+			return f;
+	}
+	return NULL;
+}

@@ -22,13 +22,34 @@ struct flow_key {
 	uint8_t pad[3];
 };
 
+/* Payload that went one way. */
+struct flow_count {
+	uint64_t packets, bytes;
+};
+
 struct flow {
 	struct flow_key key;
 	uint32_t index; /* slot number */
 	uint32_t gen : 24;
 	uint32_t used : 1;
 	uint32_t queue : 7; /* pair of the link's queues that the guest's frames of it came by last */
+	uint64_t born_ns; /* this and the rest: kept by the protocol */
+	struct flow_count to_host, to_guest; /* not of TCP, where the host's kernel counts */
 };
+
+/* What else there is to be told of a flow. */
+struct flow_show {
+	const char *state;
+	bool host_first; /* the host began it */
+	int fd; /* of the host's side; -1: none of its own */
+	struct ep peer; /* whom that talks to; port 0 and any address: ask the socket */
+};
+
+static inline void flow_counted(struct flow_count *c, uint64_t packets, uint64_t bytes)
+{
+	c->packets += packets;
+	c->bytes += bytes;
+}
 
 struct flow_table;
 
@@ -53,6 +74,9 @@ uint32_t flow_max(const struct flow_table *t);
 
 /* Calls fn for every flow, in order of slots; fn may free the flow that it gets. */
 void flow_each(struct flow_table *t, void (*fn)(void *ctx, struct flow *f), void *ctx);
+
+/* The first flow in slot *index or behind it, before slot end; *index is its slot. NULL: there is none, *index is end or the number of slots. */
+struct flow *flow_next(struct flow_table *t, uint32_t *index, uint32_t end);
 
 static inline struct flow_key flow_key_init(uint8_t proto, const struct addr *guest, uint16_t gport, const struct addr *remote,
 					    uint16_t rport)

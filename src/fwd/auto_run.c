@@ -31,7 +31,7 @@ struct auto_run {
 	struct timer timer;
 	struct look look[AUTO_SIDES];
 	struct lane *lane;
-	unsigned n;
+	unsigned n, room;
 	uint64_t changed_ns;
 	bool again; /* look once more as soon as this one is over */
 	bool looked;
@@ -207,6 +207,8 @@ static void look_over(struct auto_run *a)
 		lanes_run(a);
 	a->looked = true;
 	next = a->again ? 0 : auto_interval(now, a->changed_ns, cost);
+	if (!a->n)
+		return;
 	timer_set(&a->c.loop->timers, &a->timer, now + next);
 	a->again = false;
 	log_trace("Automatic ports: looked, again in %u ms", (unsigned)(next / NSEC_PER_MSEC));
@@ -222,7 +224,8 @@ static void look_end(struct auto_run *a, bool asked)
 		return;
 	}
 	a->looked = true;
-	timer_set(&a->c.loop->timers, &a->timer, a->c.loop->now_ns + AUTO_IDLE_NS);
+	if (a->n)
+		timer_set(&a->c.loop->timers, &a->timer, a->c.loop->now_ns + AUTO_IDLE_NS);
 }
 
 static void on_scan(void *ctx, const struct sockdiag_scan *scan)
@@ -236,20 +239,31 @@ static void on_scan(void *ctx, const struct sockdiag_scan *scan)
 		look_end(k->a, true);
 }
 
+/* Some rule leads to this side. */
+static bool side_needed(const struct auto_run *a, enum auto_side side)
+{
+	for (unsigned i = 0; i < a->n; i++) {
+		if (side_of(a->lane[i].dir) == side)
+			return true;
+	}
+	return false;
+}
+
 static void look_start(struct auto_run *a)
 {
 	bool asked = false;
 
 	a->starting = true;
 	for (unsigned i = 0; i < AUTO_SIDES; i++) {
-		a->look[i].pending = a->look[i].diag;
+		a->look[i].pending = a->look[i].diag && side_needed(a, i);
 		a->look[i].scan = NULL;
 	}
 	for (unsigned i = 0; i < AUTO_SIDES; i++) {
 		struct look *k = &a->look[i];
-		int err = k->diag ? sockdiag_start(k->diag) : 0;
+		bool ask = k->pending;
+		int err = ask ? sockdiag_start(k->diag) : 0;
 
-		asked |= k->diag && !err;
+		asked |= ask && !err;
 		if (!err)
 			continue;
 		k->pending = false;
@@ -293,6 +307,50 @@ void auto_run_ours(struct auto_run *a, enum auto_dir dir, uint8_t proto, uint16_
 	portmap_set(&a->ours[dir][proto_of(proto)], port);
 }
 
+void auto_run_rule_new(struct auto_run *a, enum auto_dir dir, unsigned rule)
+{
+	const struct fwd_rule *r = &a->c.table[dir]->rule[rule];
+
+	if (!(r->flags & FWD_SCAN)) {
+		for (uint32_t port = r->first; port <= r->last; port++)
+			auto_run_ours(a, dir, r->proto, (uint16_t)port);
+		return;
+	}
+	if (a->n == a->room)
+		return;
+	a->lane[a->n++] = (struct lane){ .dir = dir, .rule = rule };
+	a->settled = false;
+	auto_run_now(a);
+}
+
+/* Ports that we listen on by rules without FWD_SCAN, but for this one. */
+static void fixed_update(struct auto_run *a, enum auto_dir dir, unsigned but)
+{
+	const struct fwd_table *t = a->c.table[dir];
+
+	memset(a->fixed[dir], 0, sizeof(a->fixed[dir]));
+	for (unsigned i = 0; i < t->n; i++) {
+		const struct fwd_rule *r = &t->rule[i];
+
+		for (uint32_t port = r->first; i != but && port <= r->last && !(r->flags & FWD_SCAN); port++)
+			portmap_set(&a->fixed[dir][proto_of(r->proto)], (uint16_t)port);
+	}
+}
+
+void auto_run_rule_gone(struct auto_run *a, enum auto_dir dir, unsigned rule)
+{
+	unsigned i = 0;
+
+	while (i < a->n && (a->lane[i].dir != dir || a->lane[i].rule != rule))
+		i++;
+	if (i < a->n)
+		a->lane[i] = a->lane[--a->n];
+	else
+		fixed_update(a, dir, rule);
+	a->closed = true;
+	a->settled = false;
+}
+
 /* A lane for each rule of FWD_SCAN; true if there is one. */
 static bool lanes_add(struct auto_run *a, enum auto_dir dir)
 {
@@ -310,6 +368,8 @@ static unsigned lanes_count(const struct auto_conf *c)
 {
 	unsigned n = 0;
 
+	if (c->later)
+		return AUTO_DIRS * FWD_PLACES;
 	for (unsigned d = 0; d < AUTO_DIRS; d++) {
 		for (unsigned i = 0; c->table[d] && i < c->table[d]->n; i++)
 			n += !!(c->table[d]->rule[i].flags & FWD_SCAN);
@@ -327,7 +387,7 @@ static int look_open(struct auto_run *a, enum auto_dir dir)
 	if (fd < 0)
 		return 0;
 	a->c.diag_fd[side] = -1;
-	if (!lanes_add(a, dir)) {
+	if (!lanes_add(a, dir) && !a->c.later) {
 		sock_close(fd);
 		return 0;
 	}
@@ -349,6 +409,7 @@ int auto_run_new(const struct auto_conf *c, struct auto_run **ret_a)
 		return -ENOMEM;
 	}
 	a->c = *c;
+	a->room = n;
 	timer_init(&a->timer, timer_fire);
 	for (unsigned d = 0; d < AUTO_DIRS && !err; d++)
 		err = look_open(a, d);

@@ -19,8 +19,9 @@ struct auto_conf {
 	/* For each side a socket of NETLINK_SOCK_DIAG that was opened there, or -1: the direction that needs it stands still. Taken over. */
 	int diag_fd[AUTO_SIDES];
 
-	/* The rules of each direction, or NULL; not changed while they are here. Those without FWD_SCAN are left alone. */
+	/* The rules of each direction, or NULL. Those without FWD_SCAN are left alone. */
 	const struct fwd_table *table[AUTO_DIRS];
+	bool later; /* there may be rules with FWD_SCAN later, even if there are none now: auto_run_rule_new() */
 
 	/* To where on the other side connections go: a bit for each enum sockdiag_where whose sockets are reached. */
 	unsigned reach[AUTO_DIRS];
@@ -45,6 +46,11 @@ bool auto_run_looked(const struct auto_run *a);
 
 /* Closes no ports. */
 void auto_run_free(struct auto_run *a);
+
+/* A rule has come into the table; or is about to go out of it, its ports closed. Not from within a look. Rules that are there from the
+ * beginning need no auto_run_rule_new(), but auto_run_ours(). */
+void auto_run_rule_new(struct auto_run *a, enum auto_dir dir, unsigned rule);
+void auto_run_rule_gone(struct auto_run *a, enum auto_dir dir, unsigned rule);
 
 /* A port (of proto 6 or 17) that a rule without FWD_SCAN listens on, in this direction. */
 void auto_run_ours(struct auto_run *a, enum auto_dir dir, uint8_t proto, uint16_t port);

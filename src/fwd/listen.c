@@ -77,14 +77,14 @@ static int listener_open_at(struct listeners *ls, struct listener *l)
 	return rc;
 }
 
+static struct ref listener_ref(const struct listeners *ls, const struct listener *l)
+{
+	return ref_init(l->proto == IPPROTO_UDP ? ls->owner_udp : ls->owner_tcp, (uint32_t)(l - ls->l), 0);
+}
+
 static int listener_start(struct listeners *ls, struct listener *l)
 {
-	struct ref ref = {
-		.index = (uint32_t)(l - ls->l),
-		.owner = (uint8_t)(l->proto == IPPROTO_UDP ? ls->owner_udp : ls->owner_tcp),
-	};
-
-	return loop_add(ls->loop, l->fd, ref, EPOLLIN);
+	return loop_add(ls->loop, l->fd, listener_ref(ls, l), EPOLLIN);
 }
 
 static void listener_close_at(struct listeners *ls, struct listener *l)
@@ -150,34 +150,123 @@ void listener_close(struct listeners *ls, unsigned rule, uint16_t port)
 		listener_close_at(ls, l);
 }
 
-static int listeners_alloc(struct listeners *ls, const struct fwd_table *t)
+/* The listeners of a rule, closed, from that place on. */
+static void listeners_put(struct listeners *ls, unsigned rule, uint32_t first)
 {
+	const struct fwd_rule *r = &ls->table->rule[rule];
+	struct listener *l = &ls->l[first];
+
+	ls->first[rule] = first;
+	for (unsigned p = r->first; p <= r->last; p++) {
+		*l++ = (struct listener){
+			.fd = -1,
+			.rule = (uint16_t)rule,
+			.port = (uint16_t)p,
+			.to = (uint16_t)(r->to + (p - r->first)),
+			.proto = r->proto,
+		};
+	}
+	ls->n = MAX(ls->n, first + fwd_rule_ports(r));
+}
+
+static int listeners_alloc(struct listeners *ls)
+{
+	const struct fwd_table *t = ls->table;
 	uint32_t n = 0;
 
 	for (unsigned i = 0; i < t->n; i++)
-		n += t->rule[i].last - t->rule[i].first + 1u;
+		n += fwd_rule_ports(&t->rule[i]);
 	if (n > LISTENERS_MAX) {
 		log_err("Too many ports to listen on: %u, at most %u", n, LISTENERS_MAX);
 		return -E2BIG;
 	}
-	ls->l = calloc(n ? n : 1, sizeof(*ls->l));
+	/* Memory is used up to where listeners are. */
+	ls->l = calloc(LISTENERS_MAX, sizeof(*ls->l));
 	if (!ls->l)
 		return -ENOMEM;
-	for (unsigned i = 0; i < t->n; i++) {
-		const struct fwd_rule *r = &t->rule[i];
-
-		ls->first[i] = ls->n;
-		for (unsigned p = r->first; p <= r->last; p++) {
-			ls->l[ls->n++] = (struct listener){
-				.fd = -1,
-				.rule = (uint16_t)i,
-				.port = (uint16_t)p,
-				.to = (uint16_t)(r->to + (p - r->first)),
-				.proto = r->proto,
-			};
-		}
-	}
+	for (unsigned i = 0; i < t->n; i++)
+		listeners_put(ls, i, ls->n);
 	return 0;
+}
+
+/* Some of that many places from first on belong to a rule. */
+static bool place_taken(const struct listeners *ls, uint32_t first, uint32_t ports)
+{
+	for (unsigned i = 0; i < ls->table->n; i++) {
+		uint32_t n = fwd_rule_ports(&ls->table->rule[i]);
+
+		if (n && ls->first[i] < first + ports && first < ls->first[i] + n)
+			return true;
+	}
+	return false;
+}
+
+/* The first gap that is large enough. */
+static int place_find(const struct listeners *ls, uint32_t ports, uint32_t *ret_first)
+{
+	uint32_t best = LISTENERS_MAX;
+
+	for (int i = -1; i < (int)ls->table->n; i++) {
+		uint32_t first = i < 0 ? 0 : ls->first[i] + fwd_rule_ports(&ls->table->rule[i]);
+
+		if (i >= 0 && !fwd_rule_ports(&ls->table->rule[i]))
+			continue;
+		if (first < best && ports <= LISTENERS_MAX - first && !place_taken(ls, first, ports))
+			best = first;
+	}
+	*ret_first = best;
+	return best < LISTENERS_MAX ? 0 : -E2BIG;
+}
+
+int listeners_rule_add(struct listeners *ls, const struct fwd_rule *r, unsigned *ret_rule)
+{
+	struct fwd_table *t = ls->table;
+	uint32_t first;
+	unsigned i = 0;
+	int err;
+
+	while (i < t->n && fwd_rule_ports(&t->rule[i]))
+		i++;
+	if (i == FWD_PLACES)
+		return -ENOSPC;
+	err = place_find(ls, fwd_rule_ports(r), &first);
+	if (err)
+		return err;
+	t->rule[i] = *r;
+	t->n = MAX(t->n, i + 1);
+	listeners_put(ls, i, first);
+	*ret_rule = i;
+	return 0;
+}
+
+void listeners_rule_remove(struct listeners *ls, unsigned rule)
+{
+	struct fwd_table *t = ls->table;
+	uint32_t ports = fwd_rule_ports(&t->rule[rule]);
+
+	for (uint32_t i = 0; i < ports; i++)
+		listener_close_at(ls, &ls->l[ls->first[rule] + i]);
+	t->rule[rule] = fwd_rule_none;
+	while (t->n && !fwd_rule_ports(&t->rule[t->n - 1]))
+		t->n--;
+}
+
+int listener_move(struct listeners *ls, struct listener *from, struct listener *to)
+{
+	int fd = from->fd, err = 0;
+
+	if (fd < 0 || to->fd >= 0)
+		return -EINVAL;
+	to->v6 = from->v6;
+	to->fd = fd;
+	to->paused = 0;
+	from->fd = -1;
+	from->paused = 0;
+	if (ls->loop)
+		err = loop_mod(ls->loop, fd, listener_ref(ls, to), EPOLLIN);
+	if (err)
+		listener_close_at(ls, to);
+	return err;
 }
 
 /* One line for an explicit rule is enough: the first port that fails ends the start. */
@@ -307,9 +396,7 @@ static uint64_t listeners_budget(const struct listeners *ls)
 
 static void listener_events(struct listeners *ls, struct listener *l, uint32_t events)
 {
-	unsigned owner = l->proto == IPPROTO_TCP ? ls->owner_tcp : ls->owner_udp;
-
-	if (loop_mod(ls->loop, l->fd, ref_init(owner, (uint32_t)(l - ls->l), 0), events))
+	if (loop_mod(ls->loop, l->fd, listener_ref(ls, l), events))
 		log_limited(LOG_LVL_WARN, "Can't watch port %u", l->port);
 }
 
@@ -397,7 +484,7 @@ uint32_t listeners_held(const struct listeners *ls)
 	return n;
 }
 
-void listeners_init(struct listeners *ls, const struct fwd_table *t)
+void listeners_init(struct listeners *ls, struct fwd_table *t)
 {
 	*ls = (struct listeners){ .table = t, .place = host };
 	timer_init(&ls->retry, listeners_resume);
@@ -440,7 +527,7 @@ static int open_weak_all(struct listeners *ls, uint64_t fds)
 	return err;
 }
 
-int listeners_open(struct listeners *ls, const struct fwd_table *t, const struct listen_place *place)
+int listeners_open(struct listeners *ls, struct fwd_table *t, const struct listen_place *place)
 {
 	uint64_t fds;
 	int rc, err = 0;
@@ -452,7 +539,7 @@ int listeners_open(struct listeners *ls, const struct fwd_table *t, const struct
 		ls->place.name = host.name;
 		ls->place.open = host.open;
 	}
-	rc = listeners_alloc(ls, t);
+	rc = listeners_alloc(ls);
 	if (rc)
 		return rc;
 	fds = listeners_budget(ls);

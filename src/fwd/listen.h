@@ -28,16 +28,16 @@ struct listen_place {
 struct listeners {
 	struct loop *loop;
 	unsigned owner_tcp, owner_udp; /* event owners (os/loop.h); ref.index is the index into l, ref.gen is 0 */
-	const struct fwd_table *table;
+	struct fwd_table *table;
 	struct listen_place place;
-	struct listener *l; /* in the order of rules and ports */
-	uint32_t n;
-	uint32_t first[FWD_RULES_MAX]; /* of each rule: index of its first port */
+	struct listener *l; /* room for LISTENERS_MAX; those of one rule stand together, in the order of ports */
+	uint32_t n; /* places that are or were in use: one that belongs to no rule is closed */
+	uint32_t first[FWD_PLACES]; /* of each rule: index of its first port */
 	struct timer retry; /* armed while some are paused */
 };
 
 /* No listeners yet; t must outlive *ls. */
-void listeners_init(struct listeners *ls, const struct fwd_table *t);
+void listeners_init(struct listeners *ls, struct fwd_table *t);
 
 /* Sockets of all rules of a table together. */
 #define LISTENERS_MAX (5 * 65536)
@@ -51,7 +51,7 @@ void listeners_init(struct listeners *ls, const struct fwd_table *t);
  * -E2BIG for more than LISTENERS_MAX sockets. On failure nothing is left open. t must outlive *ls. place: NULL for our own
  * network.
  */
-MUST_USE int listeners_open(struct listeners *ls, const struct fwd_table *t, const struct listen_place *place);
+MUST_USE int listeners_open(struct listeners *ls, struct fwd_table *t, const struct listen_place *place);
 
 /* Adds them to the loop (level-triggered EPOLLIN). The owners must be set. */
 MUST_USE int listeners_start(struct listeners *ls, struct loop *loop, unsigned owner_tcp, unsigned owner_udp);
@@ -73,6 +73,18 @@ void listener_close(struct listeners *ls, unsigned rule, uint16_t port);
 /* The same in two steps, for a socket that somebody else opens meanwhile: what it has to be, and taking it. Closed on failure. */
 void listener_spec(const struct listeners *ls, const struct listener *l, struct bound_spec *ret_spec);
 MUST_USE int listener_take(struct listeners *ls, unsigned rule, uint16_t port, int fd, bool v6);
+
+/*
+ * One more rule in the table, and closed listeners for its ports, to be opened one by one. -ENOSPC: the table is full; -E2BIG: too many
+ * ports. Needs listeners_open() before. The places of other rules and listeners stay.
+ */
+MUST_USE int listeners_rule_add(struct listeners *ls, const struct fwd_rule *r, unsigned *ret_rule);
+
+/* Closes what is open of a rule, and takes it out of the table. Its place may be the next one's. */
+void listeners_rule_remove(struct listeners *ls, unsigned rule);
+
+/* The open socket of a port becomes that of another one, which is closed; what waits there is not lost. -errno: it is closed. */
+MUST_USE int listener_move(struct listeners *ls, struct listener *from, struct listener *to);
 
 /*
  * A connection from peer: takes fd, which is non-blocking, in any case. 0 or -errno; the listener rests after one of listener_accept()'s

@@ -7,7 +7,8 @@
 #include "base/addr.h"
 #include "base/bitmap.h"
 
-#define FWD_RULES_MAX 255
+#define FWD_RULES_MAX 255 /* in effect */
+#define FWD_PLACES (2 * FWD_RULES_MAX) /* more than that only while rules are replaced */
 #define FWD_ERR_LEN 256
 
 enum fwd_flags {
@@ -27,12 +28,20 @@ struct fwd_rule {
 	uint8_t flags; /* enum fwd_flags */
 };
 
+/* While the program runs, a rule keeps its place: one that was taken out leaves a place without ports, which is no rule. */
 struct fwd_table {
-	struct fwd_rule rule[FWD_RULES_MAX];
-	unsigned n;
+	struct fwd_rule rule[FWD_PLACES];
+	unsigned n; /* places that are or were in use */
 	bool none[2]; /* "none" was given for TCP, UDP */
 	bool freebind; /* listen on addresses that the host does not have (yet), too (ip(7), IP_FREEBIND) */
 };
+
+#define fwd_rule_none ((struct fwd_rule){ .first = 1, .last = 0 })
+
+static inline unsigned fwd_rule_ports(const struct fwd_rule *r)
+{
+	return r->last - r->first + 1u;
+}
 
 /* What the meaning of a specifier depends on. */
 struct fwd_ctx {

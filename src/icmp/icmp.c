@@ -108,6 +108,8 @@ static void from_host(struct icmp *m, struct icmp_flow *f)
 		return;
 	icmp_flow_touch(m, f);
 	for (unsigned i = 0; i < (unsigned)got; i++)
+		flow_counted(&f->flow.to_guest, 1, mm[i].msg_len);
+	for (unsigned i = 0; i < (unsigned)got; i++)
 		on_reply(m, f, &mm[i], i);
 }
 
@@ -199,6 +201,8 @@ static void request_send(struct icmp *m, struct icmp_flow *f, const struct pkt *
 	rc = sock_sendmmsg(f->sock.fd, &mm, 1, 0);
 	if (rc < 0 && send_failed(m, f, p, -rc))
 		rc = sock_sendmmsg(f->sock.fd, &mm, 1, 0);
+	if (rc > 0)
+		flow_counted(&f->flow.to_host, 1, p->l4_len);
 	/* The guest's next request finds another way, if there is one. */
 	if (f->sock.stale)
 		icmp_flow_close(m, f);
@@ -248,4 +252,12 @@ void icmp_from_guest(struct icmp *m, const struct pkt *p, const struct frame *f,
 {
 	for (unsigned i = 0; i < n; i++)
 		request(m, &p[i], &f[i]);
+}
+
+void icmp_flow_show(const struct flow *f, struct flow_show *ret_show)
+{
+	const struct icmp_flow *k = (const struct icmp_flow *)f;
+
+	*ret_show = (struct flow_show){ .fd = k->sock.fd, .peer = k->sock.to };
+	ret_show->state = f->to_guest.packets ? "answered" : "one-way";
 }

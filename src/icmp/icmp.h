@@ -31,4 +31,5 @@ void icmp_free(struct icmp *m);
 /* n >= 1 ICMP or ICMPv6 messages, p[i] parsed from f[i]; only echo requests are translated, the rest is dropped. */
 void icmp_from_guest(struct icmp *m, const struct pkt *p, const struct frame *f, unsigned n);
 
+void icmp_flow_show(const struct flow *f, struct flow_show *ret_show);
 void icmp_flow_abort(struct icmp *m, struct flow *f);

@@ -66,6 +66,7 @@ static struct icmp_flow *slot_new(struct icmp *m, const struct flow_key *key)
 		return NULL;
 	}
 	m->n++;
+	f->flow.born_ns = m->d.loop->now_ns;
 	f->sock.fd = -1;
 	list_init(&f->idle);
 	icmp_flow_touch(m, f);

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -36,25 +37,43 @@ struct pcap {
 	uint8_t bytes[BUF_SIZE];
 };
 
-int pcap_open(const char *path, struct pcap **ret_pcap)
+static int pcap_new(int fd, struct pcap **ret_pcap)
 {
 	struct file_header h = { .magic = MAGIC_NSEC, .major = 2, .minor = 4, .snaplen = SNAPLEN, .linktype = LINKTYPE_ETHERNET };
 	struct pcap *p = malloc(sizeof(*p));
 
 	if (!p)
 		return -ENOMEM;
-	p->fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	if (p->fd < 0) {
-		int err = -errno;
-
-		free(p);
-		return err;
-	}
+	p->fd = fd;
 	p->buf = wr_init(p->bytes, sizeof(p->bytes));
 	wr_bytes(&p->buf, &h, sizeof(h));
 	pcap_flush(p);
 	*ret_pcap = p;
 	return 0;
+}
+
+int pcap_open(const char *path, struct pcap **ret_pcap)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600), err;
+
+	if (fd < 0)
+		return -errno;
+	err = pcap_new(fd, ret_pcap);
+	if (err)
+		close(fd);
+	return err;
+}
+
+int pcap_open_fd(int fd, struct pcap **ret_pcap)
+{
+	struct stat st;
+	int flags = fcntl(fd, F_GETFL);
+
+	if (flags < 0 || fstat(fd, &st))
+		return -errno;
+	if (!S_ISREG(st.st_mode) || (flags & O_ACCMODE) == O_RDONLY)
+		return -EINVAL;
+	return pcap_new(fd, ret_pcap);
 }
 
 static int write_all(int fd, const uint8_t *buf, size_t len)

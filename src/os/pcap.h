@@ -15,6 +15,10 @@ struct pcap;
 /* Creates the file or empties it. */
 MUST_USE int pcap_open(const char *path, struct pcap **ret_pcap);
 
+/* The same with a file that somebody else has opened for writing, and that is taken over on success. -EINVAL: not a regular file, which
+ * could keep us waiting. */
+MUST_USE int pcap_open_fd(int fd, struct pcap **ret_pcap);
+
 /* Adds the frame that iov holds, with the time of now. */
 void pcap_frame(struct pcap *p, const struct iovec *iov, unsigned n);
 

@@ -165,6 +165,16 @@ int sock_local(int fd, struct ep *ret_ep)
 	return sock_to_ep(&ss, ret_ep);
 }
 
+int sock_peer(int fd, struct ep *ret_ep)
+{
+	struct sockaddr_storage ss = { .ss_family = AF_UNSPEC };
+	socklen_t len = sizeof(ss);
+
+	if (getpeername(fd, (struct sockaddr *)&ss, &len))
+		return -errno;
+	return sock_to_ep(&ss, ret_ep);
+}
+
 int sock_shutdown_wr(int fd)
 {
 	return shutdown(fd, SHUT_WR) ? -errno : 0;

@@ -33,6 +33,7 @@ MUST_USE int sock_connect(int fd, int family, const struct ep *ep, unsigned scop
 MUST_USE int sock_listen(int fd, int backlog);
 MUST_USE int sock_accept(int fd, struct ep *ret_peer, int *ret_fd);
 MUST_USE int sock_local(int fd, struct ep *ret_ep); /* getsockname(2) */
+MUST_USE int sock_peer(int fd, struct ep *ret_ep); /* getpeername(2) */
 MUST_USE int sock_shutdown_wr(int fd);
 
 /*

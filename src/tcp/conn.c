@@ -121,7 +121,7 @@ struct tcp_conn *conn_new(struct tcp *t, const struct flow_key *key, int fd)
 	k->fd = fd;
 	tcp_ts_init(&k->ts, conn_ts_offset(t, key), t->d.loop->now_ns);
 	ipopts_init(&k->ip, &key->remote);
-	k->born_ns = t->d.loop->now_ns;
+	f->born_ns = t->d.loop->now_ns;
 	k->heard_s = (uint32_t)(t->d.loop->now_ns / NSEC_PER_SEC);
 	timer_init(&k->timer, conn_timer_fired);
 	timer_init(&k->silence, remote_silent);

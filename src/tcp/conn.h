@@ -70,6 +70,7 @@ struct tcp_conn {
 	bool sack : 1; /* both sides do SACK */
 	bool peek_moved : 1; /* the offset is another one, or unknown, until the next peek sets it; see host_peek() */
 	bool overdue : 1; /* the guest waited longer than it should have for an acknowledgement: it gets what there is at once */
+	bool host_first : 1; /* accepted from the host */
 	bool held : 1; /* what was SACKed up to hold went into the spill buffer: acknowledged as a whole or not at all; see conn_ack_seq() */
 	bool wrote : 1; /* something was sent to the host */
 	bool nodelay : 1; /* the socket has TCP_NODELAY */
@@ -88,12 +89,7 @@ struct tcp_conn {
 	struct tcp_talk talk;
 	uint64_t late_ns; /* until when the ACK waits, in tcp.late */
 	uint32_t heard_s; /* when the guest was last heard of, seconds */
-	uint64_t born_ns;
 	uint32_t silent_end; /* end of what the guest had sent when silence was set */
-};
-
-struct tcp_stats {
-	uint64_t rexmit, rto, spilled, spill_full, ooo, idle_events;
 };
 
 struct tcp {

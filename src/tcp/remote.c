@@ -57,7 +57,7 @@ static void path_look(struct tcp_conn *k, uint32_t seen_us)
 
 void remote_connected(struct tcp_conn *k)
 {
-	uint64_t us = (k->t->d.loop->now_ns - k->born_ns) / NSEC_PER_USEC;
+	uint64_t us = (k->t->d.loop->now_ns - k->f.born_ns) / NSEC_PER_USEC;
 
 	/* connect() took no less than a round trip: mostly, that tells enough without a system call. */
 	if (us < TCP_REFLECT_RTT_US)

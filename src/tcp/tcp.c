@@ -149,3 +149,20 @@ void tcp_flow_abort(struct tcp *t, struct flow *f)
 	else
 		conn_reset(k);
 }
+
+void tcp_flow_show(const struct flow *f, struct flow_show *ret_show)
+{
+	static const char *const name[] = {
+		[CONN_FREE] = "closed",           [CONN_CONNECTING] = "connecting",   [CONN_SYN_SENT] = "syn-sent",
+		[CONN_SYN_RCVD] = "syn-received", [CONN_ESTABLISHED] = "established",
+	};
+	const struct tcp_conn *k = container_of(f, struct tcp_conn, f);
+	bool closing = k->guest_fin || k->host_eof;
+
+	*ret_show = (struct flow_show){ .fd = k->fd, .host_first = k->host_first, .state = closing ? "closing" : name[k->state] };
+}
+
+const struct tcp_stats *tcp_stats(const struct tcp *t)
+{
+	return &t->stats;
+}

@@ -16,6 +16,11 @@
 
 struct tcp;
 
+/* Sent again to the guest, and by time-out; bytes that waited in spill buffers, and how often one was full; segments ahead of a hole. */
+struct tcp_stats {
+	uint64_t rexmit, rto, spilled, spill_full, ooo, idle_events;
+};
+
 /* What the translator works with; all owned by the caller and alive as long as it. */
 struct tcp_deps {
 	struct loop *loop;
@@ -46,6 +51,9 @@ void tcp_accepted(struct tcp *t, const struct listener *ls, int fd, const struct
 
 void tcp_link_ready(struct tcp *t); /* the link has room again */
 void tcp_turn_end(struct tcp *t); /* sends acknowledgements that became due in this turn; before link_flush() */
+
+void tcp_flow_show(const struct flow *f, struct flow_show *ret_show);
+const struct tcp_stats *tcp_stats(const struct tcp *t);
 
 /* Takes a TCP flow out of the table at the end of the program, or when the guest is gone for good: both
  * sides are reset, unless the guest has ended its half and only waits for the host. */

@@ -108,19 +108,33 @@ unsigned udp_listen_owner(const struct udp *u)
 	return u->owner_listen;
 }
 
-static bool has_no_socket(const struct udp_flow *f, uint16_t unused)
+/* Of flows: those that go through listeners, and those on ports. */
+struct flow_range {
+	uint32_t listener, listeners; /* the first, and how many */
+	uint16_t first, last;
+};
+
+static bool has_no_socket(const struct udp_flow *f, const struct flow_range *unused)
 {
 	return f->sock.fd < 0;
 }
 
 /* A flow that the guest began has the guest's port, if it got it. */
-static bool is_on_port(const struct udp_flow *f, uint16_t port)
+static bool is_on_port(const struct udp_flow *f, const struct flow_range *r)
 {
-	return (f->host_first ? f->local.port : f->flow.key.gport) == port;
+	uint16_t port = f->host_first ? f->local.port : f->flow.key.gport;
+
+	return port >= r->first && port <= r->last;
+}
+
+static bool is_of_rule(const struct udp_flow *f, const struct flow_range *r)
+{
+	return (f->host_first && f->listener >= r->listener && f->listener - r->listener < r->listeners) || is_on_port(f, r);
 }
 
 /* Closes the flows that match says true of; how many. */
-static unsigned flows_close(struct udp *u, bool (*match)(const struct udp_flow *f, uint16_t port), uint16_t port)
+static unsigned flows_close(struct udp *u, bool (*match)(const struct udp_flow *f, const struct flow_range *r),
+			    const struct flow_range *range)
 {
 	unsigned n = 0;
 
@@ -131,7 +145,7 @@ static unsigned flows_close(struct udp *u, bool (*match)(const struct udp_flow *
 			struct udp_flow *f = container_of(p, struct udp_flow, idle);
 
 			next = p->next;
-			if (!match(f, port))
+			if (!match(f, range))
 				continue;
 			udp_flow_close(u, f);
 			n++;
@@ -142,31 +156,63 @@ static unsigned flows_close(struct udp *u, bool (*match)(const struct udp_flow *
 
 unsigned udp_port_release(struct udp *u, uint16_t port)
 {
-	return flows_close(u, is_on_port, port);
+	struct flow_range r = { .first = port, .last = port };
+
+	return flows_close(u, is_on_port, &r);
+}
+
+void udp_rule_added(struct udp *u, unsigned rule)
+{
+	const struct fwd_rule *r = &u->ls->table->rule[rule];
+
+	if (r->proto != PROTO_UDP)
+		return;
+	for (unsigned p = r->first; p <= r->last; p++)
+		u->by_port[p] = u->ls->first[rule] + (p - r->first) + 1;
+}
+
+void udp_rule_gone(struct udp *u, unsigned rule)
+{
+	const struct fwd_table *t = u->ls->table;
+	const struct fwd_rule *gone = &t->rule[rule];
+	struct flow_range range = { u->ls->first[rule], fwd_rule_ports(gone), gone->first, gone->last };
+
+	if (gone->proto != PROTO_UDP)
+		return;
+	(void)flows_close(u, is_of_rule, &range);
+	for (uint32_t i = 0; i < range.listeners; i++) {
+		uint32_t at = range.listener + i;
+
+		u->by_port[gone->first + i] = 0;
+		u->ls_blocked[at / 64] &= ~(UINT64_C(1) << at % 64);
+	}
+	/* Another rule may have the same port on another address. */
+	for (unsigned i = 0; i < t->n; i++) {
+		if (i != rule && t->rule[i].first <= gone->last && gone->first <= t->rule[i].last)
+			udp_rule_added(u, i);
+	}
 }
 
 void udp_set_listeners(struct udp *u, struct listeners *ls)
 {
 	/* Those without a socket of their own end with the listener. */
-	(void)flows_close(u, has_no_socket, 0);
+	(void)flows_close(u, has_no_socket, NULL);
 	for (uint32_t i = 0; u->ls && i < u->ls->n; i++)
 		u->by_port[u->ls->l[i].port] = 0;
 	free(u->ls_blocked);
 	u->ls_blocked = NULL;
 	u->ls_any_blocked = false;
 	u->ls = ls;
-	if (!ls || !ls->n)
+	if (!ls)
 		return;
-	u->ls_blocked = calloc((ls->n + 63) / 64, sizeof(*u->ls_blocked));
+	u->ls_blocked = calloc((LISTENERS_MAX + 63) / 64, sizeof(*u->ls_blocked));
 	if (!u->ls_blocked) {
 		u->ls = NULL;
-		log_err("UDP: no memory for %u listeners", ls->n);
+		log_err("UDP: no memory for listeners");
 		return;
 	}
-	for (uint32_t i = 0; i < ls->n; i++) {
-		if (ls->l[i].proto == PROTO_UDP)
-			u->by_port[ls->l[i].port] = i + 1;
-	}
+	for (unsigned i = 0; i < ls->table->n; i++)
+		udp_rule_added(u, i);
 }
 
 static void listeners_unblock(struct udp *u)
@@ -205,4 +251,16 @@ void udp_set_divert(struct udp *u, udp_divert_fn *fn, void *ctx)
 {
 	u->divert = fn;
 	u->divert_ctx = ctx;
+}
+
+void udp_flow_show(const struct flow *f, struct flow_show *ret_show)
+{
+	const struct udp_flow *k = (const struct udp_flow *)f;
+
+	*ret_show = (struct flow_show){
+		.state = k->from_guest && k->from_host ? "answered" : "one-way",
+		.host_first = k->host_first,
+		.fd = k->sock.fd,
+		.peer = k->sock.to,
+	};
 }

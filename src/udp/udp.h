@@ -42,6 +42,10 @@ void udp_from_guest(struct udp *u, const struct pkt *p, const struct frame *f, u
 unsigned udp_listen_owner(const struct udp *u);
 void udp_set_listeners(struct udp *u, struct listeners *ls);
 
+/* A rule for UDP was added to the listeners' table; or it is about to be taken out, which ends its flows, and those on its ports. */
+void udp_rule_added(struct udp *u, unsigned rule);
+void udp_rule_gone(struct udp *u, unsigned rule);
+
 /*
  * Ends the flows with sockets on this port of the host, whoever began them, so that it is free; how many there were. For listeners that
  * come and go: before one of them closes, and if another finds its port in use. Whoever goes on talking gets another flow.
@@ -64,3 +68,4 @@ void udp_set_divert(struct udp *u, udp_divert_fn *fn, void *ctx);
 
 void udp_link_ready(struct udp *u); /* the link has room again, or a guest again */
 void udp_flow_abort(struct udp *u, struct flow *f);
+void udp_flow_show(const struct flow *f, struct flow_show *ret_show);

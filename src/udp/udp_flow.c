@@ -161,7 +161,7 @@ static struct udp_flow *slot_new(struct udp *u, const struct flow_key *key)
 	list_init(&f->idle);
 	list_init(&f->wait);
 	list_push(&u->idle[UDP_ONEWAY], &f->idle);
-	f->last_ns = u->d.loop->now_ns;
+	f->last_ns = f->flow.born_ns = u->d.loop->now_ns;
 	return f;
 }
 

@@ -345,6 +345,16 @@ static size_t pieces_of(const struct udp *u, const struct udp_flow *f, unsigned 
 	return fragout_count(&f->flow.key.guest, UDP_HLEN + seg, u->d.link->mtu) * ((len + seg - 1) / seg);
 }
 
+/* That many messages from i on are for the guest. */
+static void count(struct udp *u, struct udp_flow *f, unsigned i, unsigned n)
+{
+	for (unsigned end = i + n; i < end; i++) {
+		size_t len = u->m[i].msg_len, seg = msg_seg(u, i);
+
+		flow_counted(&f->flow.to_guest, len ? (len + seg - 1) / seg : 1, len);
+	}
+}
+
 static void deliver(struct udp *u, struct udp_flow *f, unsigned n)
 {
 	struct source s = source_of(f);
@@ -455,6 +465,7 @@ void udp_guest_from_flow(struct udp *u, struct udp_flow *f)
 	if (got <= 0)
 		return;
 	udp_flow_touch(u, f, false);
+	count(u, f, 0, (unsigned)got);
 	deliver(u, f, (unsigned)got);
 }
 
@@ -530,6 +541,7 @@ static unsigned deliver_listener(struct udp *u, uint32_t index, unsigned i, unsi
 	if (!f)
 		return n;
 	udp_flow_touch(u, f, false);
+	count(u, f, i, n);
 	a = pair_of(f);
 	for (unsigned k = 0; k < n; k++)
 		send_area(u, &a, i + k);

@@ -82,6 +82,7 @@ void udp_host_send(struct udp *u, struct udp_flow *f, const struct pkt *p, const
 	struct batch b = { .u = u, .f = f };
 	struct udp_out_to to = socket_of(u, f);
 	uint16_t seg_max;
+	uint64_t bytes = 0;
 
 	if (to.fd < 0)
 		return;
@@ -105,10 +106,12 @@ void udp_host_send(struct udp *u, struct udp_flow *f, const struct pkt *p, const
 		if (frame[i].gso_type == GSO_UDP)
 			d.seg = frame[i].gso_size;
 		udp_out_put(&u->out, &d);
+		bytes += d.len;
 	}
 	udp_out_end(&u->out);
 	if (f->seg_max != seg_max)
 		f->seg_s = (uint32_t)(u->d.loop->now_ns / NSEC_PER_SEC);
+	flow_counted(&f->flow.to_host, u->out.sent, bytes);
 	/* The guest's next datagram finds another way, if there is one. */
 	if (f->sock.stale)
 		udp_flow_close(u, f);

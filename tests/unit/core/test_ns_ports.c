@@ -22,11 +22,14 @@ static struct listeners ls;
 static struct ns_ports p;
 static struct agent agent;
 static int sock[2];
-static int failed_port, failed_err;
+static int failed_port, failed_err, done_port;
 
-static void failed(void *ctx, unsigned rule, uint16_t port, int err)
+static void done(void *ctx, unsigned rule, uint16_t port, int err)
 {
 	assert_int_equal(rule, 0);
+	done_port = port;
+	if (!err)
+		return;
 	failed_port = port;
 	failed_err = err;
 }
@@ -40,8 +43,8 @@ static int setup(void **state)
 	assert_int_equal(listeners_open(&ls, &table, NULL), 0);
 	assert_int_equal(fdpass_pair(sock), 0);
 	agent = (struct agent){ .fd = sock[0] };
-	p = (struct ns_ports){ .agent = &agent, .ls = &ls, .failed = failed };
-	failed_port = failed_err = 0;
+	p = (struct ns_ports){ .agent = &agent, .ls = &ls, .done = done };
+	failed_port = failed_err = done_port = 0;
 	return 0;
 }
 
@@ -105,6 +108,7 @@ static void test_comes(void **state)
 	assert_int_equal(fd_of(FIRST + 7), -1);
 	fd = answer(&q, 0);
 	assert_int_equal(fd_of(FIRST + 7), fd);
+	assert_int_equal(done_port, FIRST + 7);
 	assert_int_equal(p.n, 0);
 	assert_int_equal(ns_ports_open(&p, 0, FIRST + 7), 0);
 	assert_int_equal(asked(&more), 0);
@@ -142,7 +146,9 @@ static void test_changes(void **state)
 	assert_int_equal(asked(&more), 0);
 	fd = answer(&q[2], 0);
 	assert_int_equal(fd_of(FIRST + 2), fd);
+	done_port = 0;
 	assert_false(is_open(answer(&q[0], 0)));
+	assert_int_equal(done_port, 0);
 	assert_int_equal(fd_of(FIRST), -1);
 	fd = answer(&q[1], 0);
 	assert_int_equal(fd_of(FIRST + 1), fd);
