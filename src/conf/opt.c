@@ -256,7 +256,7 @@ static const struct opt options[] = {
 	{ "pcap", 'p', IN_BOTH, "PATH", "capture file", TEXT(pcap_file),
 	  .help = "Write the guest's traffic to PATH in pcap format" },
 	{ "conf-path", 'c', IN_BOTH, "PATH", "control socket path", TEXT(conf_path),
-	  .help = "Take requests on a UNIX domain socket at PATH" },
+	  .help = "Take requests on a UNIX domain socket at PATH, see pesto(1)" },
 	{ "runas", 0, IN_BOTH, "USER", "user", .fn = opt_runas, .help = "Run as UID[:GID] or LOGIN[:GROUP]" },
 	{ "chroot-fallback", 0, IN_BOTH, FLAG(chroot_fallback),
 	  .help = "Where the root file system can not be moved away, as in an initramfs, hide it by chroot" },
