@@ -9,10 +9,12 @@
 #define BUDGET_PIPES 1024u /* of two descriptors, for the busiest of those */
 #define BUDGET_PEERS 4096u /* of datagrams from loopback to loopback, of one socket each */
 #define BUDGET_STOCK 32u /* sockets of the namespace, of each kind */
+#define BUDGET_READY 16u
 #define BUDGET_SPARE 64u /* descriptors for everything else but listeners */
 
 struct budget {
 	uint32_t flows;
+	uint32_t ready; /* sockets towards the host, of each family, that are made before there is a flow for them */
 	uint32_t splices, pipes, peers, stock; /* 0 without loopback: passt */
 };
 

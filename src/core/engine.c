@@ -413,7 +413,7 @@ static int tables_open(struct engine *e)
 static int translators_open(struct engine *e)
 {
 	const struct conf *c = e->conf;
-	struct tcp_deps td = { &e->loop, e->link, e->flows, &e->guest, &c->nat, &c->out, { { 0 } } };
+	struct tcp_deps td = { &e->loop, e->link, e->flows, &e->guest, &c->nat, &c->out, { { 0 } }, e->budget.ready };
 	struct udp_deps ud = {
 		&e->loop, e->link, e->flows, &e->guest, &c->nat, &c->out, { c->udp_timeout_s, c->udp_timeout_stream_s }
 	};

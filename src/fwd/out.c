@@ -15,7 +15,7 @@ static bool out_is_set(const struct addr *a)
 }
 
 /* Address and port, each where it is asked for. */
-static int out_bind(int fd, int type, const struct outbound *o, const struct ep *local)
+static int local_bind(const struct outbound *o, int fd, int type, const struct ep *local)
 {
 	int family = addr_family(&local->addr);
 
@@ -31,17 +31,13 @@ static int out_bind(int fd, int type, const struct outbound *o, const struct ep 
 	return sock_bind(fd, family, local, o->scope6);
 }
 
-int out_socket(const struct outbound *o, int type, int proto, const struct addr *dst, uint16_t port, int *ret_fd)
+int out_bind(const struct outbound *o, int fd, int type, const struct addr *dst, uint16_t port)
 {
 	bool v4 = addr_is4(dst);
 	struct ep local = { .addr = v4 ? addr_any4 : addr_any6, .port = port };
 	const struct addr *addr = v4 ? &o->addr4 : &o->addr6;
 	const char *ifname = v4 ? o->if4 : o->if6;
-	int fd, rc;
-
-	rc = sock_open(addr_family(dst), type, proto, &fd);
-	if (rc)
-		return rc;
+	int rc = 0;
 
 	if (!addr_is_loopback(dst)) {
 		if (out_is_set(addr))
@@ -49,8 +45,16 @@ int out_socket(const struct outbound *o, int type, int proto, const struct addr 
 		if (ifname[0])
 			rc = sock_bind_dev(fd, ifname);
 	}
-	if (!rc)
-		rc = out_bind(fd, type, o, &local);
+	return rc ? rc : local_bind(o, fd, type, &local);
+}
+
+int out_socket(const struct outbound *o, int type, int proto, const struct addr *dst, uint16_t port, int *ret_fd)
+{
+	int fd, rc = sock_open(addr_family(dst), type, proto, &fd);
+
+	if (rc)
+		return rc;
+	rc = out_bind(o, fd, type, dst, port);
 	if (rc) {
 		sock_close(fd);
 		return rc;

@@ -10,6 +10,9 @@ struct outbound {
 	unsigned scope6; /* interface index for link-local IPv6 destinations */
 };
 
+/* Binds a socket of the family of dst, made for that, as out_socket() does. -errno. */
+MUST_USE int out_bind(const struct outbound *o, int fd, int type, const struct addr *dst, uint16_t port);
+
 /*
  * A non-blocking socket of this type and protocol for destination dst (which decides the family), bound to the outbound device and to
  * the outbound address with port (0: any). Loopback destinations are left unbound to device and address. -errno.

@@ -20,6 +20,7 @@
 #include "tcp/reflect.h"
 #include "tcp/snd.h"
 #include "tcp/spill.h"
+#include "tcp/stock.h"
 #include "tcp/talk.h"
 #include "tcp/tcp.h"
 #include "tcp/ts.h"
@@ -109,6 +110,7 @@ struct tcp {
 	uint32_t conns;
 	uint8_t *scratch; /* where peeked bytes go that are skipped, without SO_PEEK_OFF */
 	bool no_peek_off[2]; /* the kernel has no SO_PEEK_OFF for TCP over IPv4, IPv6 */
+	struct tcp_stock stock;
 	struct tcp_stats stats;
 };
 

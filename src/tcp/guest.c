@@ -514,42 +514,42 @@ static void batch_connecting(struct batch *b, const struct segment *s)
 static void guest_open(struct tcp *t, const struct pkt *p, const struct segment *s, const struct flow_key *key)
 {
 	struct ep dst = { .addr = p->dst, .port = p->dport }, to;
-	bool peek_off = false;
+	struct tcp_ready ready;
 	struct tcp_conn *k;
 	struct ipopts ip;
-	int fd, err;
+	int err;
 
 	if (nat_to_host(t->d.nat, PROTO_TCP, &dst, &to)) {
 		seg_reply_rst(t, p, &s->h, s->len); /* an address of ours where nothing answers */
 		return;
 	}
-	err = out_socket(t->d.out, SOCK_STREAM, IPPROTO_TCP, &to.addr, 0, &fd);
+	err = tcp_stock_take(t, addr_is4(&to.addr), &ready);
 	if (err) {
 		log_limited(LOG_LVL_WARN, "TCP: no socket for a connection of the guest: %s", strerror(-err));
 		seg_reply_unreach(t, p, -err);
 		return;
 	}
-	carry_syn(&ip, fd, &to.addr, p);
-	err = conn_sock_setup(t, fd, addr_is4(&to.addr), &peek_off);
+	carry_syn(&ip, ready.fd, &to.addr, p);
+	err = out_bind(t->d.out, ready.fd, SOCK_STREAM, &to.addr, 0);
 	if (!err)
-		err = sock_connect(fd, addr_family(&to.addr), &to, t->d.out->scope6);
+		err = sock_connect(ready.fd, addr_family(&to.addr), &to, t->d.out->scope6);
 	if (err == -EINPROGRESS)
 		err = 0;
 	if (err) {
-		sock_close(fd);
+		sock_close(ready.fd);
 		if (err == -ECONNREFUSED || err == -EADDRNOTAVAIL)
 			seg_reply_rst(t, p, &s->h, s->len);
 		else
 			seg_reply_unreach(t, p, -err);
 		return;
 	}
-	k = conn_new(t, key, fd);
+	k = conn_new(t, key, ready.fd);
 	if (!k) {
-		sock_close(fd);
+		sock_close(ready.fd);
 		log_limited(LOG_LVL_WARN, "TCP: flow table is full");
 		return;
 	}
-	k->peek_off = peek_off;
+	k->peek_off = ready.peek_off;
 	k->ip = ip;
 	tcp_snd_init(&k->snd, conn_isn(t, key), MSS_MIN);
 	guest_syn(k, &s->h);

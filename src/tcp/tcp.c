@@ -105,6 +105,7 @@ struct tcp *tcp_new(const struct tcp_deps *d)
 	timer_init(&t->again_timer, tcp_again);
 	timer_init(&t->late_timer, conn_ack_waited);
 	timer_init(&t->sweep, tcp_sweep);
+	tcp_stock_init(t, d->stock);
 	t->pool = chunk_pool_new(CHUNKS_MAX);
 	t->scratch = malloc(TCP_SCRATCH); /* its pages are touched only on kernels without SO_PEEK_OFF */
 	if (!t->pool || !t->scratch) {
@@ -123,6 +124,7 @@ void tcp_free(struct tcp *t)
 	timer_cancel(&t->d.loop->timers, &t->again_timer);
 	timer_cancel(&t->d.loop->timers, &t->late_timer);
 	timer_cancel(&t->d.loop->timers, &t->sweep);
+	tcp_stock_fini(t);
 	chunk_pool_free(t->pool);
 	free(t->scratch);
 	free(t);

@@ -30,6 +30,7 @@ struct tcp_deps {
 	const struct nat *nat;
 	const struct outbound *out;
 	struct hash_key key; /* for initial sequence numbers (RFC 6528) */
+	uint32_t stock; /* sockets of each family that are made before they are needed */
 };
 
 /* Bytes that a TCP flow takes in the flow table. */

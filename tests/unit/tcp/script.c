@@ -26,7 +26,8 @@ void conn_open_out(struct world *w)
 	struct seen a;
 
 	conn_syn(w, &opts);
-	w->s = fake_stream_last();
+	assert_non_null(world_conn(w));
+	w->s = fake_fd(world_conn(w)->fd)->stream;
 	world_settle(w);
 	conn_expect_none(w);
 	w->s->rtt = w->s->rtt_min = w->conf.rtt_us;

@@ -570,10 +570,78 @@ static void test_nodelay(void **state)
 	}
 }
 
+/* The next connection of the guest, from another port, is opened, answered and reset. */
+static void another(struct world *w)
+{
+	w->g.port++;
+	conn_open_out(w);
+	assert_int_equal(fake_opt(fake_fd(w->s->fd), SOL_SOCKET, SO_OOBINLINE, 0), 1);
+	conn_kill(w);
+}
+
+static void test_stock(void **state)
+{
+	for (unsigned v6 = 0; v6 < 2; v6++) {
+		struct world w;
+		unsigned calls;
+
+		world_init(&w, &(struct world_conf){ .v6 = v6, .stock = 5 });
+		assert_int_equal(fake_open_count(), 1); /* the listener */
+		another(&w);
+		assert_int_equal(fake_open_count(), 1);
+		world_wait(&w, TCP_STOCK_FILL_NS);
+		assert_int_equal(fake_open_count(), 1 + 5);
+		/* From now on none is made while the guest waits, and what was taken is made up for. */
+		for (unsigned i = 0; i < 20; i++) {
+			calls = fake_os.calls[FAKE_OPEN];
+			for (unsigned k = 0; k < i % 6; k++)
+				another(&w);
+			assert_int_equal(fake_os.calls[FAKE_OPEN], calls);
+			world_wait(&w, TCP_STOCK_FILL_NS);
+			assert_int_equal(fake_open_count(), 1 + 5);
+		}
+		/* More at once than there are. */
+		calls = fake_os.calls[FAKE_OPEN];
+		for (unsigned k = 0; k < 7; k++)
+			another(&w);
+		assert_int_equal(fake_os.calls[FAKE_OPEN], calls + 2);
+		/* None can be made: later, then; and nobody tries while nobody needs one. */
+		fake_fail(FAKE_OPEN, -1, EMFILE, 2, 1);
+		world_wait(&w, TCP_STOCK_FILL_NS);
+		assert_int_equal(fake_open_count(), 1 + 2);
+		calls = fake_os.calls[FAKE_OPEN];
+		world_wait(&w, 100 * TCP_STOCK_FILL_NS);
+		assert_int_equal(fake_os.calls[FAKE_OPEN], calls);
+		another(&w);
+		world_wait(&w, TCP_STOCK_FILL_NS);
+		assert_int_equal(fake_open_count(), 1 + 5);
+		world_fini(&w);
+	}
+}
+
+/* It is bound when it is known what for. */
+static void test_stock_bound(void **state)
+{
+	struct world w;
+
+	world_init(&w, &(struct world_conf){ .stock = 3 });
+	another(&w);
+	world_wait(&w, TCP_STOCK_FILL_NS);
+	assert_int_equal(fake_os.calls[FAKE_BIND], 1); /* the listener */
+	assert_int_equal(addr_parse("192.0.2.77", &w.out.addr4), 0);
+	w.g.port++;
+	conn_open_out(&w);
+	assert_true(addr_eq(&fake_fd(w.s->fd)->local.addr, &w.out.addr4));
+	conn_kill(&w);
+	world_fini(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_nodelay),
+		cmocka_unit_test(test_stock),
+		cmocka_unit_test(test_stock_bound),
 		cmocka_unit_test(test_out_options),
 		cmocka_unit_test(test_in_options),
 		cmocka_unit_test(test_guest_mss),

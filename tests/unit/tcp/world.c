@@ -118,7 +118,7 @@ void world_init(struct world *w, const struct world_conf *c)
 	w->g = (struct ep){ .addr = c->v6 ? w->guest.addr6 : w->guest.addr4, .port = 33333 };
 	w->r = (struct ep){ .addr = c->v6 ? (struct addr){ .b = { 0x20, 1, 0xd, 0xb8, [15] = 7 } } : ADDR4_INIT(198, 51, 100, 7),
 			    .port = 5001 };
-	d = (struct tcp_deps){ &w->loop, &w->fl.link, w->flows, &w->guest, &w->nat, &w->out, { { 3, 4 } } };
+	d = (struct tcp_deps){ &w->loop, &w->fl.link, w->flows, &w->guest, &w->nat, &w->out, { { 3, 4 } }, c->stock };
 	w->t = tcp_new(&d);
 	assert_non_null(w->t);
 	w->window = UINT16_MAX;

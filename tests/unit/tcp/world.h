@@ -20,6 +20,7 @@ struct world_conf {
 	int peek_off_err; /* of SO_PEEK_OFF; 0: the kernel has it */
 	bool lossy; /* the link */
 	bool no_listener;
+	uint32_t stock; /* sockets made before they are needed */
 	uint32_t rtt_us; /* of the path to the remote, which connect() takes as well; 0: short */
 };
 
