@@ -75,11 +75,12 @@ def assert_closed(pid, allowed):
 
 def assert_engine(pid, outside, user):
     """user: started without capabilities, which a user namespace of its own makes up for."""
+    # What says that it is ready comes a little before the last of it.
+    until(lambda: not [what for what in descriptors(pid) if not ENGINE_FD.match(what)], f"no more descriptors than needed: {descriptors(pid)}")
     assert_closed(pid, 0 if user else BIND_SERVICE)
     own = {"mnt", "ipc", "uts"} | ({"user"} if user else set())
     assert {kind for kind in ("mnt", "ipc", "uts", "user", "net") if namespace(pid, kind) != namespace(outside, kind)} == own
     assert root_is_empty(pid)
-    assert not [what for what in descriptors(pid) if not ENGINE_FD.match(what)]
 
 
 def assert_agent(pid):
