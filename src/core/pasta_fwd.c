@@ -309,15 +309,16 @@ static int auto_start(struct pasta_fwd *f)
 		.close = auto_close,
 		.ctx = f,
 	};
+	bool now = has_auto(f->d.in->table) || has_auto(f->d.out->table);
 	int err;
 
-	if (!a.later && !has_auto(f->d.in->table) && !has_auto(f->d.out->table))
+	if (!a.later && !now)
 		return 0;
 	err = agent_diag(f->d.agent, &a.diag_fd[AUTO_NS]);
 	if (!err)
 		err = sock_open(AF_NETLINK, SOCK_RAW, NETLINK_SOCK_DIAG, &a.diag_fd[AUTO_HOST]);
 	if (err)
-		log_warn("Automatic ports don't work here: %s", strerror(-err));
+		log_msg(now ? LOG_LVL_WARN : LOG_LVL_DEBUG, "Automatic ports don't work here: %s", strerror(-err));
 	err = auto_run_new(&a, &f->auto_run);
 	if (err)
 		return err;
