@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "os/hops.h"
 #include "os/pktinfo.h"
 #include "os/sock.h"
 
@@ -30,6 +31,17 @@ static void tell_destination(int fd, int family, uint16_t port)
 		log_limited(LOG_LVL_WARN, "UDP port %u: replies may leave from another address: %s", port, strerror(-err));
 }
 
+/* The type of service is passed on. What comes over IPv4 to a socket for both is told as of that. */
+static void tell_tos(int fd, int family, bool dual)
+{
+	int err = hops_want_tos(fd, family == AF_INET6);
+
+	if (!err && family == AF_INET6 && dual)
+		err = hops_want_tos(fd, false);
+	if (err)
+		log_limited(LOG_LVL_DEBUG, "UDP: type of service is not told: %s", strerror(-err));
+}
+
 static int setup(int fd, int family, const struct bound_spec *s)
 {
 	struct ep ep = { .addr = s->addr, .port = s->port };
@@ -47,8 +59,10 @@ static int setup(int fd, int family, const struct bound_spec *s)
 		err = sock_bind_dev(fd, s->dev);
 		scope = if_nametoindex(s->dev);
 	}
-	if (s->proto == IPPROTO_UDP)
+	if (s->proto == IPPROTO_UDP) {
 		tell_destination(fd, family, s->port);
+		tell_tos(fd, family, s->dual);
+	}
 	if (!err)
 		err = sock_bind(fd, family, &ep, scope);
 	if (!err && s->proto == IPPROTO_TCP)

@@ -330,8 +330,11 @@ static int open_beside(struct udp *u, struct udp_flow *f, const struct listener 
 	if (rc) {
 		sock_close(f->sock.fd);
 		f->sock.fd = -1;
+		return rc;
 	}
-	return rc;
+	/* As the listener has it. */
+	f->sock.tells_tos = !hops_want_tos(f->sock.fd, family == AF_INET6);
+	return 0;
 }
 
 static bool same_path(const void *ctx, const struct flow *flow)

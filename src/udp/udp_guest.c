@@ -543,8 +543,10 @@ static unsigned deliver_listener(struct udp *u, uint32_t index, unsigned i, unsi
 	udp_flow_touch(u, f, false);
 	count(u, f, i, n);
 	a = pair_of(f);
-	for (unsigned k = 0; k < n; k++)
+	for (unsigned k = 0; k < n; k++) {
+		a.hops = msg_hops(u, i + k);
 		send_area(u, &a, i + k);
+	}
 	return n;
 }
 

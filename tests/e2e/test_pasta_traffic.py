@@ -128,6 +128,21 @@ def test_datagrams_of_every_size(net, pasta, size):
     echo.close()
 
 
+@pytest.mark.parametrize("family", ["v4", "v6"])
+def test_marks_of_datagrams_from_outside(net, pasta, family):
+    """The type of service of what a peer sends first, which a listener for both families gets, and of what it sends then."""
+    p = pasta("--config-net", "-u", "9006", "-t", "none", *NONE[4:])
+    here, there = {"v4": ("0.0.0.0", HOST4), "v6": ("::", HOST6)}[family]
+    level, mark, tell = {"v4": (socket.IPPROTO_IP, socket.IP_TOS, 13), "v6": (socket.IPPROTO_IPV6, socket.IPV6_TCLASS, socket.IPV6_RECVTCLASS)}[family]
+    with p.ns.udp(here, 9006) as inside, net.remote.udp(REMOTE4 if family == "v4" else REMOTE6) as peer:
+        inside.setsockopt(level, tell, 1)
+        for tos in 0xB8, 0x28, 0:
+            peer.setsockopt(level, mark, tos)
+            peer.sendto(b"word", (there, 9006))
+            data, anc, _, _ = inside.recvmsg(100, 100)
+            assert (data, [value[0] for _, kind, value in anc if kind == mark]) == (b"word", [tos])
+
+
 def test_datagrams_are_forgotten_when_the_host_says(net, pasta):
     """That is, by its connection tracking."""
     paths = ["/proc/sys/net/netfilter/nf_conntrack_udp_timeout", "/proc/sys/net/netfilter/nf_conntrack_udp_timeout_stream"]

@@ -55,6 +55,35 @@ static void peer_gets_a_flow(void **state)
 	assert_int_equal(flow_count(w->net.flows), 0);
 }
 
+/* The type of service of what a peer sends first, and of what it sends then. Its hop limit is its own affair. */
+static void marks_are_passed_on(void **state)
+{
+	struct world *w = *state;
+
+	for (unsigned k = 0; k < 2; k++)
+		(void)world_listen(w, k ? &addr_any6 : &addr_any4, 8000, 80);
+	world_listen_start(w);
+	for (unsigned k = 0; k < 2; k++) {
+		const struct net_family *a = &net_families[k];
+		struct ep host = net_ep(&a->guest, 8000), peer = net_ep(&a->peer, 6000), guest = net_ep(&a->guest, 80);
+		static const uint8_t tos[] = { 0xb8, 0, 0x28 };
+
+		for (unsigned i = 0; i < 2 * ARRAY_SIZE(tos); i++) {
+			fake_dgram_hops(arrive(&peer, &host, "word"), 57, tos[i % ARRAY_SIZE(tos)]);
+			if (i + 1 < ARRAY_SIZE(tos))
+				continue; /* the first ones arrive together */
+			world_settle(w);
+		}
+		assert_int_equal(w->net.fl.frames, 2 * ARRAY_SIZE(tos));
+		for (unsigned i = 0; i < 2 * ARRAY_SIZE(tos); i++) {
+			world_expect(w, i, &peer, &guest, "word", 4);
+			assert_int_equal(w->seen.tos, tos[i % ARRAY_SIZE(tos)]);
+			assert_int_equal(w->seen.ttl, 64);
+		}
+		fake_link_clear(&w->net.fl);
+	}
+}
+
 static void many_peers(void **state)
 {
 	struct world *w = *state;
@@ -444,23 +473,12 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, world_setup, world_teardown)
 	const struct CMUnitTest tests[] = {
-		T(peer_gets_a_flow),
-		T(many_peers),
-		T(dual_stack),
-		T(from_loopback),
-		T(from_loopback_link_local),
-		T(alike_peers),
-		T(target_and_device),
-		T(link_local),
-		T(to_a_group),
-		T(through_the_listener),
-		T(full_link),
-		T(slipped_in),
-		T(slipped_in_full_table),
-		T(guest_first_from_a_forwarded_port),
-		T(port_released),
-		T(large_datagram),
-		T(nowhere),
+		T(peer_gets_a_flow), T(marks_are_passed_on),   T(many_peers),
+		T(dual_stack),       T(from_loopback),         T(from_loopback_link_local),
+		T(alike_peers),      T(target_and_device),     T(link_local),
+		T(to_a_group),       T(through_the_listener),  T(full_link),
+		T(slipped_in),       T(slipped_in_full_table), T(guest_first_from_a_forwarded_port),
+		T(port_released),    T(large_datagram),        T(nowhere),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
