@@ -85,6 +85,10 @@ int sock_set_int(int fd, int level, int opt, int val)
 		s->pktinfo = val;
 		return fake->pktinfo_result;
 	}
+	if ((level == IPPROTO_IP && opt == IP_RECVTOS) || (level == IPPROTO_IPV6 && opt == IPV6_RECVTCLASS)) {
+		assert_false(s->bound);
+		return -ENOPROTOOPT; /* nor does this matter */
+	}
 	if (level == IPPROTO_IP && opt == IP_BIND_ADDRESS_NO_PORT) {
 		s->no_port = val;
 		return -ENOPROTOOPT; /* as an old kernel: it must not matter */
