@@ -10,6 +10,15 @@ from . import image
 from .machine import Machine
 
 
+def _memory(size):
+    """Where its memory can be a file: a file system in memory, unless that is too small, or forbids to run what is in it; else None."""
+    shm = "/dev/shm"
+    if not os.path.isdir(shm):
+        return None
+    about = os.statvfs(shm)
+    return shm if not about.f_flag & os.ST_NOEXEC and about.f_bavail * about.f_frsize > 2 * size else None
+
+
 class Uml(Machine):
     """Boots on construction; path: the socket of a program that speaks vhost-user. prefix: words before the command, such as nsenter's."""
 
@@ -22,8 +31,7 @@ class Uml(Machine):
         argv = [*prefix, "setpriv", "--pdeathsig", "KILL", kernel, f"mem={memory}M", f"initrd={initramfs}", "rdinit=/init", "panic=-1"]
         argv += [f"uml_dir={self._dir.name}", "umid=guest", "con=null", "con0=null,fd:1", "ssl=null", f"ssl1=fd:{theirs.fileno()}"]
         argv += [f"virtio_uml.device={path}:1"]
-        # Its memory is a file in TMPDIR, and goes to a file system in memory if there is none.
-        env = {name: value for name, value in os.environ.items() if name != "TMPDIR"}
+        env = {**os.environ, "TMPDIR": _memory(memory << 20) or self._dir.name}
         try:
             with theirs, open(self.console, "w", encoding="utf-8") as console:
                 self._run(argv, stdout=console, pass_fds=[theirs.fileno()], env=env)
