@@ -3,7 +3,9 @@
 The same small guest as User-Mode Linux: a kernel that is an ordinary process. It is fast without KVM, and its network card is a vhost-user
 front end of its own kind: the kernel's driver speaks the protocol itself.
 """
+import contextlib
 import os
+import signal
 import socket
 
 from . import image
@@ -34,7 +36,7 @@ class Uml(Machine):
         env = {**os.environ, "TMPDIR": _memory(memory << 20) or self._dir.name}
         try:
             with theirs, open(self.console, "w", encoding="utf-8") as console:
-                self._run(argv, stdout=console, pass_fds=[theirs.fileno()], env=env)
+                self._run(argv, stdout=console, pass_fds=[theirs.fileno()], env=env, start_new_session=True)
             self._listen(agent)
             self.wait_boot(1)
         except BaseException:
@@ -43,5 +45,9 @@ class Uml(Machine):
 
     def close(self):
         super().close()
+        # Those of its processes that it did not end itself.
+        if self.process:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
         if self._agent:
             self._agent.close()

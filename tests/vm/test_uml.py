@@ -29,9 +29,11 @@ def passt(net, tmp_path_factory):
 @pytest.fixture(scope="module")
 def guest(passt):
     g = uml.Uml(passt.socket_path)
-    configure(g)
-    yield g
-    g.close()
+    try:
+        configure(g)
+        yield g
+    finally:
+        g.close()
 
 
 def test_lease(guest):
