@@ -150,7 +150,7 @@ static int plan_step(struct ctl_plan *p, const struct ctl_rules *c, const json_t
 {
 	const json_t *add = json_object_get(step, "add"), *gone = json_object_get(step, "remove");
 	const char *clear = json_string_value(json_object_get(step, "clear"));
-	enum ctl_table table;
+	enum ctl_table table = CTL_IN;
 	struct saying s;
 	int err;
 
