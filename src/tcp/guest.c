@@ -523,16 +523,14 @@ static void guest_open(struct tcp *t, const struct pkt *p, const struct segment 
 		seg_reply_rst(t, p, &s->h, s->len); /* an address of ours where nothing answers */
 		return;
 	}
-	err = tcp_stock_take(t, addr_is4(&to.addr), &ready);
+	err = tcp_stock_take(t, &to.addr, &ready);
 	if (err) {
 		log_limited(LOG_LVL_WARN, "TCP: no socket for a connection of the guest: %s", strerror(-err));
 		seg_reply_unreach(t, p, -err);
 		return;
 	}
 	carry_syn(&ip, ready.fd, &to.addr, p);
-	err = out_bind(t->d.out, ready.fd, SOCK_STREAM, &to.addr, 0);
-	if (!err)
-		err = sock_connect(ready.fd, addr_family(&to.addr), &to, t->d.out->scope6);
+	err = sock_connect(ready.fd, addr_family(&to.addr), &to, t->d.out->scope6);
 	if (err == -EINPROGRESS)
 		err = 0;
 	if (err) {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Sockets towards the host that are made before they are needed, so that a SYN of the guest waits for connect() alone. The first
- * connection makes its own; a while after one was taken, off the path of connections, the stock of that family is filled up.
+ * connection makes its own; a while after one was taken, off the path of connections, the stock of that family is filled up. When no
+ * connection has come for longer, there is no stock.
  */
 #pragma once
 
@@ -10,6 +11,7 @@
 
 #define TCP_STOCK_MAX 16u
 #define TCP_STOCK_FILL_NS (10 * NSEC_PER_MSEC)
+#define TCP_STOCK_KEEP_NS NSEC_PER_SEC
 
 struct tcp;
 
@@ -21,6 +23,7 @@ struct tcp_ready {
 struct tcp_stock {
 	uint32_t max; /* of each family; <= TCP_STOCK_MAX */
 	struct timer timer;
+	bool soon; /* the timer is to fill, not to empty */
 	bool used[2]; /* since the last filling, by family: IPv4, IPv6 */
 	uint32_t n[2];
 	struct tcp_ready s[2][TCP_STOCK_MAX];
@@ -29,5 +32,5 @@ struct tcp_stock {
 void tcp_stock_init(struct tcp *t, uint32_t max);
 void tcp_stock_fini(struct tcp *t);
 
-/* A socket of that family with its options, bound to nothing: from the stock, or a new one. -errno as of socket(2). */
-MUST_USE int tcp_stock_take(struct tcp *t, bool v4, struct tcp_ready *ret_s);
+/* A socket for a connection to dst with its options, bound as out_bind() does: from the stock, or a new one. -errno. */
+MUST_USE int tcp_stock_take(struct tcp *t, const struct addr *dst, struct tcp_ready *ret_s);

@@ -610,8 +610,18 @@ static void test_stock(void **state)
 		world_wait(&w, TCP_STOCK_FILL_NS);
 		assert_int_equal(fake_open_count(), 1 + 2);
 		calls = fake_os.calls[FAKE_OPEN];
-		world_wait(&w, 100 * TCP_STOCK_FILL_NS);
+		world_wait(&w, 50 * TCP_STOCK_FILL_NS);
 		assert_int_equal(fake_os.calls[FAKE_OPEN], calls);
+		another(&w);
+		world_wait(&w, TCP_STOCK_FILL_NS);
+		assert_int_equal(fake_open_count(), 1 + 5);
+		/* They go when nobody comes for them. */
+		world_wait(&w, TCP_STOCK_KEEP_NS / 2);
+		another(&w);
+		world_wait(&w, TCP_STOCK_KEEP_NS / 2);
+		assert_int_equal(fake_open_count(), 1 + 5);
+		world_wait(&w, TCP_STOCK_KEEP_NS);
+		assert_int_equal(fake_open_count(), 1);
 		another(&w);
 		world_wait(&w, TCP_STOCK_FILL_NS);
 		assert_int_equal(fake_open_count(), 1 + 5);
