@@ -2,30 +2,22 @@
 import pytest
 from lab import vm as vms
 from lab.program import Passt
-from lab.topology import Topology
 from lab.vmconf import OPTIONS, configure
 
 
-@pytest.fixture(scope="session")
-def net(tmp_path_factory):
-    t = Topology(str(tmp_path_factory.mktemp("net")))
-    yield t
-    t.close()
-
-
-@pytest.fixture(scope="session", params=["stream", "vhost-user"])
+@pytest.fixture(scope="module", params=["stream", "vhost-user"])
 def link(request):
     """How frames get to the guest and back; all tests run with each, and each on another type of machine."""
     return request.param
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def options(link):
     """What the program is started with."""
     return [*OPTIONS, *(["--vhost-user"] if link == "vhost-user" else [])]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def running(net, tmp_path_factory, options):
     """The program that the guest is connected to; tests that replace it put the new one here."""
     box = {"passt": Passt(net.host, str(tmp_path_factory.mktemp("passt")), *options)}
@@ -33,7 +25,7 @@ def running(net, tmp_path_factory, options):
     box["passt"].close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def booted(running, link):
     """One guest for all tests: under emulation a boot takes a while."""
     path = running["passt"].socket_path
