@@ -5,8 +5,8 @@
 #include "base/defs.h"
 
 struct tcpinfo {
-	uint64_t bytes_out,
-		bytes_in; /* payload: acknowledged by the peer, and received; our SYN counts as a byte, if we connected */
+	uint64_t bytes_out; /* payload acknowledged by the peer; our SYN counts as a byte, if we connected */
+	uint64_t bytes_in; /* payload received */
 	uint64_t segs_out, segs_in;
 	uint32_t rtt_us; /* smoothed */
 	uint32_t rexmit; /* segments sent again */

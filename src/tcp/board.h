@@ -32,8 +32,8 @@ struct board {
 	uint32_t sent; /* bytes sent again */
 	uint32_t arrived; /* the last of them that is known to have arrived, in the same count */
 	uint32_t now_us; /* the time, kept by the caller */
-	uint32_t
-		rtt_us; /* least round trip: what arrives sooner after it was sent again is no repair, but was only late (RFC 8985 6.2) */
+	/* Least round trip: what arrives sooner after it was sent again is no repair, but was only late (RFC 8985 6.2). */
+	uint32_t rtt_us;
 	uint32_t slack; /* bytes by which something may come late */
 	uint32_t credit; /* bytes that may be sent; UINT32_MAX: any number */
 	struct board_hole hole[BOARD_HOLES]; /* by sequence number; two may touch */

@@ -14,22 +14,7 @@
 
 #include "os/sock.h"
 #include "os/tcpfin.h"
-
-static void pair_open(int *ret_a, int *ret_b)
-{
-	struct ep e = { .addr = addr_loopback4, .port = 0 }, peer;
-	int l;
-
-	assert_int_equal(sock_open(AF_INET, SOCK_STREAM, 0, &l), 0);
-	assert_int_equal(sock_bind(l, AF_INET, &e, 0), 0);
-	assert_int_equal(sock_local(l, &e), 0);
-	assert_int_equal(sock_listen(l, 1), 0);
-	assert_int_equal(sock_open(AF_INET, SOCK_STREAM, 0, ret_a), 0);
-	(void)!sock_connect(*ret_a, AF_INET, &e, 0);
-	assert_int_equal(poll(&(struct pollfd){ .fd = l, .events = POLLIN }, 1, 10000), 1);
-	assert_int_equal(sock_accept(l, &peer, ret_b), 0);
-	sock_close(l);
-}
+#include "tcp_pair.h"
 
 static void wait_for(int fd, short events)
 {
@@ -48,7 +33,7 @@ static void test_all(void **state)
 		bool fin = i & 1, rst = i & 2;
 		int a, b;
 
-		pair_open(&a, &b);
+		tcp_pair_open(&a, &b);
 		if (sent) {
 			assert_int_equal(sock_send(b, &iov, 1, 0), 5);
 			wait_for(a, POLLIN);

@@ -12,22 +12,7 @@
 
 #include "os/sock.h"
 #include "os/txack.h"
-
-static void pair_open(int *ret_a, int *ret_b)
-{
-	struct ep e = { .addr = addr_loopback4, .port = 0 }, peer;
-	int l;
-
-	assert_int_equal(sock_open(AF_INET, SOCK_STREAM, 0, &l), 0);
-	assert_int_equal(sock_bind(l, AF_INET, &e, 0), 0);
-	assert_int_equal(sock_local(l, &e), 0);
-	assert_int_equal(sock_listen(l, 1), 0);
-	assert_int_equal(sock_open(AF_INET, SOCK_STREAM, 0, ret_a), 0);
-	(void)!sock_connect(*ret_a, AF_INET, &e, 0);
-	assert_int_equal(poll(&(struct pollfd){ .fd = l, .events = POLLIN }, 1, 10000), 1);
-	assert_int_equal(sock_accept(l, &peer, ret_b), 0);
-	sock_close(l);
-}
+#include "tcp_pair.h"
 
 static short wait_for(int fd, short events)
 {
@@ -45,7 +30,7 @@ static void test_events(void **state)
 	uint32_t left;
 	int a, b, took = 0;
 
-	pair_open(&a, &b);
+	tcp_pair_open(&a, &b);
 	assert_int_equal(txack_take(a), 0);
 	assert_int_equal(sock_send(a, &iov, 1, 0), 5); /* before it was wanted */
 	wait_for(b, POLLIN);
