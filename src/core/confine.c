@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "os/box.h"
@@ -81,12 +82,16 @@ static void root_enter(bool chroot_fallback)
 /* In a user namespace there are all capabilities again, and the rest can be had with them. */
 static int user_enter(struct ident *id, bool inside, bool chroot_fallback)
 {
+	uid_t uid = geteuid();
 	int err = box_unshare(BOX_NS_USER);
 
 	if (err) {
 		refused_log(inside ? "user namespace" : "user, mount, IPC, UTS namespace", err, namespace_restore(err));
 		return 0;
 	}
+	err = box_map_user(uid);
+	if (err)
+		log_debug("Our user can't be told from others: %s", strerror(-err));
 	if (!inside && spaces_enter())
 		root_enter(chroot_fallback);
 	id->change = false;

@@ -2,6 +2,7 @@
 #include "core/control.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
@@ -343,12 +344,15 @@ void control_exit(struct control *c, int status)
 
 /* --- life --- */
 
-int control_listen(const char *path, char ret_path[UNIXPATH_MAX], int *ret_fd)
+int control_listen(const char *path, char ret_path[UNIXPATH_MAX], struct control_fds *ret_fds)
 {
 	mode_t mask = umask(0177);
-	int err = unixpath_listen(path, ret_path, ret_fd);
+	int err = unixpath_listen(path, ret_path, &ret_fds->listen);
 
 	umask(mask);
+	/* Without it, only what the peer's number tells counts. */
+	if (!err)
+		ret_fds->file = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	if (err == -EADDRINUSE)
 		log_err("Control socket path %s already in use", path);
 	else if (err)
@@ -356,7 +360,7 @@ int control_listen(const char *path, char ret_path[UNIXPATH_MAX], int *ret_fd)
 	return err;
 }
 
-int control_new(struct engine *e, int listen_fd, struct control **ret_c)
+int control_new(struct engine *e, const struct control_fds *fds, struct control **ret_c)
 {
 	const struct conf *conf = e->conf;
 	struct control *c = calloc(1, sizeof(*c));
@@ -371,6 +375,7 @@ int control_new(struct engine *e, int listen_fd, struct control **ret_c)
 		.done = change_done,
 		.ctx = c,
 	};
+	struct ctl_server_conf sc = { fds->listen, fds->file, on_request, c };
 	int err;
 
 	if (!c)
@@ -380,7 +385,7 @@ int control_new(struct engine *e, int listen_fd, struct control **ret_c)
 	change_init(&c->change, &cc);
 	err = ctl_arena_open();
 	if (!err)
-		err = ctl_server_new(&e->loop, listen_fd, on_request, c, &c->server);
+		err = ctl_server_new(&e->loop, &sc, &c->server);
 	if (err) {
 		free(c);
 		return err;

@@ -9,11 +9,16 @@
 struct engine;
 struct control;
 
-/* Binds the socket, for our user only. As unixpath_listen(); errors are logged. */
-MUST_USE int control_listen(const char *path, char ret_path[UNIXPATH_MAX], int *ret_fd);
+/* The listening socket, and its file as in ctl/door.h. */
+struct control_fds {
+	int listen, file;
+};
 
-/* Takes the listening socket over on success. The engine runs. -errno. */
-MUST_USE int control_new(struct engine *e, int listen_fd, struct control **ret_c);
+/* Binds the socket, for our user only. As unixpath_listen(); errors are logged. */
+MUST_USE int control_listen(const char *path, char ret_path[UNIXPATH_MAX], struct control_fds *ret_fds);
+
+/* Takes both over on success. The engine runs. -errno. */
+MUST_USE int control_new(struct engine *e, const struct control_fds *fds, struct control **ret_c);
 
 /* c may be NULL in all that follows. */
 void control_free(struct control *c);

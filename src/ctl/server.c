@@ -11,7 +11,9 @@
 
 #include "base/log.h"
 #include "ctl/arena.h"
+#include "ctl/door.h"
 #include "ctl/line.h"
+#include "os/acceptor.h"
 #include "os/fdpass.h"
 #include "os/sock.h"
 
@@ -39,7 +41,8 @@ struct client {
 struct ctl_server {
 	struct loop *loop;
 	unsigned owner;
-	int listen_fd;
+	struct acceptor acceptor;
+	struct ctl_door door;
 	ctl_request_fn *fn;
 	void *ctx;
 	struct timer more; /* requests that have arrived and wait for their turn */
@@ -360,14 +363,14 @@ static void on_client(struct ctl_server *s, struct client *c, uint32_t events)
 		client_close(s, c);
 }
 
-static bool may_come(int fd)
+static bool may_come(const struct ctl_server *s, int fd)
 {
 	struct ucred cred;
 	socklen_t len = sizeof(cred);
 
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len))
 		return false;
-	if (!cred.uid || cred.uid == geteuid())
+	if (ctl_door_lets(&s->door, cred.uid))
 		return true;
 	log_limited(LOG_LVL_WARN, "Control socket: refused user %u, process %i", (unsigned)cred.uid, (int)cred.pid);
 	return false;
@@ -410,15 +413,10 @@ static void client_open(struct ctl_server *s, int fd)
 
 static void on_listen(struct ctl_server *s)
 {
-	for (unsigned i = 0; i < ACCEPT_BATCH; i++) {
-		int fd = accept4(s->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	int fd;
 
-		if (fd < 0) {
-			if (errno != EAGAIN && errno != ECONNABORTED && errno != EINTR)
-				log_limited(LOG_LVL_WARN, "Control socket: %s", strerror(errno));
-			return;
-		}
-		if (may_come(fd))
+	for (unsigned i = 0; i < ACCEPT_BATCH && !acceptor_take(&s->acceptor, &fd); i++) {
+		if (may_come(s, fd))
 			client_open(s, fd);
 		else
 			close(fd);
@@ -502,27 +500,23 @@ unsigned ctl_clients(const struct ctl_server *s)
 	return n;
 }
 
-int ctl_server_new(struct loop *loop, int listen_fd, ctl_request_fn *fn, void *ctx, struct ctl_server **ret_s)
+int ctl_server_new(struct loop *loop, const struct ctl_server_conf *c, struct ctl_server **ret_s)
 {
 	struct ctl_server *s;
-	int err;
 
 	s = mmap(NULL, sizeof(*s), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (s == MAP_FAILED)
 		return -ENOMEM;
 	s->loop = loop;
-	s->fn = fn;
-	s->ctx = ctx;
-	s->listen_fd = listen_fd;
+	s->fn = c->fn;
+	s->ctx = c->ctx;
+	ctl_door_init(&s->door, c->file_fd);
 	timer_init(&s->more, on_more);
 	for (unsigned i = 0; i < CTL_CLIENTS; i++)
 		s->client[i].fd = s->client[i].passed = -1;
 	s->owner = loop_owner(loop, on_event, s);
-	err = loop_add(loop, listen_fd, ref_init(s->owner, ON_LISTEN, 0), EPOLLIN);
-	if (err) {
-		munmap(s, sizeof(*s));
-		return err;
-	}
+	acceptor_init(&s->acceptor, loop, c->listen_fd, "a client of the control socket");
+	acceptor_start(&s->acceptor, ref_init(s->owner, ON_LISTEN, 0));
 	*ret_s = s;
 	return 0;
 }
@@ -536,7 +530,7 @@ void ctl_server_free(struct ctl_server *s)
 		client_flush(s, &s->client[i]);
 		client_close(s, &s->client[i]);
 	}
-	loop_del(s->loop, s->listen_fd);
-	close(s->listen_fd);
+	acceptor_fini(&s->acceptor);
+	ctl_door_fini(&s->door);
 	munmap(s, sizeof(*s));
 }

@@ -48,11 +48,18 @@ typedef enum ctl_result ctl_request_fn(void *ctx, struct ctl_call *c);
 /* The request was not fulfilled: an error of docs/control.md, and a line for people. Returns CTL_REPLY. */
 enum ctl_result ctl_fail(struct ctl_call *c, const char *error, const char *fmt, ...) PRINTF(3, 4);
 
+struct ctl_server_conf {
+	int listen_fd; /* a listening stream socket */
+	int file_fd; /* its file (ctl/door.h); -1: it has none */
+	ctl_request_fn *fn;
+	void *ctx;
+};
+
 /*
- * listen_fd, a listening stream socket, is taken over on success. Peers are to have the effective user ID of this process at the
- * time when they come, or 0. jansson has its arena (ctl/arena.h). -ENOMEM, or -errno of epoll_ctl(2).
+ * Takes both descriptors over on success. Whoever comes has to pass the door (ctl/door.h). This process is who it will be from now on, and
+ * jansson has its arena (ctl/arena.h). -ENOMEM.
  */
-MUST_USE int ctl_server_new(struct loop *loop, int listen_fd, ctl_request_fn *fn, void *ctx, struct ctl_server **ret_s);
+MUST_USE int ctl_server_new(struct loop *loop, const struct ctl_server_conf *c, struct ctl_server **ret_s);
 
 /* Tries to send what waits for clients, without waiting for them. NULL is fine. */
 void ctl_server_free(struct ctl_server *s);

@@ -3,46 +3,14 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/log.h"
-#include "os/sock.h"
 
-#define RETRY_NS NSEC_PER_SEC
-
-static void listener_arm(struct acceptor *a)
+void guest_listen_init(struct acceptor *a, struct loop *loop, int fd)
 {
-	if (loop_add(a->loop, a->fd, a->ref, EPOLLIN))
-		timer_set(&a->loop->timers, &a->retry, a->loop->now_ns + RETRY_NS);
-}
-
-static void listener_retry(struct timer *t, uint64_t now_ns)
-{
-	listener_arm(container_of(t, struct acceptor, retry));
-}
-
-void acceptor_init(struct acceptor *a, struct loop *loop, int fd)
-{
-	*a = (struct acceptor){ .loop = loop, .fd = fd };
-	timer_init(&a->retry, listener_retry);
-}
-
-void acceptor_fini(struct acceptor *a)
-{
-	timer_cancel(&a->loop->timers, &a->retry);
-	if (a->fd >= 0)
-		loop_del(a->loop, a->fd);
-	sock_close(a->fd);
-	a->fd = -1;
-}
-
-void acceptor_start(struct acceptor *a, struct ref ref)
-{
-	a->ref = ref;
-	if (a->fd >= 0)
-		listener_arm(a);
+	acceptor_init(a, loop, fd, "a guest");
 }
 
 static pid_t peer_pid(int fd)
@@ -53,24 +21,12 @@ static pid_t peer_pid(int fd)
 	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) ? 0 : cred.pid;
 }
 
-/* Without descriptors or memory the connection stays in the queue; asking again at once would spin. */
-static void accept_failed(struct acceptor *a, int err)
+int guest_listen_take(struct acceptor *a, bool busy, int *ret_fd)
 {
-	if (err == EAGAIN || err == EINTR || err == ECONNABORTED)
-		return;
-	log_limited(LOG_LVL_WARN, "Can't accept a connection of a guest: %s", strerror(err));
-	loop_del(a->loop, a->fd);
-	timer_set(&a->loop->timers, &a->retry, a->loop->now_ns + RETRY_NS);
-}
+	int fd, err = acceptor_take(a, &fd);
 
-int acceptor_take(struct acceptor *a, bool busy, int *ret_fd)
-{
-	int fd = accept4(a->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-
-	if (fd < 0) {
-		accept_failed(a, errno);
-		return -EAGAIN;
-	}
+	if (err)
+		return err;
 	if (busy) {
 		log_limited(LOG_LVL_INFO, "discarding connection from PID %i", (int)peer_pid(fd));
 		close(fd);

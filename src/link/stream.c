@@ -197,7 +197,7 @@ static void guest_accept(struct stream *s)
 	/* A guest that comes back at once may be seen before its old connection was read to the end. */
 	while (peer_hung_up(s->fd))
 		guest_read(s);
-	if (!acceptor_take(&s->acceptor, s->fd >= 0, &fd) && guest_open(s, fd))
+	if (!guest_listen_take(&s->acceptor, s->fd >= 0, &fd) && guest_open(s, fd))
 		close(fd);
 }
 
@@ -329,7 +329,7 @@ int stream_new(struct loop *loop, const struct stream_conf *c, struct link **ret
 	s->link = (struct link){ .ops = &stream_ops, .cb = c->cb, .lossy = true, .mtu = c->mtu, .max_body = c->mtu };
 	s->loop = loop;
 	s->owner = loop_owner(loop, loop_event, s);
-	acceptor_init(&s->acceptor, loop, c->listen_fd);
+	guest_listen_init(&s->acceptor, loop, c->listen_fd);
 	s->fd = c->fd;
 	s->one_off = c->one_off || c->fd >= 0;
 	*ret_link = &s->link;

@@ -264,7 +264,7 @@ static void front_accept(struct vhost *v)
 	/* One that comes back at once may be seen before its old connection was read to the end. */
 	while (peer_hung_up(v->fd))
 		front_read(v);
-	if (!acceptor_take(&v->acceptor, v->fd >= 0, &fd) && front_open(v, fd))
+	if (!guest_listen_take(&v->acceptor, v->fd >= 0, &fd) && front_open(v, fd))
 		close(fd);
 }
 
@@ -553,7 +553,7 @@ int vhost_new(struct loop *loop, const struct vhost_conf *c, struct link **ret_l
 	v->owner = loop_owner(loop, loop_event, v);
 	v->fd = c->fd;
 	v->one_off = c->one_off || c->fd >= 0;
-	acceptor_init(&v->acceptor, loop, c->listen_fd);
+	guest_listen_init(&v->acceptor, loop, c->listen_fd);
 	timer_init(&v->again, rings_again);
 	timer_init(&v->poll, rings_poll);
 	*ret_link = &v->link;

@@ -2,7 +2,9 @@
 #include "os/box.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
+#include <stdio.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -21,6 +23,17 @@ int box_unshare(enum box_ns kind)
 	};
 
 	return unshare(flag[kind]) ? -errno : 0;
+}
+
+int box_map_user(uid_t outside)
+{
+	int fd = open("/proc/self/uid_map", O_WRONLY | O_CLOEXEC), err;
+
+	if (fd < 0)
+		return -errno;
+	err = dprintf(fd, "%u %u 1\n", BOX_USER, (unsigned)outside) < 0 ? -errno : 0;
+	close(fd);
+	return err;
 }
 
 /* Makes the empty file system the current directory. */

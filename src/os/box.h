@@ -5,6 +5,8 @@
  */
 #pragma once
 
+#include <sys/types.h>
+
 #include "base/defs.h"
 
 enum box_ns { BOX_NS_USER, BOX_NS_MOUNT, BOX_NS_IPC, BOX_NS_UTS, BOX_NS_KINDS };
@@ -14,6 +16,15 @@ enum box_ns { BOX_NS_USER, BOX_NS_MOUNT, BOX_NS_IPC, BOX_NS_UTS, BOX_NS_KINDS };
  * and takes away what the process had outside. No user is mapped in there. -EPERM, -ENOSPC, -EINVAL: as unshare(2).
  */
 MUST_USE int box_unshare(enum box_ns kind);
+
+#define BOX_USER 1u
+
+/*
+ * Once in a new user namespace, with its capabilities: the user that we are, by its number outside, is BOX_USER in there, and so can be told from
+ * all others. They are not root there, as that would get capabilities from programs. -ENOENT: there is no /proc any more; -EPERM: as
+ * for root without CAP_SETFCAP (user_namespaces(7)).
+ */
+MUST_USE int box_map_user(uid_t outside);
 
 /*
  * In a mount namespace of our own: makes an empty file system that nobody can write to our root, and takes everything else out of sight

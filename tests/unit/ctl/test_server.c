@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -53,6 +54,7 @@ static enum ctl_result on_request(void *ctx, struct ctl_call *c)
 
 static int setup(void **state)
 {
+	struct ctl_server_conf c = { .file_fd = -1, .fn = on_request };
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
 	/* A name that the kernel chooses, in no file system (unix(7)). */
@@ -62,7 +64,8 @@ static int setup(void **state)
 	assert_int_equal(getsockname(fd, (struct sockaddr *)&name, &name_len), 0);
 	assert_int_equal(listen(fd, 128), 0);
 	assert_int_equal(loop_init(&loop), 0);
-	assert_int_equal(ctl_server_new(&loop, fd, on_request, NULL, &server), 0);
+	c.listen_fd = fd;
+	assert_int_equal(ctl_server_new(&loop, &c, &server), 0);
 	called = 0;
 	again = false;
 	return 0;
@@ -143,6 +146,31 @@ static void test_requests(void **state)
 	close(fd);
 	turns(5);
 	assert_int_equal(ctl_clients(server), 0);
+}
+
+/* Whoever finds no descriptor waits in the queue, and we don't ask for them all the time. */
+static void test_shortage(void **state)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), next = dup(fd);
+	struct rlimit was, now;
+	uint64_t before;
+
+	close(next);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &was), 0);
+	now = (struct rlimit){ (rlim_t)next, was.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &now), 0);
+	assert_int_equal(connect(fd, (struct sockaddr *)&name, name_len), 0);
+	before = loop.turns;
+	turns(100);
+	assert_in_range(loop.turns - before, 1, 3);
+	assert_int_equal(ctl_clients(server), 0);
+
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &was), 0);
+	say(fd, "{\"do\":\"echo\"}\n");
+	for (unsigned i = 0; i < 100 && !ctl_clients(server); i++)
+		assert_int_equal(loop_turn(&loop), 0);
+	assert_string_equal(heard(fd), "{\"ok\":true}\n");
+	close(fd);
 }
 
 /* Pieces, several in one, and what stands behind the last newline at the end. */
@@ -392,6 +420,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_requests, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_shortage, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_pieces, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_half_closed, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_share, setup, teardown),
