@@ -88,6 +88,87 @@ static int flow_put(json_t *list, const struct flow *f, uint64_t now_ns)
 	return json_array_append_new(list, j) | err;
 }
 
+/* --- what is spliced --- */
+
+/* Sockets of ours and whom each talks to: an endpoint whose port is 0 is not known. */
+struct spliced {
+	const char *proto, *state;
+	bool inwards; /* the host began it */
+	uint64_t born_ns;
+	struct ep near_us, near_peer; /* the side that began it */
+	struct ep far_us, far_peer;
+	json_t *out, *back; /* what went from near to far, and back; taken */
+};
+
+static int known_ep_put(json_t *j, const char *name, const struct ep *ep)
+{
+	return ep->port ? json_object_set_new(j, name, ep_json(ep)) : 0;
+}
+
+static int spliced_put(json_t *list, const struct spliced *s, uint64_t now_ns)
+{
+	json_t *j = json_object();
+	int err;
+
+	err = json_object_set_new(j, "proto", json_string(s->proto));
+	err |= json_object_set_new(j, "state", json_string(s->state));
+	err |= json_object_set_new(j, "from", json_string(s->inwards ? "host" : "guest"));
+	err |= json_object_set_new(j, "spliced", json_true());
+	err |= known_ep_put(j, "guest", s->inwards ? &s->far_peer : &s->near_peer);
+	err |= known_ep_put(j, "remote", s->inwards ? &s->far_us : &s->near_us);
+	err |= known_ep_put(j, "host", s->inwards ? &s->near_us : &s->far_us);
+	err |= known_ep_put(j, "peer", s->inwards ? &s->near_peer : &s->far_peer);
+	err |= json_object_set_new(j, "age_ms", json_integer((json_int_t)((now_ns - s->born_ns) / NSEC_PER_MSEC)));
+	err |= json_object_set_new(j, s->inwards ? "to_guest" : "to_host", s->out);
+	err |= json_object_set_new(j, s->inwards ? "to_host" : "to_guest", s->back);
+	return json_array_append_new(list, j) | err;
+}
+
+/* Of a socket of ours. Unknown while it is not connected. */
+static void ends_of(int fd, struct ep *ret_us, struct ep *ret_peer)
+{
+	struct ep us, peer;
+
+	if (fd < 0 || sock_peer(fd, &peer) || sock_local(fd, &us))
+		return;
+	*ret_us = us;
+	*ret_peer = peer;
+}
+
+static int splice_put(json_t *list, const struct splice_show *s, uint64_t now_ns)
+{
+	struct spliced j = {
+		.proto = "tcp",
+		.state = s->state,
+		.inwards = s->way == SPLICE_IN,
+		.born_ns = s->born_ns,
+		.out = json_pack("{s:I}", "bytes", (json_int_t)s->bytes[0]),
+		.back = json_pack("{s:I}", "bytes", (json_int_t)s->bytes[1]),
+	};
+
+	ends_of(s->fd[0], &j.near_us, &j.near_peer);
+	ends_of(s->fd[1], &j.far_us, &j.far_peer);
+	return spliced_put(list, &j, now_ns);
+}
+
+static int udp_splice_put(json_t *list, const struct udp_splice_show *u, uint64_t now_ns)
+{
+	struct spliced j = {
+		.proto = "udp",
+		.state = u->answered ? "answered" : "one-way",
+		.inwards = pasta_fwd_inwards(u),
+		.born_ns = u->born_ns,
+		.near_peer = u->path.peer,
+		.out = count_json(&u->out),
+		.back = count_json(&u->back),
+	};
+
+	if (!sock_local(u->bound_fd, &j.near_us) && !addr_is_any(&u->path.local))
+		j.near_us.addr = u->path.local;
+	ends_of(u->fd, &j.far_us, &j.far_peer);
+	return spliced_put(list, &j, now_ns);
+}
+
 /* A whole number from min to max. False: it is something else. */
 static bool number(const json_t *j, json_int_t min, json_int_t max, uint32_t *val)
 {
@@ -99,9 +180,95 @@ static bool number(const json_t *j, json_int_t min, json_int_t max, uint32_t *va
 	return true;
 }
 
+/* --- pages --- */
+
+/* Each puts the first one in slot *slot or behind it, before slot end: 0, *slot being its slot. 1: there is none; -1: no memory. */
+
+static int part_flow(struct engine *e, json_t *list, uint32_t *slot, uint32_t end)
+{
+	const struct flow *f = flow_next(e->flows, slot, end);
+
+	return !f ? 1 : flow_put(list, f, e->loop.now_ns);
+}
+
+static int part_splice(struct engine *e, json_t *list, uint32_t *slot, uint32_t end)
+{
+	struct splice_show s;
+
+	return splice_next(pasta_fwd_splice(e->fwd), slot, end, &s) ? splice_put(list, &s, e->loop.now_ns) : 1;
+}
+
+static int part_udp(struct engine *e, json_t *list, uint32_t *slot, uint32_t end)
+{
+	struct udp_splice_show u;
+
+	return udp_splice_next(pasta_fwd_udp_splice(e->fwd), slot, end, &u) ? udp_splice_put(list, &u, e->loop.now_ns) : 1;
+}
+
+/* What there is to be listed: the numbers that pages begin with go through the slots of one part after the other. */
+struct part {
+	int (*put)(struct engine *e, json_t *list, uint32_t *slot, uint32_t end);
+	uint32_t slots;
+};
+
+#define PARTS 3
+
+static uint32_t parts_of(const struct engine *e, struct part ret_part[PARTS])
+{
+	ret_part[0] = (struct part){ part_flow, flow_max(e->flows) };
+	ret_part[1] = (struct part){ part_splice, e->fwd ? splice_max(pasta_fwd_splice(e->fwd)) : 0 };
+	ret_part[2] = (struct part){ part_udp, e->fwd ? udp_splice_max(pasta_fwd_udp_splice(e->fwd)) : 0 };
+	return ret_part[0].slots + ret_part[1].slots + ret_part[2].slots;
+}
+
+/* Up to *max of one part, from slot *slot on, which becomes where the next page begins. -1: no memory. */
+static int part_list(struct engine *e, const struct part *p, json_t *list, uint32_t *slot, uint32_t *max)
+{
+	uint32_t end = MIN(p->slots, *slot + SLOTS_MAX);
+	int r = 0;
+
+	for (; *max && *slot < end; ++*slot, --*max) {
+		r = p->put(e, list, slot, end);
+		if (r)
+			break;
+	}
+	/* Slots behind the last one that was ever used are not looked at. */
+	if (r > 0 && *slot < end)
+		*slot = p->slots;
+	return MIN(r, 0);
+}
+
+static int page_fill(struct engine *e, json_t *list, uint32_t *at, uint32_t max)
+{
+	struct part part[PARTS];
+	uint32_t base = 0;
+	int err = 0;
+
+	(void)parts_of(e, part);
+	for (unsigned i = 0; !err && i < PARTS; base += part[i++].slots) {
+		uint32_t slot = *at - base;
+
+		if (slot >= part[i].slots)
+			continue;
+		err = part_list(e, &part[i], list, &slot, &max);
+		*at = base + slot;
+		if (slot < part[i].slots)
+			break;
+	}
+	return err;
+}
+
+static uint64_t flows_now(const struct engine *e)
+{
+	uint64_t n = flow_count(e->flows);
+
+	return !e->fwd ? n : n + splice_stats(pasta_fwd_splice(e->fwd))->now + udp_splice_stats(pasta_fwd_udp_splice(e->fwd))->now;
+}
+
 enum ctl_result control_flows(struct engine *e, struct ctl_call *call)
 {
-	uint32_t at = 0, max = PAGE_MAX, end, all = flow_max(e->flows);
+	struct part part[PARTS];
+	uint32_t at = 0, max = PAGE_MAX, all = parts_of(e, part);
 	json_t *list;
 	int err;
 
@@ -110,19 +277,11 @@ enum ctl_result control_flows(struct engine *e, struct ctl_call *call)
 		return ctl_fail(call, "bad-argument", "from has to be a number that a page before gave, max one from 1 to 64");
 	list = json_array();
 	err = json_object_set(call->reply, "flows", list);
-	for (end = MIN(all, at + SLOTS_MAX); max && !err; max--, at++) {
-		const struct flow *f = flow_next(e->flows, &at, end);
-
-		if (!f)
-			break;
-		err = flow_put(list, f, e->loop.now_ns);
-	}
+	if (!err)
+		err = page_fill(e, list, &at, max);
 	json_decref(list);
-	/* Slots behind the last one that was ever used are not looked at. */
-	if (at < end && max)
-		at = all;
 	err |= json_object_set_new(call->reply, "next", at < all ? json_integer(at) : json_null());
-	err |= json_object_set_new(call->reply, "count", json_integer(flow_count(e->flows)));
+	err |= json_object_set_new(call->reply, "count", json_integer((json_int_t)flows_now(e)));
 	return err ? ctl_fail(call, "too-big", "The reply needs too much memory") : CTL_REPLY;
 }
 
@@ -133,10 +292,10 @@ static int put(json_t *j, const char *name, uint64_t val)
 	return json_object_set_new(j, name, json_integer((json_int_t)val));
 }
 
-static int splice_put(const struct engine *e, json_t *counters, json_t *gauges)
+static int splices_put(const struct engine *e, json_t *counters, json_t *gauges)
 {
-	const struct splice_stats *s = pasta_fwd_splice_stats(e->fwd);
-	const struct udp_splice_stats *u = pasta_fwd_udp_stats(e->fwd);
+	const struct splice_stats *s = splice_stats(pasta_fwd_splice(e->fwd));
+	const struct udp_splice_stats *u = udp_splice_stats(pasta_fwd_udp_splice(e->fwd));
 	int err = put(gauges, "splices", s->now) | put(gauges, "udp_splice_peers", u->now);
 
 	err |= put(counters, "splices_opened", s->opened) | put(counters, "splices_refused", s->refused);
@@ -163,7 +322,7 @@ enum ctl_result control_counters(struct engine *e, struct ctl_call *call)
 		err |= put(counters, "tcp_spilled", t->spilled) | put(counters, "tcp_ahead", t->ooo);
 	}
 	if (e->fwd)
-		err |= splice_put(e, counters, gauges);
+		err |= splices_put(e, counters, gauges);
 	err |= put(gauges, "flows", flow_count(e->flows)) | put(gauges, "flows_max", flow_max(e->flows));
 	err |= put(gauges, "listeners", (uint64_t)listeners_held(&e->listeners) + listeners_held(&e->ns_listeners));
 	return err ? ctl_fail(call, "too-big", "The reply needs too much memory") : CTL_REPLY;

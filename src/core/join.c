@@ -59,7 +59,7 @@ int join_open(struct join *j, int fd, const struct ep *dst)
 	int to, err = full ? -ENOSPC : pool_take(j->pool, kind_of(dst), &to);
 
 	if (!err)
-		return splice_open(j->splice, fd, to, dst);
+		return splice_open(j->splice, SPLICE_IN, fd, to, dst);
 	if (err == -EAGAIN && j->n < JOIN_WAIT_MAX) {
 		j->wait[j->n].fd = fd;
 		j->wait[j->n].dst = *dst;
@@ -93,7 +93,7 @@ void join_reply(struct join *j, enum pool_kind kind, int err)
 			give_up(fd, rc);
 			continue;
 		}
-		rc = splice_open(j->splice, fd, to, &j->wait[i].dst);
+		rc = splice_open(j->splice, SPLICE_IN, fd, to, &j->wait[i].dst);
 		if (rc)
 			log_limited(LOG_LVL_DEBUG, "Connection to the namespace: %s", strerror(-rc));
 	}

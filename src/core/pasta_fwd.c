@@ -92,7 +92,7 @@ static int accepted_out(void *ctx, const struct listener *l, int fd, const struc
 	}
 	if (!sock_local(fd, &local) && addr_is_loopback(&local.addr))
 		dst.addr = local.addr;
-	return wait_if_full(splice_open(f->splice, fd, to, &dst));
+	return wait_if_full(splice_open(f->splice, SPLICE_OUT, fd, to, &dst));
 }
 
 static void on_out(void *ctx, struct ref ref, uint32_t events)
@@ -428,14 +428,19 @@ bool pasta_fwd_settled(const struct pasta_fwd *f)
 	return !f->auto_run || (auto_run_looked(f->auto_run) && !f->ns_ports.n);
 }
 
-const struct splice_stats *pasta_fwd_splice_stats(const struct pasta_fwd *f)
+const struct splice *pasta_fwd_splice(const struct pasta_fwd *f)
 {
-	return splice_stats(f->splice);
+	return f->splice;
 }
 
-const struct udp_splice_stats *pasta_fwd_udp_stats(const struct pasta_fwd *f)
+const struct udp_splice *pasta_fwd_udp_splice(const struct pasta_fwd *f)
 {
-	return udp_splice_stats(f->udp_splice);
+	return f->udp_splice;
+}
+
+bool pasta_fwd_inwards(const struct udp_splice_show *u)
+{
+	return u->user;
 }
 
 void pasta_fwd_free(struct pasta_fwd *f)

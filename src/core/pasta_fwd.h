@@ -49,7 +49,11 @@ void pasta_fwd_port_release(struct pasta_fwd *f, enum auto_dir dir, unsigned rul
 void pasta_fwd_rule_added(struct pasta_fwd *f, enum auto_dir dir, unsigned rule);
 void pasta_fwd_rule_gone(struct pasta_fwd *f, enum auto_dir dir, unsigned rule);
 
-const struct splice_stats *pasta_fwd_splice_stats(const struct pasta_fwd *f);
-const struct udp_splice_stats *pasta_fwd_udp_stats(const struct pasta_fwd *f);
+/* For those who look on. */
+const struct splice *pasta_fwd_splice(const struct pasta_fwd *f);
+const struct udp_splice *pasta_fwd_udp_splice(const struct pasta_fwd *f);
+
+/* These datagrams go into the namespace, not out of it. */
+bool pasta_fwd_inwards(const struct udp_splice_show *u);
 
 void pasta_fwd_free(struct pasta_fwd *f);

@@ -34,11 +34,14 @@ struct conn {
 	struct list again; /* in splice.again: more to do, without an event */
 	uint32_t next_free;
 	uint32_t gen : 24;
-	uint32_t state : 7;
+	uint32_t state : 6;
+	uint32_t way : 1; /* enum splice_way */
 	uint32_t err : 1; /* a socket has reported an error */
 	int fd[2]; /* accepted, connected */
 	struct splice_dir dir[2]; /* dir[i] has fd[i] as its input */
 	uint32_t taken[2]; /* bytes read from fd[i], modulo 2^32 */
+	uint64_t moved[2]; /* bytes of it that have reached the other one */
+	uint64_t born_ns;
 	struct pipe pipe[2];
 };
 
@@ -76,6 +79,7 @@ static struct conn *slot_take(struct splice *s)
 	}
 	gen = k->gen;
 	*k = (struct conn){ .gen = gen & 0xffffff, .state = STATE_CONNECTING, .pipe = { PIPE_NONE, PIPE_NONE } };
+	k->born_ns = s->loop->now_ns;
 	list_init(&k->again);
 	s->stats.now++;
 	return k;
@@ -108,6 +112,12 @@ static void conn_end(struct splice *s, struct conn *k, bool reset)
 	slot_give(s, k);
 	if (!s->stats.now)
 		pipe_pool_trim(&s->pipes, PIPES_SPARE);
+}
+
+static void moved(struct splice *s, struct conn *k, unsigned i, ssize_t bytes)
+{
+	k->moved[i] += (uint64_t)bytes;
+	s->stats.bytes[i] += (uint64_t)bytes;
 }
 
 static bool pipe_hold(struct splice *s, struct conn *k, unsigned i)
@@ -158,7 +168,7 @@ static size_t step_copy(struct splice *s, struct conn *k, unsigned i)
 		k->dir[i].in_broken = true;
 	k->taken[i] += (uint32_t)sent;
 	s->stats.copied += (uint64_t)sent;
-	s->stats.bytes[i] += (uint64_t)sent;
+	moved(s, k, i, sent);
 	return (size_t)sent;
 }
 
@@ -189,7 +199,7 @@ static size_t step_drain(struct splice *s, struct conn *k, unsigned i)
 
 	splice_dir_drained(d, sent_result(k, i, r));
 	if (r > 0)
-		s->stats.bytes[i] += (uint64_t)r;
+		moved(s, k, i, r);
 	return 0;
 }
 
@@ -218,7 +228,7 @@ static size_t step_urgent(struct splice *s, struct conn *k, unsigned i)
 	k->taken[i]++;
 	d->urgent = false;
 	s->stats.urgent++;
-	s->stats.bytes[i]++;
+	moved(s, k, i, 1);
 	return 1;
 }
 
@@ -358,7 +368,7 @@ static void sock_prepare(int fd)
 		log_debug("Splice: socket option not set: %s", strerror(-err));
 }
 
-int splice_open(struct splice *s, int from, int to, const struct ep *dst)
+int splice_open(struct splice *s, enum splice_way way, int from, int to, const struct ep *dst)
 {
 	struct conn *k = slot_take(s);
 	int err;
@@ -369,6 +379,7 @@ int splice_open(struct splice *s, int from, int to, const struct ep *dst)
 		return -ENOSPC;
 	}
 	s->stats.opened++;
+	k->way = way;
 	k->fd[0] = from;
 	k->fd[1] = to;
 	sock_prepare(from);
@@ -383,9 +394,40 @@ int splice_open(struct splice *s, int from, int to, const struct ep *dst)
 	return err;
 }
 
+uint32_t splice_max(const struct splice *s)
+{
+	return s->max;
+}
+
 uint32_t splice_room(const struct splice *s)
 {
 	return s->max - s->stats.now;
+}
+
+static const char *state_name(const struct conn *k)
+{
+	if (k->state == STATE_CONNECTING)
+		return "connecting";
+	return k->dir[0].eof || k->dir[1].eof ? "closing" : "established";
+}
+
+bool splice_next(const struct splice *s, uint32_t *slot, uint32_t end, struct splice_show *ret_show)
+{
+	for (; *slot < MIN(end, s->fresh); ++*slot) {
+		const struct conn *k = &s->conn[*slot];
+
+		if (k->state == STATE_FREE)
+			continue;
+		*ret_show = (struct splice_show){
+			.state = state_name(k),
+			.way = k->way,
+			.born_ns = k->born_ns,
+			.bytes = { k->moved[0], k->moved[1] },
+			.fd = { k->fd[0], k->fd[1] },
+		};
+		return true;
+	}
+	return false;
 }
 
 const struct splice_stats *splice_stats(const struct splice *s)

@@ -26,6 +26,18 @@ struct splice_stats {
 	uint32_t now; /* connections that live */
 };
 
+/* Which side the accepted socket is on: that of the host, or the guest's. */
+enum splice_way { SPLICE_IN, SPLICE_OUT };
+
+/* A connection, for those who look on. */
+struct splice_show {
+	const char *state;
+	enum splice_way way;
+	uint64_t born_ns;
+	uint64_t bytes[2]; /* as in struct splice_stats */
+	int fd[2]; /* accepted, connected */
+};
+
 struct splice;
 
 /* NULL: no memory. Slots are mapped once; pages are used when slots are. */
@@ -38,9 +50,13 @@ void splice_free(struct splice *s);
  * Connects the stream socket to (of the address family of dst, not connected, perhaps bound) to dst, and joins it with the connection from.
  * Takes both in any case. On failure, now or later, from is reset. -ENOSPC: too many connections; other -errno as for connect(2).
  */
-MUST_USE int splice_open(struct splice *s, int from, int to, const struct ep *dst);
+MUST_USE int splice_open(struct splice *s, enum splice_way way, int from, int to, const struct ep *dst);
 
-/* How many more connections there may be. */
+/* How many connections there may be, and how many more than there are. */
+uint32_t splice_max(const struct splice *s);
 uint32_t splice_room(const struct splice *s);
+
+/* The first connection in slot *slot or behind it, before slot end; *slot is its slot. False: there is none. */
+bool splice_next(const struct splice *s, uint32_t *slot, uint32_t end, struct splice_show *ret_show);
 
 const struct splice_stats *splice_stats(const struct splice *s);

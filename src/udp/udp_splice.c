@@ -29,6 +29,7 @@ struct peer {
 	struct flow flow;
 	struct list idle; /* in udp_splice.idle[], ordered by last_ns */
 	uint64_t last_ns;
+	struct flow_count out, back; /* from it, and to it */
 	unsigned scope;
 	int fd; /* -1: it waits for one */
 	uint16_t seg_max; /* udp_out.h, of both sockets */
@@ -216,6 +217,7 @@ static struct peer *peer_find(struct udp_splice *u, uint16_t id, const struct ud
 		return NULL;
 	u->stats.now++;
 	list_init(&p->idle);
+	p->flow.born_ns = u->c.loop->now_ns;
 	p->fd = -1;
 	p->seg_max = UINT16_MAX;
 	p->scope = path->scope;
@@ -265,8 +267,10 @@ static void on_failed(void *ctx, const struct pkt *pkt, int err)
 }
 
 /* Sends messages first to end - 1 of the batch. Returns the error, if any, of the last one that was lost by it; positive. */
-static int send_run(struct udp_splice *u, struct udp_out_to *to, unsigned first, unsigned end, uint64_t *count)
+static int send_run(struct udp_splice *u, struct udp_out_to *to, unsigned first, unsigned end, struct flow_count *count)
 {
+	uint64_t bytes = 0;
+
 	u->pending = u->failed = 0;
 	to->pending = on_pending;
 	to->failed = on_failed;
@@ -278,9 +282,10 @@ static int send_run(struct udp_splice *u, struct udp_out_to *to, unsigned first,
 		};
 
 		udp_out_put(&u->out, &d);
+		bytes += d.len;
 	}
 	udp_out_end(&u->out);
-	*count += u->out.sent;
+	flow_counted(count, u->out.sent, bytes);
 	u->stats.lost += u->out.lost;
 	return u->failed;
 }
@@ -314,7 +319,8 @@ static void peer_send(struct udp_splice *u, struct peer *p, unsigned first, unsi
 		hold(u, p, i);
 	if (p->fd < 0)
 		return;
-	err = send_run(u, &to, first, end, &u->stats.out);
+	err = send_run(u, &to, first, end, &p->out);
+	u->stats.out += u->out.sent;
 	/* Somebody has cut the connection (sock_diag(7)): the next datagram gets another. */
 	if (err == EDESTADDRREQ || err == ENOTCONN)
 		peer_close(u, p);
@@ -441,7 +447,8 @@ static void peer_read(struct udp_splice *u, struct peer *p)
 	peer_touch(u, p);
 	for (unsigned i = 0; (int)i < got; i++)
 		u->iov[i].iov_len = u->m[i].msg_len;
-	(void)send_run(u, &to, 0, (unsigned)got, &u->stats.back);
+	(void)send_run(u, &to, 0, (unsigned)got, &p->back);
+	u->stats.back += u->out.sent;
 }
 
 /* What lies in memory of others, from a peer. */
@@ -563,6 +570,30 @@ void udp_splice_remove(struct udp_splice *u, uint16_t id)
 		return;
 	flow_each(u->peers, close_of_port, &of);
 	port_free(u, &u->port[id]);
+}
+
+uint32_t udp_splice_max(const struct udp_splice *u)
+{
+	return flow_max(u->peers);
+}
+
+bool udp_splice_next(const struct udp_splice *u, uint32_t *slot, uint32_t end, struct udp_splice_show *ret_show)
+{
+	const struct peer *p = (const struct peer *)flow_next(u->peers, slot, end);
+
+	if (!p)
+		return false;
+	*ret_show = (struct udp_splice_show){
+		.answered = p->answered,
+		.born_ns = p->flow.born_ns,
+		.out = p->out,
+		.back = p->back,
+		.bound_fd = peer_port(u, p)->fd,
+		.fd = p->fd,
+		.path = { { p->flow.key.guest, p->flow.key.gport }, p->flow.key.remote, p->scope },
+		.user = peer_port(u, p)->user,
+	};
+	return true;
 }
 
 const struct udp_splice_stats *udp_splice_stats(const struct udp_splice *u)

@@ -13,6 +13,7 @@
 
 #include "base/addr.h"
 #include "base/hash.h"
+#include "flow/flow.h"
 #include "os/loop.h"
 #include "udp/udp_times.h"
 
@@ -62,6 +63,16 @@ struct udp_splice_stats {
 	uint32_t now; /* peers */
 };
 
+/* A peer, for those who look on. */
+struct udp_splice_show {
+	bool answered;
+	uint64_t born_ns;
+	struct flow_count out, back; /* from the peer, and to it */
+	int bound_fd, fd; /* of the port, and of the peer; -1: it waits for one */
+	struct udp_splice_path path;
+	void *user; /* of the port */
+};
+
 struct udp_splice;
 
 /* NULL: no memory. */
@@ -83,5 +94,9 @@ void udp_splice_feed(struct udp_splice *u, uint16_t id, const struct udp_splice_
 
 /* There may be sockets now. failed: AF_INET or AF_INET6 if there is none of that family, and who waits for one waits in vain; else 0. */
 void udp_splice_retry(struct udp_splice *u, int failed);
+
+/* How many peers there may be; and the first one in slot *slot or behind it, before slot end. False: there is none. */
+uint32_t udp_splice_max(const struct udp_splice *u);
+bool udp_splice_next(const struct udp_splice *u, uint32_t *slot, uint32_t end, struct udp_splice_show *ret_show);
 
 const struct udp_splice_stats *udp_splice_stats(const struct udp_splice *u);

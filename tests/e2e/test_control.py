@@ -5,19 +5,22 @@ The control socket: what it tells, and what it changes while the program runs.
     client ---control socket--- passt or pasta in "host" ---veth--- "remote" (topology.py)
 """
 import os
+import shutil
 import socket
 import stat
 import struct
 import subprocess
+import tempfile
 import threading
 
 import pytest
 from lab.control import Control, step
 from lab.guest import Guest, Tcp
 from lab.pasta import exchange_tcp, exchange_udp, listening, wait_closed, wait_listening
+from lab.netns import PYTHON
 from lab.program import binary
 from lab.topology import HOST4, REMOTE4
-from lab.wait import until
+from lab.wait import LIMIT, until
 
 LO4 = "127.0.0.1"
 PASTA = ["-t", "none", "-u", "none", "-T", "none", "-U", "none"]
@@ -66,6 +69,49 @@ def test_only_for_its_user(control, tmp_path):
     control()
     mode = os.stat(tmp_path / "control").st_mode
     assert stat.S_ISSOCK(mode) and stat.S_IMODE(mode) == 0o600
+
+
+CONNECT = """
+import socket, sys
+s = socket.socket(socket.AF_UNIX)
+try:
+    s.connect(sys.argv[1])
+except PermissionError:
+    sys.exit("no way to it")
+try:
+    s.sendall(b'{"do": "hello"}\\n')
+    said = s.recv(1000)
+except (BrokenPipeError, ConnectionResetError):
+    said = b""
+print("in" if said.startswith(b'{"ok":true') else "out" if not said else said)
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs to be root, who may be any user")
+def test_users():
+    """Somebody else is kept out even where the file lets everybody write, by a program that has gone to a user namespace of its own."""
+    def come(user):
+        argv = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", PYTHON, "-c", CONNECT, f"{place}/control"]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=LIMIT, check=False)
+        return done.stdout.strip() or done.stderr.strip()
+
+    with tempfile.TemporaryDirectory() as place, open(f"{place}/output", "w+", encoding="utf-8") as out:
+        os.chmod(place, 0o755)
+        os.chown(place, 1000, 1000)
+        shutil.copy(binary(), f"{place}/passt")
+        user = ["setpriv", "--reuid=1000", "--regid=1000", "--clear-groups"]
+        argv = [*user, f"{place}/passt", "-f", "-s", f"{place}/socket", "-c", f"{place}/control"]
+        with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out) as proc:
+            try:
+                until(lambda: "You can now start" in open(out.name, encoding="utf-8").read() or proc.poll() is not None, "passt is ready")
+                assert os.readlink(f"/proc/{proc.pid}/ns/user") != os.readlink("/proc/self/ns/user")
+                assert [come(user) for user in (1000, 0, 1001)] == ["in", "in", "no way to it"]
+                os.chmod(f"{place}/control", 0o666)
+                assert [come(user) for user in (1000, 1001, 1000)] == ["in", "out", "in"]
+                assert "Control socket: refused user" in open(out.name, encoding="utf-8").read()
+            finally:
+                proc.terminate()
+            assert proc.wait(LIMIT) == 0
 
 
 def test_stale_and_live_sockets(control, start, tmp_path):
@@ -321,6 +367,43 @@ def test_pasta(net, control_ns, proto):
     exchange(p.ns, "0.0.0.0", 81, net.host, LO4, 8080)
     assert c.change({"clear": "in"}, {"clear": "out"})["ok"]
     assert not listening(net.host, 8080, udp) and not listening(p.ns, 7000, udp)
+
+
+def test_flows_between_loopbacks(net, control_ns):
+    """What takes no way through frames, as seen from both sides."""
+    p, c = control_ns("--config-net", "-t", "8080:80", "-u", "8081:81", "-T", "7000:70", "-U", "none")
+    with p.ns.listen("0.0.0.0", 80) as inside, net.host.listen(LO4, 70) as outside, p.ns.udp("0.0.0.0", 81) as service, \
+            net.host.connect(LO4, 8080) as host, p.ns.connect(LO4, 7000) as guest, net.host.udp(LO4) as client:
+        with inside.accept()[0] as in_ns, outside.accept()[0] as on_host:
+            for a, b, n in (host, in_ns, 1000), (in_ns, host, 300), (guest, on_host, 20), (on_host, guest, 7):
+                a.sendall(b"x" * n)
+                assert len(b.recv(n, socket.MSG_WAITALL)) == n
+            client.sendto(b"question", (LO4, 8081))
+            _, at = service.recvfrom(100)
+            service.sendto(b"answer", at)
+            assert client.recvfrom(100) == (b"answer", (LO4, 8081))
+            flows = {(f["proto"], f["from"]): f for f in c.flows(max=1)}
+            assert all(f.pop("spliced") and f.pop("age_ms") >= 0 for f in flows.values())
+            assert flows == {
+                ("tcp", "host"): {
+                    "proto": "tcp", "state": "established", "from": "host", "to_guest": {"bytes": 1000}, "to_host": {"bytes": 300},
+                    "host": [LO4, 8080], "peer": [*host.getsockname()], "guest": [*in_ns.getsockname()], "remote": [*in_ns.getpeername()],
+                },
+                ("tcp", "guest"): {
+                    "proto": "tcp", "state": "established", "from": "guest", "to_host": {"bytes": 20}, "to_guest": {"bytes": 7},
+                    "guest": [*guest.getsockname()], "remote": [LO4, 7000], "host": [*on_host.getpeername()], "peer": [LO4, 70],
+                },
+                ("udp", "host"): {
+                    "proto": "udp", "state": "answered", "from": "host", "to_guest": {"bytes": 8, "packets": 1},
+                    "to_host": {"bytes": 6, "packets": 1}, "host": [LO4, 8081], "peer": [*client.getsockname()],
+                    "guest": [HOST4, 81], "remote": [*at],
+                },
+            }
+            assert c.get("flows")["count"] == 3
+            host.shutdown(socket.SHUT_WR)
+            assert in_ns.recv(1) == b""
+            until(lambda: [f["state"] for f in c.flows() if f["proto"] == "tcp"].count("closing") == 1, "one has said all")
+    until(lambda: c.get("flows")["count"] == 1, "the connections are over")
 
 
 def test_automatic_ports_come_and_go(net, control_ns):

@@ -77,7 +77,7 @@ int agent_call(struct agent *a, struct agent_req *req, struct agent_reply *ret_r
 	return 0;
 }
 
-int splice_open(struct splice *s, int from, int to, const struct ep *dst)
+int splice_open(struct splice *s, enum splice_way way, int from, int to, const struct ep *dst)
 {
 	cur->joined[cur->n_joined] = *dst;
 	cur->joined_fd[cur->n_joined++] = from;

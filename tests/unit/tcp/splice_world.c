@@ -144,7 +144,7 @@ int sw_open_near(struct sw *x, const struct ep *dst, int want)
 	int fd = connect_to(x, &x->front_ep), from = sw_accept(x, x->front), to;
 
 	assert_int_equal(sock_open(x->family, SOCK_STREAM, 0, &to), 0);
-	assert_int_equal(splice_open(x->s, from, to, dst), want);
+	assert_int_equal(splice_open(x->s, SPLICE_IN, from, to, dst), want);
 	return fd;
 }
 

@@ -247,6 +247,51 @@ static void test_urgent_while_full(void **state)
 	sw_until_none(x);
 }
 
+/* Whoever looks on sees each connection once, and what has gone through it. */
+static void test_show(void **state)
+{
+	struct sw *x = *state;
+	struct sw_peer near[2], far[2];
+	struct splice_show s[3];
+	uint32_t slot = 0, first = 0;
+	unsigned n = 0;
+
+	assert_false(splice_next(x->s, &slot, splice_max(x->s), &s[0]));
+	for (unsigned i = 0; i < 2; i++)
+		sw_open_pair(x, &near[i], &far[i]);
+	assert_int_equal(sw_peer_send(&near[1], 1000), 1000);
+	assert_int_equal(sw_peer_send(&far[1], 10), 10);
+	sw_settle(x);
+	assert_int_equal(shutdown(near[0].fd, SHUT_WR), 0);
+	sw_settle(x);
+	for (slot = 0; n < 3 && splice_next(x->s, &slot, splice_max(x->s), &s[n]); slot++) {
+		first = n++ ? first : slot;
+		assert_int_equal(s[n - 1].way, SPLICE_IN);
+		assert_in_range(s[n - 1].born_ns, 1, x->loop.now_ns);
+	}
+	assert_int_equal(n, 2);
+	assert_string_equal(s[0].state, "closing");
+	assert_string_equal(s[1].state, "established");
+	assert_int_equal(s[0].bytes[0] + s[0].bytes[1], 0);
+	assert_int_equal(s[1].bytes[0], 1000);
+	assert_int_equal(s[1].bytes[1], 10);
+	slot = first;
+	assert_false(splice_next(x->s, &slot, first, &s[0]));
+
+	sw_peer_close(&near[0]);
+	sw_peer_close(&far[0]);
+	for (unsigned i = 0; splice_stats(x->s)->now > 1; i++) {
+		assert_true(i < SW_ROUNDS);
+		sw_turn(x, NSEC_PER_MSEC);
+	}
+	slot = 0;
+	assert_true(splice_next(x->s, &slot, splice_max(x->s), &s[0]));
+	assert_int_equal(s[0].bytes[0], 1000);
+	sw_peer_close(&near[1]);
+	sw_peer_close(&far[1]);
+	sw_until_none(x);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -255,6 +300,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_reset_while_connecting, sw_setup, sw_teardown),
 		cmocka_unit_test_setup_teardown(test_table_full, sw_setup_two, sw_teardown),
 		cmocka_unit_test_setup_teardown(test_many, sw_setup, sw_teardown),
+		cmocka_unit_test_setup_teardown(test_show, sw_setup, sw_teardown),
 		cmocka_unit_test_setup_teardown(test_engine_free, sw_setup, sw_teardown),
 		cmocka_unit_test_setup_teardown(test_urgent, sw_setup, sw_teardown),
 		cmocka_unit_test_setup_teardown(test_urgent, sw_setup_copy, sw_teardown),
