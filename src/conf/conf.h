@@ -76,6 +76,7 @@ struct conf {
 	/* process */
 	bool foreground;
 	bool quiet, debug, trace;
+	uint32_t stats_s; /* least seconds between two lines of --stats; 0: none */
 	char pid_file[CONF_PATH_MAX]; /* empty: none */
 	char log_file[CONF_PATH_MAX]; /* empty: syslog and, in the foreground, stderr */
 	size_t log_size; /* bytes; default 1 MiB */

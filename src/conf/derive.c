@@ -96,6 +96,7 @@ static void derive_process(const struct work *w)
 	c->quiet = o->quiet;
 	c->debug = o->debug;
 	c->trace = o->trace;
+	c->stats_s = o->stats_s;
 	c->fd = o->fd;
 	c->one_off = o->one_off || o->fd >= 0;
 	c->vhost_user = o->vhost_user;

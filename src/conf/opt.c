@@ -11,6 +11,7 @@
 
 #define LONG_BASE 256 /* getopt's value of the option at index i is LONG_BASE + i */
 #define HELP_COLUMN 36
+#define STATS_MAX_S 86400
 
 enum {
 	IN_PASST = 1 << CONF_PASST,
@@ -159,6 +160,19 @@ static int opt_log_size(struct opts *o, const struct opt *d, const char *val)
 	return 0;
 }
 
+/* The daemon has no standard output. */
+static int opt_stats(struct opts *o, const struct opt *d, const char *val)
+{
+	uint64_t seconds;
+
+	if (!o->foreground)
+		return opt_fail(o, "--stats needs --foreground before it");
+	if (num_parse(val, 1, STATS_MAX_S, &seconds))
+		return -EINVAL;
+	o->stats_s = (unsigned)seconds;
+	return 0;
+}
+
 static int opt_runas(struct opts *o, const struct opt *d, const char *val)
 {
 	if (val_runas(val, &o->runas_uid, &o->runas_gid))
@@ -250,6 +264,8 @@ static const struct opt options[] = {
 	{ "foreground", 'f', IN_BOTH, FLAG(foreground), .help = "Don't run in the background" },
 	{ "stderr", 'e', IN_BOTH, .fn = opt_stderr,
 	  .help = "No effect, to be dropped soon: messages are printed until the start is over" },
+	{ "stats", 0, IN_BOTH, "SECONDS", "interval", .fn = opt_stats,
+	  .help = "Print counters when they have changed, after SECONDS at the earliest; after --foreground" },
 	{ "log-file", 'l', IN_BOTH, "PATH", "log file", TEXT(log_file), .help = "Log to PATH instead of the system logger" },
 	{ "log-size", 0, IN_BOTH, "BYTES", "size", .fn = opt_log_size, .help = "Largest size of the log file, default 1 MiB" },
 	{ "pid", 'P', IN_BOTH, "PATH", "PID file", TEXT(pid_file), .help = "Write the process ID to PATH when ready" },

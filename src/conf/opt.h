@@ -30,6 +30,7 @@ struct opt_port {
 struct opts {
 	enum conf_mode mode;
 	bool quiet, debug, trace, foreground, one_off, vhost_user;
+	unsigned stats_s; /* 0: not given */
 	bool v4_only, v6_only;
 	bool no_tcp, no_udp, no_icmp;
 	bool no_dhcp, no_dhcpv6, no_ndp, no_ra, no_dhcp_dns, no_dhcp_search;

@@ -161,6 +161,28 @@ static void on_turn_end(void *ctx)
 	neigh_turn(&e->neigh, &e->loop.timers, e->loop.now_ns);
 	if (e->pcap)
 		pcap_flush(e->pcap);
+	stats_turn(&e->stats, e->loop.now_ns);
+}
+
+static void on_stats(void *ctx, struct stats_row *ret_row)
+{
+	const struct engine *e = ctx;
+	const struct link_stats *l = &e->link->stats;
+	struct stats_row row = {
+		.from_guest = l->rx_frames,
+		.from_guest_bytes = l->rx_bytes,
+		.to_guest = l->tx_frames,
+		.to_guest_bytes = l->tx_bytes,
+		.flows = flow_count(e->flows),
+	};
+
+	if (e->fwd) {
+		const struct splice_stats *s = splice_stats(pasta_fwd_splice(e->fwd));
+
+		row.splices = s->now + (uint64_t)udp_splice_stats(pasta_fwd_udp_splice(e->fwd))->now;
+		row.spliced_bytes = s->bytes[0] + s->bytes[1];
+	}
+	*ret_row = row;
 }
 
 static void on_signal(void *ctx, struct ref ref, uint32_t events)
@@ -262,7 +284,7 @@ int engine_open(struct engine *e, const struct conf *c, struct pasta *pasta)
 	int err;
 
 	*e = (struct engine){
-		.conf = c, .pasta = pasta, .loop = { .epfd = -1 }, .signal_fd = -1, .listen_fd = -1, .control_fd = -1
+		.conf = c, .pasta = pasta, .loop = { .epfd = -1 }, .signal_fd = -1, .listen_fd = -1, .control_fds = { -1, -1 }
 	};
 	e->socket_left = e->control_left = leftover_none();
 	err = signals_block(e);
@@ -275,7 +297,7 @@ int engine_open(struct engine *e, const struct conf *c, struct pasta *pasta)
 	}
 	err = socket_open(e);
 	if (!err && c->conf_path[0]) {
-		err = control_listen(c->conf_path, e->control_path, &e->control_fd);
+		err = control_listen(c->conf_path, e->control_path, &e->control_fds);
 		if (!err)
 			err = leftover_note(e->control_path, &e->control_left);
 	}
@@ -446,7 +468,7 @@ static int listeners_open_events(struct engine *e)
 		return listeners_start(&e->listeners, &e->loop, e->tcp ? tcp_listen_owner(e->tcp) : 0,
 				       e->udp ? udp_listen_owner(e->udp) : 0);
 	d.agent = &e->pasta->agent;
-	if (e->control_fd >= 0)
+	if (e->control_fds.listen >= 0)
 		d.opened = control_port_opened;
 	if (e->conf->ns.splice_only)
 		d.tcp = NULL;
@@ -488,20 +510,31 @@ static int ports_settle(struct engine *e)
 	return err;
 }
 
+static int stats_start(struct engine *e)
+{
+	if (!e->conf->stats_s)
+		return 0;
+	e->stats = (struct stats){ .timers = &e->loop.timers, .get = on_stats, .ctx = e, .fd = STDOUT_FILENO };
+	stats_init(&e->stats, e->loop.now_ns);
+	e->stats.every_ns = e->conf->stats_s * NSEC_PER_SEC;
+	return 0;
+}
+
 /* Whoever can connect finds all of it ready. */
 static int control_start(struct engine *e)
 {
-	int err = e->control_fd < 0 ? 0 : control_new(e, e->control_fd, &e->control);
+	int err = e->control_fds.listen < 0 ? 0 : control_new(e, &e->control_fds, &e->control);
 
 	if (!err)
-		e->control_fd = -1;
+		e->control_fds = (struct control_fds){ -1, -1 };
 	return err;
 }
 
 int engine_start(struct engine *e)
 {
 	static int (*const step[])(struct engine *) = {
-		loop_open, tables_open, link_open, translators_open, listeners_open_events, link_start, ports_settle, control_start,
+		loop_open,  tables_open,  link_open,   translators_open, listeners_open_events,
+		link_start, ports_settle, stats_start, control_start,
 	};
 	int err = 0;
 
@@ -546,6 +579,7 @@ static void flow_abort(void *ctx, struct flow *f)
 
 void engine_close(struct engine *e)
 {
+	stats_fini(&e->stats);
 	control_free(e->control);
 	pasta_fwd_free(e->fwd);
 	if (e->flows)
@@ -563,7 +597,8 @@ void engine_close(struct engine *e)
 	if (e->link)
 		e->link->ops->free(e->link);
 	sock_close(e->listen_fd);
-	sock_close(e->control_fd);
+	sock_close(e->control_fds.listen);
+	sock_close(e->control_fds.file);
 	if (e->flows)
 		flow_table_free(e->flows);
 	if (e->frags)

@@ -21,6 +21,7 @@
 #include "core/neigh.h"
 #include "core/pasta.h"
 #include "core/pasta_fwd.h"
+#include "core/stats.h"
 #include "os/leftover.h"
 #include "os/loop.h"
 #include "os/pcap.h"
@@ -45,7 +46,7 @@ struct engine {
 	int listen_fd; /* until the link owns it; then -1 */
 	char socket_path[UNIXPATH_MAX]; /* where it was bound; empty with --fd */
 	struct leftover socket_left; /* while the start may fail */
-	int control_fd; /* until the control socket's server owns it; then -1 */
+	struct control_fds control_fds; /* until the control socket's server owns them; then -1 */
 	char control_path[UNIXPATH_MAX]; /* where it was bound */
 	struct leftover control_left;
 
@@ -65,6 +66,7 @@ struct engine {
 	struct timer ra_timer;
 	unsigned ra_sent; /* unsolicited advertisements to this guest */
 
+	struct stats stats;
 	struct pcap *pcap; /* NULL: off */
 	const struct link_ops *link_ops; /* of the back end, */
 	struct link_ops capture_ops; /* and with the capture in between */

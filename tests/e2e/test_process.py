@@ -480,3 +480,37 @@ def test_without_any_capability(net, tmp_path):
     proc.terminate()
     assert proc.wait(LIMIT) == 0
     proc.stderr.close()
+
+
+# Statistics
+
+
+def test_stats(net, tmp_path):
+    """A head and a line for what has happened; nothing while nothing does, and nobody waits for whoever doesn't read."""
+    path = str(tmp_path / "s")
+    with net.host.popen(binary(), "-f", "--stats", 1, "-s", path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as p:
+        try:
+            until(lambda: os.path.exists(path), "passt listens")
+            g = Guest(path)
+            g.announce()
+            head = p.stdout.readline().split()
+            assert head[:3] == [b"SECONDS", b"FRAMES", b"IN"]
+            # One line more may be due, for what came later.
+            rows = [p.stdout.readline().split()]
+            while int(rows[-1][1]) < 2 or int(rows[-1][3]) < 2:
+                rows.append(p.stdout.readline().split())
+            assert all(len(row) == 8 and float(row[0]) >= 0 for row in rows)
+            assert int(rows[-1][2]) >= 2 * 42 and int(rows[-1][4]) >= 2 * 42
+            g.close()
+        finally:
+            p.terminate()
+        assert p.wait(LIMIT) == 0
+
+
+def test_stats_only_in_the_foreground():
+    for words in ("--stats", "1"), ("--stats", "1", "-f"):
+        done = run(*words)
+        assert done.returncode == 1 and "--stats needs --foreground before it" in done.stderr
+    for wrong in "0", "x", "", "1.5":
+        done = run("-f", "--stats", wrong)
+        assert done.returncode == 1 and "Invalid interval" in done.stderr
