@@ -594,6 +594,8 @@ void engine_close(struct engine *e)
 		udp_free(e->udp);
 	if (e->icmp)
 		icmp_free(e->icmp);
+	if (e->link && e->pasta && !e->conf->ns.splice_only && pasta_is_over(e->pasta))
+		tap_leave(e->link);
 	if (e->link)
 		e->link->ops->free(e->link);
 	sock_close(e->listen_fd);

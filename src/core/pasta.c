@@ -197,6 +197,11 @@ bool pasta_signal(struct pasta *p, int sig, bool from_tty)
 	return true;
 }
 
+bool pasta_is_over(const struct pasta *p)
+{
+	return p->spawned && !p->spawn.pid;
+}
+
 void pasta_close(struct pasta *p)
 {
 	if (!p->conf)

@@ -42,5 +42,8 @@ MUST_USE int pasta_go(struct pasta *p);
 /* A signal that ends or concerns us. True if it was for the command, and we go on. */
 bool pasta_signal(struct pasta *p, int sig, bool from_tty);
 
+/* The command has ended, and with it the PID namespace that it was the first process of: nobody is left in the network namespace. */
+bool pasta_is_over(const struct pasta *p);
+
 /* Ends command and agent. Safe at any stage. */
 void pasta_close(struct pasta *p);

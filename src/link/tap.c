@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/wr.h"
 #include "link/vnet.h"
+#include "os/tun.h"
 
 #define FRAME_MIN 14u
 #define FRAME_PAD 60u /* shortest Ethernet frame, without its checksum */
@@ -283,6 +284,14 @@ static void tap_flush(struct link *l)
 static void tap_reset(struct link *l)
 {
 	queue_clear(tap_of(l));
+}
+
+void tap_leave(struct link *l)
+{
+	struct tap *t = tap_of(l);
+
+	if (t->fd >= 0)
+		tun_leave(t->fd);
 }
 
 static void tap_free(struct link *l)

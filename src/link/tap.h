@@ -23,5 +23,8 @@ struct tap_conf {
 /* -ENOMEM. Nothing happens before tap_start(). The caller ends it with link->ops->free(). */
 MUST_USE int tap_new(struct loop *loop, const struct tap_conf *c, struct link **ret_link);
 
+/* The network namespace ends by itself, and the device with it: free() does not wait for that. */
+void tap_leave(struct link *l);
+
 /* The guest is there at once: cb.up() is called from inside. When the device goes away, cb.gone() is called, once. */
 MUST_USE int tap_start(struct link *l);

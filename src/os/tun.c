@@ -78,6 +78,12 @@ static const char *make_hint(int err)
 	return "";
 }
 
+void tun_leave(int fd)
+{
+	if (ioctl(fd, TUNSETPERSIST, 1UL))
+		log_debug("Couldn't leave the tap device to its namespace: %s", strerror(errno));
+}
+
 int tun_open(const char *name, bool vnet, struct tun *ret_tun)
 {
 	struct tun t = { .fd = -1 };

@@ -25,3 +25,9 @@ struct tun {
  * descriptor. Without vnet, or where the kernel refuses them, there is no header or fewer offloads. -errno, logged.
  */
 MUST_USE int tun_open(const char *name, bool vnet, struct tun *ret_tun);
+
+/*
+ * The device no longer goes with its descriptor but with the network namespace, which is about to end. Whoever closes the last descriptor
+ * of a device otherwise waits until the kernel has taken it apart, which is tens of milliseconds. If it can't be done, all is as it was.
+ */
+void tun_leave(int fd);

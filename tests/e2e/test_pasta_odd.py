@@ -291,6 +291,15 @@ def test_kernel_without_offloads(net, tmp_path, tun):
     assert "vnet_hdr off" in done.stdout
 
 
+@pytest.mark.parametrize("argv, calls", [(["--", "true"], 1), (["--splice-only", "--", "true"], 0)])
+def test_device_goes_with_the_namespace_of_the_command(net, tmp_path, tun, argv, calls):
+    """Nobody waits until the kernel has taken the device apart, which takes longer than all the rest of such a run."""
+    net.host.run("strace", "-f", "-qq", "-o", tmp_path / "trace", "-e", "trace=ioctl",
+                 lab_pasta.program(tmp_path), "--config-net", *NONE, *argv)
+    with open(tmp_path / "trace", encoding="ascii") as f:
+        assert f.read().count("TUNSETPERSIST, 0x1)") == calls
+
+
 def test_interface_down_and_up(net, pasta):
     """While it is down, what is on its way waits, and nobody is busy with it; then it arrives."""
     p = pasta("--config-net", *NONE)
