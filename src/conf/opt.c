@@ -286,6 +286,10 @@ static const struct opt options[] = {
 	{ "vhost-user", 0, IN_PASST, FLAG(vhost_user),
 	  .help = "Speak vhost-user on the socket, and work in the guest's own memory" },
 	{ "print-capabilities", 0, IN_PASST, .help = "Show what the vhost-user back end can do, in JSON, and exit" },
+	{ "repair-path", 0, IN_PASST, "PATH", "repair socket path", TEXT(repair_path),
+	  .help = "No effect: connections do not survive a migration; \"none\" says that this is known" },
+	{ "migrate-exit", 0, IN_PASST, FLAG(migrate), .help = "No effect, for the same reason" },
+	{ "migrate-no-linger", 0, IN_PASST, FLAG(migrate), .help = "No effect, for the same reason" },
 	{ "one-off", '1', IN_PASST, FLAG(one_off), .help = "Quit when the guest closes the connection" },
 
 	{ "ipv4-only", '4', IN_BOTH, FLAG(v4_only), .help = "No IPv6" },
@@ -368,8 +372,8 @@ static const struct opt options[] = {
 	  .help = "Take what comes from the host's loopback to the namespace's loopback, not its address" },
 	{ "splice-only", 0, IN_PASTA, FLAG(splice_only),
 	  .help = "Nothing but forwarded ports between loopback addresses: no interface; implies --host-lo-to-ns-lo" },
-	{ "no-splice", 0, IN_PASTA, FLAG(no_splice),
-	  .help = "Take forwarded ports from the host's loopback to the interface in the namespace, too" },
+	{ "no-splice", 0, IN_BOTH, FLAG(no_splice),
+	  .help = "Take forwarded ports from the host's loopback to the guest's interface, too: what passt does anyway" },
 };
 
 static const char *mode_name(enum conf_mode mode)
@@ -468,6 +472,20 @@ static int families_check(struct opts *o)
 	return 0;
 }
 
+/* What only vhost-user guests can do, of which nothing is carried over: told, unless the caller knows. */
+static int migration_check(struct opts *o)
+{
+	const char *name = o->repair_path[0] ? "repair-path" : "migrate-*";
+
+	if (!o->repair_path[0] && !o->migrate)
+		return 0;
+	if (!o->vhost_user)
+		return opt_fail(o, "--%s needs --vhost-user", name);
+	if (o->migrate || strcmp(o->repair_path, "none"))
+		log_warn("Connections do not survive a migration of the guest: --%s has no effect", name);
+	return 0;
+}
+
 static int opts_check(struct opts *o)
 {
 	if (o->v4_only && o->v6_only)
@@ -484,6 +502,8 @@ static int opts_check(struct opts *o)
 		return opt_fail(o, "Options --userns and --netns-only exclude each other");
 	if (o->userns[0] && o->spawn)
 		return opt_fail(o, "--userns needs --netns or a process");
+	if (migration_check(o))
+		return -EINVAL;
 	return families_check(o);
 }
 

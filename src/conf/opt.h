@@ -49,6 +49,8 @@ struct opts {
 
 	char socket_path[108];
 	int fd; /* -1: not given */
+	char repair_path[108]; /* as given, for the check alone; migrate: one of the options with that name was */
+	bool migrate;
 	char log_file[CONF_PATH_MAX], pid_file[CONF_PATH_MAX], pcap_file[CONF_PATH_MAX];
 	char conf_path[108];
 	size_t log_size;

@@ -30,9 +30,9 @@ def test_selinux(tmp_path):
 
 def test_systemd(tmp_path):
     """It looks for the program, too; it says what it does not understand, and goes on."""
-    with open(os.path.join(CONTRIB, "systemd", "passt@.service"), encoding="ascii") as f:
+    with open(os.path.join(CONTRIB, "systemd", "passt@.service.in"), encoding="ascii") as f:
         text = f.read()
     unit = tmp_path / "passt@one.service"
-    unit.write_text(text.replace("/usr/bin/passt", "/bin/true"))
+    unit.write_text(text.replace("@BINDIR@/passt", "/bin/true"))
     out = check("systemd-analyze", "verify", "--man=no", unit)
     assert not [line for line in out.splitlines() if "passt@one" in line], out

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -192,6 +193,111 @@ static void test_lists(void **state)
 	expect_err(many, "Too many port options (max 512): -t 2");
 }
 
+/* An option for each letter and name that programs know, with or without a value: '=' after those that take one. */
+static void test_names(void **state)
+{
+	static const char letters[] = "dqfeh146s=c=F=I=p=P=m=a=n=M=g=i=o=D=S=H=t=u=T=U=l=";
+	static const char *const names[] = {
+		"debug",
+		"quiet",
+		"foreground",
+		"stderr",
+		"log-file=",
+		"help",
+		"socket=",
+		"socket-path=",
+		"fd=",
+		"ns-ifname=",
+		"pcap=",
+		"pid=",
+		"mtu=",
+		"address=",
+		"netmask=",
+		"mac-addr=",
+		"gateway=",
+		"interface=",
+		"outbound=",
+		"outbound-if4=",
+		"outbound-if6=",
+		"dns=",
+		"search=",
+		"hostname=",
+		"fqdn=",
+		"no-tcp",
+		"no-udp",
+		"no-icmp",
+		"no-dhcp",
+		"no-dhcpv6",
+		"no-ndp",
+		"no-ra",
+		"no-splice",
+		"splice-only",
+		"freebind",
+		"no-map-gw",
+		"map-host-loopback=",
+		"map-guest-addr=",
+		"ipv4-only",
+		"ipv6-only",
+		"one-off",
+		"tcp-ports=",
+		"udp-ports=",
+		"tcp-ns=",
+		"udp-ns=",
+		"userns=",
+		"netns=",
+		"netns-only",
+		"ns-mac-addr=",
+		"dhcp-dns",
+		"no-dhcp-dns",
+		"dhcp-search",
+		"no-dhcp-search",
+		"dns-forward=",
+		"dns-host=",
+		"no-netns-quit",
+		"host-lo-to-ns-lo",
+		"config-net",
+		"no-copy-routes",
+		"no-copy-addrs",
+		"trace",
+		"runas=",
+		"log-size=",
+		"version",
+		"vhost-user",
+		"print-capabilities",
+		"repair-path=",
+		"migrate-exit",
+		"migrate-no-linger",
+		"conf-path=",
+		"chroot-fallback",
+	};
+	char word[64];
+
+	for (const char *l = letters; *l; l += l[1] == '=' ? 2 : 1) {
+		snprintf(word, sizeof(word), "-%c", *l);
+		assert_int_equal(parse(word) == OPTS_USAGE, l[1] == '=');
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		size_t len = strlen(names[i]);
+		bool takes = names[i][len - 1] == '=';
+
+		snprintf(word, sizeof(word), "--%.*s", (int)(takes ? len - 1 : len), names[i]);
+		assert_int_equal(parse(word) == OPTS_USAGE, takes);
+		snprintf(word, sizeof(word), "--%.*s=x", (int)(takes ? len - 1 : len), names[i]);
+		assert_int_equal(parse(word) == OPTS_USAGE, !takes);
+	}
+}
+
+/* What is said of a migration. */
+static void test_migration(void **state)
+{
+	assert_int_equal(parse("--vhost-user --repair-path none"), OPTS_RUN);
+	assert_int_equal(parse("--repair-path /tmp/x.repair --vhost-user --migrate-exit --migrate-no-linger"), OPTS_RUN);
+	expect_err("--repair-path none", "--repair-path needs --vhost-user");
+	expect_err("--migrate-exit", "--migrate-* needs --vhost-user");
+	expect_err("--migrate-no-linger", "--migrate-* needs --vhost-user");
+	expect_err("--vhost-user --repair-path=", "Invalid repair socket path:  (--repair-path)");
+}
+
 static void test_last_wins(void **state)
 {
 	assert_int_equal(parse("-d -q"), OPTS_RUN);
@@ -219,6 +325,7 @@ static void test_callers(void **state)
 		"-q -f --fd 12 -t 8000-8001:80-81 -u 127.0.0.1/53:53",
 		"-t all -u all --no-dhcp-dns --no-map-gw --fd 9",
 		"--one-off --socket S --pid P --address 169.254.2.15 --netmask 16 --mac-addr 52:56:00:00:00:02 --gateway 169.254.2.2",
+		"--vhost-user --foreground -s S --repair-path none -4 -a 192.168.98.2 -n 30 -g 192.168.98.1 --map-host-loopback 192.168.98.1 -D 192.0.2.1",
 		("-4 -a 10.0.0.5 -g 10.0.0.1 -n 255.255.255.0 -m 1500 -t 80,443 -u none -H host -M 02:11:22:33:44:55 --runas 0:0 -P /p -s /s "
 		 "-l /l -q"),
 	};
@@ -234,7 +341,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_mode),      cmocka_unit_test(test_back_end_program), cmocka_unit_test(test_verdicts),
 		cmocka_unit_test(test_errors),    cmocka_unit_test(test_families),         cmocka_unit_test(test_lists),
-		cmocka_unit_test(test_last_wins), cmocka_unit_test(test_callers),
+		cmocka_unit_test(test_last_wins), cmocka_unit_test(test_callers),          cmocka_unit_test(test_names),
+		cmocka_unit_test(test_migration),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
