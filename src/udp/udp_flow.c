@@ -157,7 +157,7 @@ static struct udp_flow *slot_new(struct udp *u, const struct flow_key *key)
 	u->n++;
 	f->sock.fd = -1;
 	f->frags = 1;
-	f->seg_max = UINT16_MAX;
+	f->seg.max = UINT16_MAX;
 	list_init(&f->idle);
 	list_init(&f->wait);
 	list_push(&u->idle[UDP_ONEWAY], &f->idle);

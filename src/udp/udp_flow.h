@@ -47,8 +47,7 @@ struct udp_flow {
 	struct ep local; /* host first: what the peer sent to */
 	unsigned scope; /* host first: interface of a link-local peer */
 	uint32_t listener; /* host first: index */
-	uint16_t seg_max; /* longest payload that leaves in a message with others; udp_out.h */
-	uint32_t seg_s; /* when that was lowered last, seconds */
+	struct udp_out_seg seg;
 	uint16_t longest; /* message of the last batch */
 	uint16_t same; /* size of all datagrams of the last batch, if the next may be received as one superframe; else 0 */
 	uint8_t frags; /* fragments that the largest datagram of the last batch became; 1: none was cut */

@@ -8,8 +8,6 @@
 #include "wire/ip.h"
 #include "wire/udp.h"
 
-#define SEG_RETRY_S 600u /* as for the MTU of a path (RFC 1191 6.3) */
-
 /* A batch for the socket of a flow, as context of what is done about errors. */
 struct batch {
 	struct udp *u;
@@ -47,8 +45,9 @@ static void on_failed(void *ctx, const struct pkt *p, int err)
 static struct udp_out_to socket_of(const struct udp *u, struct udp_flow *f)
 {
 	const struct listener *l = f->sock.fd < 0 ? udp_listener(u, f->listener) : NULL;
-	struct udp_out_to to = { .fd = f->sock.fd, .seg_max = &f->seg_max, .pending = on_pending, .failed = on_failed };
+	struct udp_out_to to = { .fd = f->sock.fd, .seg = &f->seg, .pending = on_pending, .failed = on_failed };
 
+	to.now_s = (uint32_t)(u->d.loop->now_ns / NSEC_PER_SEC);
 	if (f->sock.connected && !l)
 		return to;
 	to.dst = &f->sock.to;
@@ -70,25 +69,15 @@ static bool opts_same(const struct udp_flow *f, const struct pkt *p)
 	return f->sock.fd < 0 || peer_opts_same(&f->sock, p);
 }
 
-/* What the path or an interface did not take they may take later, when there are others. */
-static void seg_retry(const struct udp *u, struct udp_flow *f)
-{
-	if (f->seg_max != UINT16_MAX && u->d.loop->now_ns / NSEC_PER_SEC - f->seg_s >= SEG_RETRY_S)
-		f->seg_max = UINT16_MAX;
-}
-
 void udp_host_send(struct udp *u, struct udp_flow *f, const struct pkt *p, const struct frame *frame, unsigned n)
 {
 	struct batch b = { .u = u, .f = f };
 	struct udp_out_to to = socket_of(u, f);
-	uint16_t seg_max;
 	uint64_t bytes = 0;
 
 	if (to.fd < 0)
 		return;
 	to.ctx = &b;
-	seg_retry(u, f);
-	seg_max = f->seg_max;
 	udp_out_begin(&u->out, &to);
 	for (unsigned i = 0; i < n; i++) {
 		struct rd r = pkt_l4(&p[i]);
@@ -109,8 +98,6 @@ void udp_host_send(struct udp *u, struct udp_flow *f, const struct pkt *p, const
 		bytes += d.len;
 	}
 	udp_out_end(&u->out);
-	if (f->seg_max != seg_max)
-		f->seg_s = (uint32_t)(u->d.loop->now_ns / NSEC_PER_SEC);
 	flow_counted(&f->flow.to_host, u->out.sent, bytes);
 	/* The guest's next datagram finds another way, if there is one. */
 	if (f->sock.stale)

@@ -12,6 +12,8 @@ void udp_out_begin(struct udp_out *o, const struct udp_out_to *to)
 	o->sent = o->lost = 0;
 	o->n = o->n_iov = 0;
 	o->like = (struct msghdr){ 0 };
+	if (to->seg->max != UINT16_MAX && to->now_s - to->seg->lowered_s >= UDP_OUT_RETRY_S)
+		to->seg->max = UINT16_MAX;
 	if (!to->dst)
 		return;
 	o->like.msg_name = &o->name;
@@ -21,7 +23,7 @@ void udp_out_begin(struct udp_out *o, const struct udp_out_to *to)
 /* Several datagrams of this size may be one message. */
 static bool may_join(struct udp_out *o, size_t seg)
 {
-	if (!seg || seg > UDPSEG_BYTES || seg > *o->to->seg_max)
+	if (!seg || seg > UDPSEG_BYTES || seg > o->to->seg->max)
 		return false;
 	if (!o->checked) {
 		o->checked = true;
@@ -147,12 +149,16 @@ static void failed(struct udp_out *o, const struct pkt *pkt, int rc)
  * The kernel refuses datagrams that would become fragments (EMSGSIZE, EINVAL before Linux 6.13) and interfaces that compute no
  * checksums (EIO); what else fails has nothing to do with segments.
  */
-static void seg_refused(struct udp_out *o, uint16_t seg, int rc)
+static void seg_refused(const struct udp_out *o, uint16_t seg, int rc)
 {
+	uint16_t max = o->to->seg->max;
+
 	if (rc == -EIO)
-		*o->to->seg_max = 0;
-	else if ((rc == -EMSGSIZE || rc == -EINVAL) && seg <= *o->to->seg_max)
-		*o->to->seg_max = (uint16_t)(seg - 1);
+		max = 0;
+	else if ((rc == -EMSGSIZE || rc == -EINVAL) && seg <= max)
+		max = (uint16_t)(seg - 1);
+	if (max != o->to->seg->max)
+		*o->to->seg = (struct udp_out_seg){ .max = max, .lowered_s = o->to->now_s };
 }
 
 /* The datagrams of message i, one by one. Returns how many are done with, sent or not; fewer than there are: no room. */

@@ -13,6 +13,17 @@
 
 #define UDP_OUT_IOV 512 /* segments of memory that one batch consists of */
 
+/*
+ * Longest datagram that leaves together with others: lowered by what the kernel refuses. The path, or the interface, may be another one
+ * later, so some time after that longer ones are tried again.
+ */
+struct udp_out_seg {
+	uint16_t max; /* UINT16_MAX: any, at the beginning */
+	uint32_t lowered_s; /* when, seconds */
+};
+
+#define UDP_OUT_RETRY_S 600u /* as for the MTU of a path (RFC 1191 6.3) */
+
 /* The socket, and what is done about errors. */
 struct udp_out_to {
 	int fd;
@@ -20,7 +31,8 @@ struct udp_out_to {
 	int family; /* of the socket, with dst */
 	unsigned scope; /* of dst, with local also of that */
 	const struct addr *local; /* address to send from; NULL: the kernel's choice */
-	uint16_t *seg_max; /* longest datagram that leaves together with others: lowered by what the kernel refuses */
+	struct udp_out_seg *seg; /* of the socket, kept by the caller */
+	uint32_t now_s;
 
 	/* err (positive) may be that of an earlier datagram: true to try once more. */
 	bool (*pending)(void *ctx, int err);

@@ -32,7 +32,7 @@ struct peer {
 	struct flow_count out, back; /* from it, and to it */
 	unsigned scope;
 	int fd; /* -1: it waits for one */
-	uint16_t seg_max; /* udp_out.h, of both sockets */
+	struct udp_out_seg seg; /* of both sockets */
 	bool answered;
 	bool gro; /* messages of fd may consist of several datagrams (os/udpseg.h) */
 };
@@ -219,7 +219,7 @@ static struct peer *peer_find(struct udp_splice *u, uint16_t id, const struct ud
 	list_init(&p->idle);
 	p->flow.born_ns = u->c.loop->now_ns;
 	p->fd = -1;
-	p->seg_max = UINT16_MAX;
+	p->seg.max = UINT16_MAX;
 	p->scope = path->scope;
 	if (!peer_ready(u, p))
 		return NULL;
@@ -275,6 +275,7 @@ static int send_run(struct udp_splice *u, struct udp_out_to *to, unsigned first,
 	to->pending = on_pending;
 	to->failed = on_failed;
 	to->ctx = u;
+	to->now_s = (uint32_t)(u->c.loop->now_ns / NSEC_PER_SEC);
 	udp_out_begin(&u->out, to);
 	for (unsigned i = first; i < end; i++) {
 		struct udp_out_data d = {
@@ -312,7 +313,7 @@ static void hold(struct udp_splice *u, const struct peer *p, unsigned i)
 /* From a peer: they wait if it has no socket yet. The peer may be closed after that. */
 static void peer_send(struct udp_splice *u, struct peer *p, unsigned first, unsigned end)
 {
-	struct udp_out_to to = { .fd = p->fd, .seg_max = &p->seg_max };
+	struct udp_out_to to = { .fd = p->fd, .seg = &p->seg };
 	int err;
 
 	for (unsigned i = first; i < end && p->fd < 0; i++)
@@ -428,7 +429,7 @@ static void peer_read(struct udp_splice *u, struct peer *p)
 		.family = port->v6 ? AF_INET6 : AF_INET,
 		.scope = p->scope,
 		.local = addr_is_any(&k->remote) ? NULL : &k->remote,
-		.seg_max = &p->seg_max,
+		.seg = &p->seg,
 	};
 	int got;
 
