@@ -31,15 +31,15 @@ static void tell_destination(int fd, int family, uint16_t port)
 		log_limited(LOG_LVL_WARN, "UDP port %u: replies may leave from another address: %s", port, strerror(-err));
 }
 
-/* The type of service is passed on. What comes over IPv4 to a socket for both is told as of that. */
-static void tell_tos(int fd, int family, bool dual)
+/* Both are passed on. What comes over IPv4 to a socket for both is told as of that. */
+static void tell_hops(int fd, int family, bool dual)
 {
-	int err = hops_want_tos(fd, family == AF_INET6);
+	int err = hops_want(fd, family == AF_INET6);
 
 	if (!err && family == AF_INET6 && dual)
-		err = hops_want_tos(fd, false);
+		err = hops_want(fd, false);
 	if (err)
-		log_limited(LOG_LVL_DEBUG, "UDP: type of service is not told: %s", strerror(-err));
+		log_limited(LOG_LVL_DEBUG, "UDP: hop limit or type of service is not told: %s", strerror(-err));
 }
 
 static int setup(int fd, int family, const struct bound_spec *s)
@@ -61,7 +61,7 @@ static int setup(int fd, int family, const struct bound_spec *s)
 	}
 	if (s->proto == IPPROTO_UDP) {
 		tell_destination(fd, family, s->port);
-		tell_tos(fd, family, s->dual);
+		tell_hops(fd, family, s->dual);
 	}
 	if (!err)
 		err = sock_bind(fd, family, &ep, scope);

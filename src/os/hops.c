@@ -16,6 +16,13 @@ int hops_want_tos(int fd, bool v6)
 	return v6 ? sock_set_int(fd, IPPROTO_IPV6, IPV6_RECVTCLASS, 1) : sock_set_int(fd, IPPROTO_IP, IP_RECVTOS, 1);
 }
 
+int hops_want(int fd, bool v6)
+{
+	int err = hops_want_ttl(fd, v6);
+
+	return err ? err : hops_want_tos(fd, v6);
+}
+
 /* The kernel tells the type of service of IPv4 in one byte, all else in an int. */
 static uint8_t value(const struct cmsghdr *c)
 {

@@ -26,5 +26,8 @@ MUST_USE int hops_want_ttl(int fd, bool v6);
 /* The same for the type of service. */
 MUST_USE int hops_want_tos(int fd, bool v6);
 
+/* Both. */
+MUST_USE int hops_want(int fd, bool v6);
+
 /* Overwrites what the message tells. */
 void hops_get(const struct msghdr *h, struct hops *hops);

@@ -333,7 +333,7 @@ static int open_beside(struct udp *u, struct udp_flow *f, const struct listener 
 		return rc;
 	}
 	/* As the listener has it. */
-	f->sock.tells_tos = !hops_want_tos(f->sock.fd, family == AF_INET6);
+	peer_want_hops(&f->sock);
 	return 0;
 }
 

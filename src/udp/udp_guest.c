@@ -454,6 +454,9 @@ void udp_guest_from_flow(struct udp *u, struct udp_flow *f)
 	/* The guest may have started again since, with a driver that takes less. */
 	if (!may_join(u, f, f->same))
 		f->same = 0;
+	/* Most flows have no more than one answer, which is not worth the calls. */
+	if (f->from_host && !(f->sock.ip.tells_ttl && f->sock.tells_tos))
+		peer_want_hops(&f->sock);
 	n = f->same ? place_joint(u, f) : place_single(u, f);
 	if (!n) {
 		udp_flow_block(u, f);

@@ -55,6 +55,13 @@ void peer_opts_set(struct peer_sock *s, const struct pkt *p)
 		log_limited(LOG_LVL_WARN, "Hop limit, type of service or fragmentation of a datagram socket not set");
 }
 
+void peer_want_hops(struct peer_sock *s)
+{
+	s->ip.tells_ttl = s->tells_tos = true;
+	if (hops_want(s->fd, !s->ip.v4))
+		log_limited(LOG_LVL_DEBUG, "Hop limit or type of service is not told by a datagram socket");
+}
+
 uint32_t peer_path_mtu(const struct peer_sock *s)
 {
 	bool v4 = addr_is4(&s->to.addr);

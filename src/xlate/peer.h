@@ -57,5 +57,8 @@ static inline bool peer_opts_same(const struct peer_sock *s, const struct pkt *p
  */
 void peer_opts_set(struct peer_sock *s, const struct pkt *p);
 
+/* From now on the socket tells hop limit and type of service of what arrives (os/hops.h), as far as it can. */
+void peer_want_hops(struct peer_sock *s);
+
 /* The MTU of the path to the peer, as the host knows it; 0: it does not. */
 uint32_t peer_path_mtu(const struct peer_sock *s);

@@ -85,7 +85,8 @@ int sock_set_int(int fd, int level, int opt, int val)
 		s->pktinfo = val;
 		return fake->pktinfo_result;
 	}
-	if ((level == IPPROTO_IP && opt == IP_RECVTOS) || (level == IPPROTO_IPV6 && opt == IPV6_RECVTCLASS)) {
+	if ((level == IPPROTO_IP && (opt == IP_RECVTTL || opt == IP_RECVTOS)) ||
+	    (level == IPPROTO_IPV6 && (opt == IPV6_RECVHOPLIMIT || opt == IPV6_RECVTCLASS))) {
 		assert_false(s->bound);
 		return -ENOPROTOOPT; /* nor does this matter */
 	}

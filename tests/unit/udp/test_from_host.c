@@ -77,8 +77,11 @@ static void queue_of_the_flow(void **state)
 	assert_int_equal(flow_count(w->net.flows), 2);
 }
 
-/* Who marks datagrams is told the marks of the answers, who sets a low hop limit that of them. */
-static void marks_reach_who_marks(void **state)
+/*
+ * Who marks datagrams is told the marks of the first answers, who sets a low hop limit that of them; from the second one on everybody is
+ * told both.
+ */
+static void marks_are_passed_on(void **state)
 {
 	static const struct {
 		uint8_t ttl, tos; /* of the guest's */
@@ -101,6 +104,12 @@ static void marks_reach_who_marks(void **state)
 		world_expect(w, 0, &dst, &src, "answer", 6);
 		assert_int_equal(w->seen.ttl, cases[c].want_ttl);
 		assert_int_equal(w->seen.tos, cases[c].want_tos);
+		fake_dgram_push(fd, &dst, NULL, "more", 4);
+		fake_dgram_hops(fd, 58, 0xbb);
+		world_settle(w);
+		world_expect(w, 1, &dst, &src, "more", 4);
+		assert_int_equal(w->seen.ttl, 58);
+		assert_int_equal(w->seen.tos, 0xbb);
 		fake_link_clear(&w->net.fl);
 	}
 }
@@ -365,7 +374,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(answers_reach_the_guest),
 		T(queue_of_the_flow),
-		T(marks_reach_who_marks),
+		T(marks_are_passed_on),
 		T(batches_are_received_in_place),
 		T(partial_checksum),
 		T(zero_checksum),

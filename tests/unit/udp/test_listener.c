@@ -55,7 +55,7 @@ static void peer_gets_a_flow(void **state)
 	assert_int_equal(flow_count(w->net.flows), 0);
 }
 
-/* The type of service of what a peer sends first, and of what it sends then. Its hop limit is its own affair. */
+/* Hop limit and type of service of what a peer sends first, and of what it sends then. */
 static void marks_are_passed_on(void **state)
 {
 	struct world *w = *state;
@@ -78,7 +78,7 @@ static void marks_are_passed_on(void **state)
 		for (unsigned i = 0; i < 2 * ARRAY_SIZE(tos); i++) {
 			world_expect(w, i, &peer, &guest, "word", 4);
 			assert_int_equal(w->seen.tos, tos[i % ARRAY_SIZE(tos)]);
-			assert_int_equal(w->seen.ttl, 64);
+			assert_int_equal(w->seen.ttl, 57);
 		}
 		fake_link_clear(&w->net.fl);
 	}
