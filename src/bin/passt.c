@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* passt: networking for a virtual machine, and by the name of pasta for a network namespace, without privileges. */
 #include <stdlib.h>
+#include <sys/socket.h>
 
 #include "base/log.h"
 #include "core/engine.h"
@@ -15,10 +16,28 @@ const char *__asan_default_options(void)
 }
 #endif
 
-static void print_hint(const char *path, bool vhost_user)
+/* One frame a message. */
+static void print_hint_packet(const char *path, int type)
+{
+	if (type == SOCK_DGRAM) {
+		log_info(
+			"You can now start qemu (>= 7.2) with this network interface, the path of whose own socket is up to you in this folder:");
+		log_info("    -device virtio-net-pci,netdev=s");
+		log_info("    -netdev dgram,id=s,local.type=unix,local.path=%s.guest,remote.type=unix,remote.path=%s", path, path);
+	} else {
+		log_info("You can now start User-Mode Linux with this network interface:");
+		log_info("    vec0:transport=bess,dst=%s", path);
+	}
+}
+
+static void print_hint(const char *path, int type, bool vhost_user)
 {
 	if (!path[0])
 		return;
+	if (type != SOCK_STREAM) {
+		print_hint_packet(path, type);
+		return;
+	}
 	if (vhost_user) {
 		log_info("You can now start qemu with this network interface, and memory that it shares:");
 		log_info("    -chardev socket,id=c,path=%s -netdev vhost-user,id=s,chardev=c -device virtio-net-pci,netdev=s",
@@ -49,7 +68,7 @@ static bool start(struct process *p, struct engine *e, struct pasta *ns, struct 
 	if (process_drop(p) || engine_start(e) || process_pid_write(p))
 		return false;
 	process_confine(p);
-	print_hint(e->socket_path, c->vhost_user);
+	print_hint(e->socket_path, c->socket_type, c->vhost_user);
 	return !process_ready(p) && (!ns || !pasta_go(ns));
 }
 

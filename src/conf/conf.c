@@ -52,6 +52,14 @@ static void load_log_level(const struct opts *o)
 		log_set_level(LOG_LVL_WARN);
 }
 
+/* Whether a socket that we were given can be the guest's. */
+static bool type_fits(const struct opts *o, int type)
+{
+	if (o->socket_type || o->vhost_user)
+		return type == (o->socket_type ? o->socket_type : SOCK_STREAM);
+	return type == SOCK_STREAM || type == SOCK_SEQPACKET || type == SOCK_DGRAM;
+}
+
 /*
  * The guest's socket to where it is safe, before anything is printed that is not about the options: it may be one of the standard
  * streams. Names the number that the user knows.
@@ -62,8 +70,10 @@ static void take_fd(struct opts *o)
 
 	if (fd >= 0)
 		err = sock_get_int(fd, SOL_SOCKET, SO_TYPE, &type);
-	if (err == -ENOTSOCK || (fd >= 0 && !err && type != SOCK_STREAM))
-		die("Descriptor %i is not a stream socket (--fd)", fd);
+	if (err == -ENOTSOCK || (fd >= 0 && !err && !type_fits(o, type)))
+		die("Descriptor %i is not %s (--fd)", fd, o->vhost_user ? "a stream socket" : "a socket of the right type");
+	if (fd >= 0 && !err)
+		o->socket_type = type;
 	if (!err)
 		err = daemon_fds_close(&o->fd);
 	if (err)

@@ -48,7 +48,8 @@ struct conf {
 
 	/* link */
 	char socket_path[108]; /* empty: default paths are tried in turn */
-	int fd; /* --fd: a connected stream socket, at a number of 3 or above; -1: none */
+	int socket_type; /* SOCK_STREAM, SOCK_SEQPACKET, SOCK_DGRAM */
+	int fd; /* --fd: a connected socket of that type, at a number of 3 or above; -1: none */
 	bool one_off;
 	bool vhost_user;
 

@@ -3,6 +3,7 @@
 #include <netinet/in.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/socket.h>
 
 #include "base/log.h"
 #include "base/rd.h"
@@ -100,6 +101,7 @@ static void derive_process(const struct work *w)
 	c->fd = o->fd;
 	c->one_off = o->one_off || o->fd >= 0;
 	c->vhost_user = o->vhost_user;
+	c->socket_type = o->socket_type ? o->socket_type : SOCK_STREAM;
 	memcpy(c->socket_path, o->socket_path, sizeof(c->socket_path));
 	memcpy(c->pid_file, o->pid_file, sizeof(c->pid_file));
 	memcpy(c->log_file, o->log_file, sizeof(c->log_file));

@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/log.h"
 #include "base/num.h"
@@ -147,6 +148,22 @@ static int opt_socket(struct opts *o, const struct opt *d, const char *val)
 	return opt_text(o, d, val);
 }
 
+static int opt_socket_type(struct opts *o, const struct opt *d, const char *val)
+{
+	static const struct {
+		const char *name;
+		int type;
+	} types[] = { { "stream", SOCK_STREAM }, { "seqpacket", SOCK_SEQPACKET }, { "dgram", SOCK_DGRAM } };
+
+	for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
+		if (strcmp(val, types[i].name))
+			continue;
+		o->socket_type = types[i].type;
+		return 0;
+	}
+	return -EINVAL;
+}
+
 static int opt_fd(struct opts *o, const struct opt *d, const char *val)
 {
 	o->socket_path[0] = '\0';
@@ -281,6 +298,8 @@ static const struct opt options[] = {
 	  .help = "Listen for the guest on the UNIX domain socket PATH, default: the first free of /tmp/passt_1.socket and so on" },
 	{ "socket-path", 0, IN_PASST, "PATH", "socket path", .fn = opt_socket, AT(socket_path), .size = 108,
 	  .help = "Same as --socket" },
+	{ "socket-type", 0, IN_PASST, "TYPE", "socket type", .fn = opt_socket_type,
+	  .help = "stream (default), or one frame a message: seqpacket or dgram; of --fd it is found out" },
 	{ "fd", 'F', IN_PASST, "FD", "file descriptor", .fn = opt_fd,
 	  .help = "Use FD as a socket that is connected to the guest already; implies --one-off" },
 	{ "vhost-user", 0, IN_PASST, FLAG(vhost_user),
@@ -490,6 +509,8 @@ static int opts_check(struct opts *o)
 {
 	if (o->v4_only && o->v6_only)
 		return opt_fail(o, "Options --ipv4-only and --ipv6-only exclude each other");
+	if (o->vhost_user && o->socket_type && o->socket_type != SOCK_STREAM)
+		return opt_fail(o, "--vhost-user takes a stream socket (--socket-type)");
 	if (o->plen4 && o->netmask)
 		return opt_fail(o, "Redundant prefix length specification (--address, --netmask)");
 	if (o->no_copy_routes && !o->config_net)

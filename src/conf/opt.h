@@ -48,6 +48,7 @@ struct opts {
 	uint8_t ns_mac[MAC_LEN]; /* all-zero: not given */
 
 	char socket_path[108];
+	int socket_type; /* SOCK_*; 0: not given */
 	int fd; /* -1: not given */
 	char repair_path[108]; /* as given, for the check alone; migrate: one of the options with that name was */
 	bool migrate;

@@ -2,9 +2,11 @@
 #include "core/engine.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/random.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
@@ -13,6 +15,7 @@
 #include "base/log.h"
 #include "core/dispatch.h"
 #include "link/null.h"
+#include "link/packet.h"
 #include "link/stream.h"
 #include "link/tap.h"
 #include "link/vhost.h"
@@ -226,6 +229,16 @@ static int signals_open(struct engine *e)
 	return e->signal_fd < 0 ? -errno : 0;
 }
 
+/* Where a guest that sends datagrams has its own socket. */
+static int socket_dir_open(struct engine *e)
+{
+	const char *slash = strrchr(e->socket_path, '/');
+
+	snprintf(e->socket_dir, sizeof(e->socket_dir), "%.*s", slash ? (int)(slash - e->socket_path) + 1 : 0, e->socket_path);
+	e->socket_dir_fd = open(slash ? e->socket_dir : ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return e->socket_dir_fd < 0 ? -errno : 0;
+}
+
 static int socket_open(struct engine *e)
 {
 	const struct conf *c = e->conf;
@@ -233,9 +246,11 @@ static int socket_open(struct engine *e)
 
 	if (e->pasta || c->fd >= 0)
 		return 0;
-	err = unixpath_listen(c->socket_path, e->socket_path, &e->listen_fd);
+	err = unixpath_open(c->socket_type, c->socket_path, e->socket_path, &e->listen_fd);
 	if (!err)
 		err = leftover_note(e->socket_path, &e->socket_left);
+	if (!err && c->socket_type == SOCK_DGRAM)
+		err = socket_dir_open(e);
 	if (err == -EADDRINUSE && c->socket_path[0])
 		log_err("Socket path %s already in use", c->socket_path);
 	else if (err == -ENOTSOCK && c->socket_path[0])
@@ -283,9 +298,13 @@ int engine_open(struct engine *e, const struct conf *c, struct pasta *pasta)
 {
 	int err;
 
-	*e = (struct engine){
-		.conf = c, .pasta = pasta, .loop = { .epfd = -1 }, .signal_fd = -1, .listen_fd = -1, .control_fds = { -1, -1 }
-	};
+	*e = (struct engine){ .conf = c,
+			      .pasta = pasta,
+			      .loop = { .epfd = -1 },
+			      .signal_fd = -1,
+			      .listen_fd = -1,
+			      .socket_dir_fd = -1,
+			      .control_fds = { -1, -1 } };
 	e->socket_left = e->control_left = leftover_none();
 	err = signals_block(e);
 	if (err)
@@ -371,6 +390,27 @@ static int link_open_stream(struct engine *e, const struct link_cb *cb)
 	return err;
 }
 
+static int link_open_packet(struct engine *e, const struct link_cb *cb)
+{
+	const struct conf *c = e->conf;
+	bool bound = c->socket_type == SOCK_DGRAM;
+	struct packet_conf pc = {
+		.listen_fd = bound ? -1 : e->listen_fd,
+		.bound_fd = bound ? e->listen_fd : -1,
+		.dir_fd = e->socket_dir_fd,
+		.dir = e->socket_dir,
+		.fd = c->fd,
+		.one_off = c->one_off,
+		.mtu = c->mtu,
+		.cb = *cb,
+	};
+	int err = packet_new(&e->loop, &pc, &e->link);
+
+	if (!err)
+		e->listen_fd = e->socket_dir_fd = -1;
+	return err;
+}
+
 static int link_open_vhost(struct engine *e, const struct link_cb *cb)
 {
 	const struct conf *c = e->conf;
@@ -389,6 +429,8 @@ static int link_open(struct engine *e)
 
 	if (!e->pasta && e->conf->vhost_user)
 		err = link_open_vhost(e, &cb);
+	else if (!e->pasta && e->conf->socket_type != SOCK_STREAM)
+		err = link_open_packet(e, &cb);
 	else if (!e->pasta)
 		err = link_open_stream(e, &cb);
 	else if (e->pasta->tun.fd >= 0)
@@ -479,8 +521,10 @@ static int link_start(struct engine *e)
 {
 	int err;
 
+	if (!e->pasta && e->conf->vhost_user)
+		return vhost_start(e->link);
 	if (!e->pasta)
-		return e->conf->vhost_user ? vhost_start(e->link) : stream_start(e->link);
+		return e->conf->socket_type == SOCK_STREAM ? stream_start(e->link) : packet_start(e->link);
 	err = pasta_start(e->pasta, &e->loop);
 	return err || e->conf->ns.splice_only ? err : tap_start(e->link);
 }
@@ -599,6 +643,7 @@ void engine_close(struct engine *e)
 	if (e->link)
 		e->link->ops->free(e->link);
 	sock_close(e->listen_fd);
+	sock_close(e->socket_dir_fd);
 	sock_close(e->control_fds.listen);
 	sock_close(e->control_fds.file);
 	if (e->flows)

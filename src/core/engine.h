@@ -45,6 +45,8 @@ struct engine {
 	struct link *link;
 	int listen_fd; /* until the link owns it; then -1 */
 	char socket_path[UNIXPATH_MAX]; /* where it was bound; empty with --fd */
+	char socket_dir[UNIXPATH_MAX]; /* the folder of a datagram socket, as in link/unixname.h, */
+	int socket_dir_fd; /* until the link owns it; then -1 */
 	struct leftover socket_left; /* while the start may fail */
 	struct control_fds control_fds; /* until the control socket's server owns them; then -1 */
 	char control_path[UNIXPATH_MAX]; /* where it was bound */

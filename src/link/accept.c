@@ -7,6 +7,9 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "os/sock.h"
+
+#define SOCK_BUF (2 << 20) /* wish for the socket's buffers */
 
 void guest_listen_init(struct acceptor *a, struct loop *loop, int fd)
 {
@@ -35,6 +38,15 @@ int guest_listen_take(struct acceptor *a, bool busy, int *ret_fd)
 	log_limited(LOG_LVL_INFO, "accepted connection from PID %i", (int)peer_pid(fd));
 	*ret_fd = fd;
 	return 0;
+}
+
+void guest_sock_prepare(int fd)
+{
+	/* The forced variants go past the system's limit where we are allowed to. */
+	if (sock_set_int(fd, SOL_SOCKET, SO_SNDBUFFORCE, SOCK_BUF) && sock_set_int(fd, SOL_SOCKET, SO_SNDBUF, SOCK_BUF))
+		log_debug("The send buffer of the guest's socket stays as it is");
+	if (sock_set_int(fd, SOL_SOCKET, SO_RCVBUFFORCE, SOCK_BUF) && sock_set_int(fd, SOL_SOCKET, SO_RCVBUF, SOCK_BUF))
+		log_debug("The receive buffer of the guest's socket stays as it is");
 }
 
 bool peer_hung_up(int fd)

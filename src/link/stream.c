@@ -18,7 +18,6 @@
 #define LEN_BYTES 4u
 #define FRAME_MIN 14u
 #define FRAME_MAX 65535u
-#define SOCK_BUF (2 << 20) /* wish for the socket's buffers */
 
 enum which { WHICH_LISTEN, WHICH_GUEST };
 
@@ -80,11 +79,7 @@ static int guest_open(struct stream *s, int fd)
 
 	if (err)
 		return err;
-	/* The forced variants go past the system's limit where we are allowed to. */
-	if (sock_set_int(fd, SOL_SOCKET, SO_SNDBUFFORCE, SOCK_BUF) && sock_set_int(fd, SOL_SOCKET, SO_SNDBUF, SOCK_BUF))
-		log_debug("The send buffer of the guest's socket stays as it is");
-	if (sock_set_int(fd, SOL_SOCKET, SO_RCVBUFFORCE, SOCK_BUF) && sock_set_int(fd, SOL_SOCKET, SO_RCVBUF, SOCK_BUF))
-		log_debug("The receive buffer of the guest's socket stays as it is");
+	guest_sock_prepare(fd);
 	s->fd = fd;
 	s->out_armed = s->blocked;
 	s->link.up = true;

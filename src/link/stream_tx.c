@@ -19,6 +19,7 @@ int stream_tx_init(struct stream_tx *t)
 	if (p == MAP_FAILED)
 		return -errno;
 	t->buf = p;
+	t->messages = false;
 	stream_tx_clear(t);
 	return 0;
 }
@@ -121,11 +122,15 @@ void stream_tx_commit(struct stream_tx *t, const struct txframe *f, const struct
 	if (!wr_ok(&w))
 		return;
 
+	t->tail = f->cookie + wr_len(&w);
+	if (t->messages) {
+		t->piece[t->end++] = (struct iovec){ .iov_base = w.p + LEN_BYTES, .iov_len = wr_len(&w) - LEN_BYTES };
+		return;
+	}
 	if (last && (uint8_t *)last->iov_base + last->iov_len == w.p)
 		last->iov_len += wr_len(&w);
 	else
 		t->piece[t->end++] = (struct iovec){ .iov_base = w.p, .iov_len = wr_len(&w) };
-	t->tail = f->cookie + wr_len(&w);
 }
 
 static void drop_sent(struct stream_tx *t, size_t sent)
@@ -140,14 +145,42 @@ static void drop_sent(struct stream_tx *t, size_t sent)
 	}
 }
 
-int stream_tx_send(struct stream_tx *t, int fd)
+/* Bytes, or -errno: what sendmsg(2) has made of all pieces. */
+static ssize_t bytes_send(struct stream_tx *t, int fd)
 {
-	ssize_t n;
+	ssize_t n = sock_send(fd, t->piece + t->first, t->end - t->first, 0);
 
-	if (stream_tx_empty(t))
-		return 0;
-	n = sock_send(fd, t->piece + t->first, t->end - t->first, 0);
 	if (n >= 0)
 		drop_sent(t, (size_t)n);
+	return n;
+}
+
+/* Messages, or -errno. */
+static ssize_t messages_send(struct stream_tx *t, int fd)
+{
+	struct mmsghdr m[LINK_BATCH];
+	unsigned n = MIN(t->end - t->first, (unsigned)LINK_BATCH);
+	int sent;
+
+	for (unsigned i = 0; i < n; i++)
+		m[i] = (struct mmsghdr){ .msg_hdr = { .msg_iov = &t->piece[t->first + i], .msg_iovlen = 1 } };
+	sent = sock_sendmmsg(fd, m, n, MSG_NOSIGNAL);
+	if (sent == -EMSGSIZE)
+		sent = 1;
+	if (sent > 0)
+		t->first += (unsigned)sent;
+	if (stream_tx_empty(t))
+		stream_tx_clear(t);
+	return sent;
+}
+
+int stream_tx_send(struct stream_tx *t, int fd)
+{
+	ssize_t n = 0;
+
+	do {
+		if (!stream_tx_empty(t))
+			n = t->messages ? messages_send(t, fd) : bytes_send(t, fd);
+	} while (t->messages && n > 0 && !stream_tx_empty(t));
 	return n < 0 && n != -EAGAIN && n != -EINTR && n != -ENOBUFS ? (int)n : 0;
 }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Queue of frames towards a stream socket: part of the stream back end.
+ * Queue of frames towards a socket: part of the stream back end, and of the packet back end, where each frame is a message of its own.
  *
  * One buffer is used as a ring of whole frames. A reservation lays out its frames one after the other behind what is queued, each with
  * its length in front, so that frames which come out as long as reserved follow each other without a gap and go out as one piece; a
- * frame that ends short leaves a gap and begins a new piece.
+ * frame that ends short leaves a gap and begins a new piece. As messages, frames go without their length, and each is a piece.
  */
 #pragma once
 
@@ -15,6 +15,7 @@
 
 struct stream_tx {
 	uint8_t *buf;
+	bool messages; /* set once, after init */
 	size_t tail; /* where the next frame may begin */
 	unsigned first, end; /* pieces queued: first..end - 1 */
 	struct iovec piece[STREAM_TX_PIECES];
@@ -38,5 +39,8 @@ void stream_tx_commit(struct stream_tx *t, const struct txframe *f, const struct
 /* True if half of the buffer is free in one piece. */
 bool stream_tx_half_free(const struct stream_tx *t);
 
-/* Sends what the socket takes with one call; the rest stays. 0 also if it took nothing; -errno if the connection is broken. */
+/*
+ * Sends what the socket takes, with one call or, as messages, with one for each batch; the rest stays. 0 also if it took nothing; -errno if
+ * the connection is broken. A message that is too long for the socket is dropped.
+ */
 MUST_USE int stream_tx_send(struct stream_tx *t, int fd);

@@ -54,7 +54,7 @@ static int path_clear(const struct sockaddr_un *sun)
 	return unlink(sun->sun_path) && errno != ENOENT ? -errno : 0;
 }
 
-static int listen_at(const char *path, int *ret_fd)
+static int open_at(int type, const char *path, int *ret_fd)
 {
 	struct sockaddr_un sun = { .sun_family = AF_UNIX };
 	size_t len = strlen(path);
@@ -67,12 +67,12 @@ static int listen_at(const char *path, int *ret_fd)
 	if (err)
 		return err;
 
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	fd = socket(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
 	if (bind(fd, (struct sockaddr *)&sun, sizeof(sun))) {
 		err = errno == EADDRINUSE ? path_taken(&sun) : -errno;
-	} else if (listen(fd, BACKLOG)) {
+	} else if (type != SOCK_DGRAM && listen(fd, BACKLOG)) {
 		err = -errno;
 		unlink(path);
 	}
@@ -84,20 +84,20 @@ static int listen_at(const char *path, int *ret_fd)
 	return 0;
 }
 
-int unixpath_listen(const char *path, char ret_path[UNIXPATH_MAX], int *ret_fd)
+int unixpath_open(int type, const char *path, char ret_path[UNIXPATH_MAX], int *ret_fd)
 {
 	char try[UNIXPATH_MAX];
 	int err = -EADDRINUSE;
 
 	if (path[0]) {
-		err = listen_at(path, ret_fd);
+		err = open_at(type, path, ret_fd);
 		if (!err)
 			snprintf(ret_path, UNIXPATH_MAX, "%s", path);
 		return err;
 	}
 	for (unsigned i = 1; err && i <= UNIXPATH_TRIES; i++) {
 		snprintf(try, sizeof(try), "/tmp/passt_%u.socket", i);
-		err = listen_at(try, ret_fd);
+		err = open_at(type, try, ret_fd);
 		if (!err)
 			memcpy(ret_path, try, sizeof(try));
 	}

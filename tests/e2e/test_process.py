@@ -215,7 +215,7 @@ def test_fd_is_no_socket(number):
     done = subprocess.run([binary(), "-f", "--fd", str(number)], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30,
                           check=False)
     assert done.returncode == 1 and done.stdout == ""
-    assert done.stderr == f"Descriptor {number} is not a stream socket (--fd)\n"
+    assert done.stderr == f"Descriptor {number} is not a socket of the right type (--fd)\n"
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])

@@ -178,6 +178,34 @@ class Guest:
         return bytes(p[UDP].payload)[: p[UDP].len - 8]
 
 
+class PacketGuest(Guest):
+    """One frame a message: sequenced packets; or, with a name of its own, datagrams."""
+
+    def __init__(self, where, name=None, **kw):
+        if isinstance(where, str):
+            path, where = where, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM if name else socket.SOCK_SEQPACKET)
+            if name:
+                where.bind(name)
+            until(lambda: where.connect_ex(path) == 0, f"connection to {path}")
+        super().__init__(where, **kw)
+
+    def send(self, *packets):
+        for p in packets:
+            self.send_raw(bytes(p))
+
+    def recv_raw(self, limit):
+        self.sock.settimeout(limit or 0.001)
+        try:
+            frame = self.sock.recv(1 << 17)
+        except (TimeoutError, BlockingIOError):
+            return None
+        except ConnectionResetError:
+            frame = b""
+        self.closed = not frame
+        assert self.closed or 60 <= len(frame) <= 65550, f"frame of {len(frame)} bytes"
+        return frame or None
+
+
 def checksums_right(p):
     """Whether the checksums in a received packet are what scapy computes for it."""
     frame = bytes(p)

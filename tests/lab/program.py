@@ -38,7 +38,7 @@ class Passt:
     def _ready(self):
         if self.process.poll() is not None:
             raise AssertionError(f"passt ended with status {self.process.returncode}:\n{self.output()}")
-        return "You can now start qemu" in self.output() or ("-q" in self.process.args and os.path.exists(self.socket_path))
+        return "You can now start" in self.output() or ("-q" in self.process.args and os.path.exists(self.socket_path))
 
     def output(self):
         with open(self._output, encoding="utf-8", errors="replace") as f:

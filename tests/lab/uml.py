@@ -22,23 +22,27 @@ def _memory(size):
 
 
 class Uml(Machine):
-    """Boots on construction; path: the socket of a program that speaks vhost-user. prefix: words before the command, such as nsenter's."""
+    """
+    Boots on construction; path: the socket of a program that speaks vhost-user, or of one that takes sequenced packets, without vhost. prefix:
+    words before the command, such as nsenter's.
+    """
 
-    vhost = True
-
-    def __init__(self, path, memory=256, prefix=()):
+    def __init__(self, path, memory=256, prefix=(), vhost=True):
+        self.vhost = vhost
         super().__init__("uml-")
         agent, theirs = socket.socketpair()
         kernel, initramfs = image.get(image.user_mode)
         argv = [*prefix, "setpriv", "--pdeathsig", "KILL", kernel, f"mem={memory}M", f"initrd={initramfs}", "rdinit=/init", "panic=-1"]
         argv += [f"uml_dir={self._dir.name}", "umid=guest", "con=null", "con0=null,fd:1", "ssl=null", f"ssl1=fd:{theirs.fileno()}"]
-        argv += [f"virtio_uml.device={path}:1"]
+        argv += [f"virtio_uml.device={path}:1" if vhost else f"vec0:transport=bess,dst={path}"]
         env = {**os.environ, "TMPDIR": _memory(memory << 20) or self._dir.name}
         try:
             with theirs, open(self.console, "w", encoding="utf-8") as console:
                 self._run(argv, stdout=console, pass_fds=[theirs.fileno()], env=env, start_new_session=True)
             self._listen(agent)
             self.wait_boot(1)
+            if not vhost:
+                self.sh("ip link set dev vec0 name eth0")
         except BaseException:
             self.close()
             raise

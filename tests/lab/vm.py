@@ -101,12 +101,19 @@ class Vm(Machine):
         The program that listens on the socket is another one: takes the network interface out and puts in one that is connected to it.
         With vhost-user QEMU connects again by itself, and the interface stays.
         """
-        if self.vhost:
-            return
+        if not self.vhost:
+            self.swap(type="stream", server=False, addr={"type": "unix", "path": path})
+
+    def plug_datagrams(self, path):
+        """An interface whose frames are datagrams, in place of the one that is there."""
+        self.swap(type="dgram", local={"type": "unix", "path": f"{path}.guest"}, remote={"type": "unix", "path": path})
+
+    def swap(self, **netdev):
+        """Another network interface, with that back end."""
         self.monitor("device_del", id="nic")
         self.until("[ ! -e /sys/class/net/eth0 ]", "interface is out")
         until(lambda: self.monitor("netdev_del", id="n"), "network back end is gone")
-        assert self.monitor("netdev_add", type="stream", id="n", server=False, addr={"type": "unix", "path": path})
+        assert self.monitor("netdev_add", id="n", **netdev)
         until(lambda: self.monitor("device_add", driver="virtio-net-pci", id="nic", netdev="n", mac=MAC, romfile=""), "interface is accepted")
         self.until("[ -e /sys/class/net/eth0 ]", "interface is in")
 

@@ -18,6 +18,7 @@ from lab.vmconf import DHCP, configure
 from lab import servers
 from lab.program import Passt
 from lab.topology import FAR4, FAR6, GW4, GW6, HOST4, HOST6, REMOTE4, REMOTE6, UNREACHABLE4
+from lab.transfer import both_ways
 from lab.wait import until
 
 MIB = 1 << 20
@@ -358,3 +359,18 @@ def test_program_restarts_with_another_mtu(vm, running, net, options):
         out = vm.sh(f"dd if=/dev/zero bs=1M count=16 | socat -t 100 - TCP:[{REMOTE6}]:{server.port}", 300)
         assert hashlib.sha256(bytes(16 * MIB)).hexdigest() in out
         server.close()
+
+
+@pytest.mark.parametrize("link", ["stream"], indirect=True, scope="module")
+def test_datagrams(vm, running, net, tmp_path):
+    """QEMU has its interface on a datagram socket instead."""
+    with_datagrams = Passt(net.host, str(tmp_path), "--socket-type", "dgram")
+    vm.plug_datagrams(with_datagrams.socket_path)
+    configure(vm)
+    assert "accepted datagrams" in with_datagrams.output()
+    assert "mtu 65520" in vm.sh("ip link show dev eth0")
+    for remote in REMOTE4, REMOTE6:
+        both_ways(vm, net.remote, remote, 4 * MIB)
+    vm.replug(running["passt"].socket_path)
+    until(lambda: "Client connection closed" in with_datagrams.output(), "the program noticed the end of the guest")
+    with_datagrams.close()

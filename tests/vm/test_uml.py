@@ -8,9 +8,10 @@ import hashlib
 import os
 
 import pytest
-from lab import image, servers, uml
+from lab import image, uml
 from lab.program import Passt
 from lab.topology import HOST4, REMOTE4, REMOTE6
+from lab.transfer import both_ways
 from lab.vmconf import OPTIONS, configure
 from lab.wait import LIMIT, until
 
@@ -46,15 +47,9 @@ def test_ping(guest, dst):
     assert "3 received" in guest.sh(f"/usr/bin/ping -n -c 3 -i 0.2 -W 10 {dst}")
 
 
-@pytest.mark.parametrize("remote", [REMOTE4, f"[{REMOTE6}]"], ids=["v4", "v6"])
+@pytest.mark.parametrize("remote", [REMOTE4, REMOTE6], ids=["v4", "v6"])
 def test_upload_and_download(guest, net, remote):
-    data = os.urandom(24 * MIB)
-    up, down = servers.tcp_digest(net.remote.listen(remote.strip("[]"))), servers.http(net.remote.listen(remote.strip("[]")), data)
-    out = guest.sh(f"curl -sS -g http://{remote}:{down.port}/ >/tmp/blob && sha256sum /tmp/blob", 200)
-    assert out.split()[0] == hashlib.sha256(data).hexdigest()
-    assert guest.sh(f"socat -t 100 - TCP:{remote}:{up.port} </tmp/blob", 200).strip() == hashlib.sha256(data).hexdigest()
-    up.close()
-    down.close()
+    both_ways(guest, net.remote, remote, 24 * MIB)
 
 
 def test_from_outside(guest, net):
