@@ -41,7 +41,7 @@ static size_t quote_put(const void *ctx, const void *msg, size_t len, uint8_t qu
 
 unsigned icmp_err_drain(struct icmp *m, struct icmp_flow *f)
 {
-	struct hosterr_sock s = { .fd = f->sock.fd, .key = &f->flow.key, .to = &f->sock.to.addr, .quote = quote_put, .ctx = f };
+	struct hosterr_sock s = { .fd = f->sock.fd, .flow = &f->flow, .to = &f->sock.to.addr, .quote = quote_put, .ctx = f };
 
 	return hosterr_drain(&m->hosterr, &s);
 }

@@ -52,7 +52,7 @@ static size_t quote_put(const void *ctx, const void *payload, size_t len, uint8_
 bool carry_failed(struct tcp_conn *k)
 {
 	struct ep dst = { .addr = k->f.key.remote, .port = k->f.key.rport }, to;
-	struct hosterr_sock s = { .fd = k->fd, .key = &k->f.key, .to = &to.addr, .quote = quote_put, .ctx = k };
+	struct hosterr_sock s = { .fd = k->fd, .flow = &k->f, .to = &to.addr, .quote = quote_put, .ctx = k };
 
 	if (!k->ip.tells_ttl || nat_to_host(k->t->d.nat, PROTO_TCP, &dst, &to))
 		return false;

@@ -211,7 +211,9 @@ size_t seg_quote(const struct tcp_conn *k, uint8_t quote[HOSTERR_QUOTE_MAX])
 void seg_unreach(struct tcp_conn *k, int err)
 {
 	uint8_t quote[HOSTERR_QUOTE_MAX];
-	struct hosterr_quote q = { .src = &k->f.key.guest, .dst = &k->f.key.remote, .bytes = quote, .len = seg_quote(k, quote) };
+	struct hosterr_quote q = {
+		.src = &k->f.key.guest, .dst = &k->f.key.remote, .bytes = quote, .len = seg_quote(k, quote), .queue = k->f.queue
+	};
 
 	if (!hosterr_report(&k->t->hosterr, &q, err))
 		log_debug("TCP flow %u: %s is nothing to tell the guest", k->f.index, strerror(err));

@@ -26,7 +26,7 @@ static size_t quote_put(const void *ctx, const void *payload, size_t len, uint8_
 
 unsigned udp_err_drain(struct udp *u, struct udp_flow *f)
 {
-	struct hosterr_sock s = { .fd = f->sock.fd, .key = &f->flow.key, .to = &f->sock.to.addr, .quote = quote_put, .ctx = f };
+	struct hosterr_sock s = { .fd = f->sock.fd, .flow = &f->flow, .to = &f->sock.to.addr, .quote = quote_put, .ctx = f };
 
 	return hosterr_drain(&u->hosterr, &s);
 }

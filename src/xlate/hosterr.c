@@ -10,15 +10,15 @@
 
 #define FRAME_MAX (ETH_HLEN + IP6_HLEN + ICMP_HLEN + HOSTERR_QUOTE_MAX)
 
-static void err_send(const struct hosterr *h, const struct icmp_err *e, const void *quote, size_t len)
+static void err_send(const struct hosterr *h, const struct icmp_err *e, const struct hosterr_quote *q)
 {
 	uint8_t frame[FRAME_MAX];
 	struct wr w = wr_init(frame, sizeof(frame));
 
 	eth_put(&w, h->guest->mac, h->guest->our_mac, addr_is4(&e->to) ? ETHERTYPE_IP4 : ETHERTYPE_IP6);
-	icmp_err_put(&w, e, quote, len);
+	icmp_err_put(&w, e, q->bytes, q->len);
 	/* Without room the error is lost, as errors may be. */
-	if (wr_ok(&w) && link_send(h->link, h->link->rx_queue, frame, wr_len(&w)))
+	if (wr_ok(&w) && link_send(h->link, q->queue, frame, wr_len(&w)))
 		return;
 }
 
@@ -48,24 +48,26 @@ bool hosterr_report(const struct hosterr *h, const struct hosterr_quote *q, int 
 		return false;
 	e.from = err == ECONNREFUSED ? *q->dst : router(h, q->dst);
 	if (!is_group(q->dst))
-		err_send(h, &e, q->bytes, q->len);
+		err_send(h, &e, q);
 	return true;
 }
 
-/* The IP packet p, as far as its head goes. */
-static struct hosterr_quote quote_of(const struct pkt *p)
+/* The IP packet p, as far as its head goes. It came just now. */
+static struct hosterr_quote quote_of(const struct hosterr *h, const struct pkt *p)
 {
 	struct rd r = rd_init(p->head, p->head_len);
 	size_t len;
 
 	rd_skip(&r, p->l3);
 	len = MIN(rd_left(&r), (size_t)(p->l4 - p->l3) + p->l4_len);
-	return (struct hosterr_quote){ .src = &p->src, .dst = &p->dst, .bytes = rd_bytes(&r, len), .len = len };
+	return (struct hosterr_quote){
+		.src = &p->src, .dst = &p->dst, .bytes = rd_bytes(&r, len), .len = len, .queue = h->link->rx_queue
+	};
 }
 
 bool hosterr_refuse(const struct hosterr *h, const struct pkt *p, int err)
 {
-	struct hosterr_quote q = quote_of(p);
+	struct hosterr_quote q = quote_of(h, p);
 
 	return hosterr_report(h, &q, err);
 }
@@ -73,7 +75,7 @@ bool hosterr_refuse(const struct hosterr *h, const struct pkt *p, int err)
 void hosterr_too_big(const struct hosterr *h, const struct pkt *p, uint32_t mtu)
 {
 	bool v4 = addr_is4(&p->dst);
-	struct hosterr_quote q = quote_of(p);
+	struct hosterr_quote q = quote_of(h, p);
 	struct icmp_err e = {
 		.from = router(h, &p->dst),
 		.to = p->src,
@@ -83,7 +85,7 @@ void hosterr_too_big(const struct hosterr *h, const struct pkt *p, uint32_t mtu)
 	};
 
 	if (!is_group(&p->dst))
-		err_send(h, &e, q.bytes, q.len);
+		err_send(h, &e, &q);
 }
 
 void hosterr_late(const struct hosterr *h, const struct hosterr_quote *q)
@@ -96,13 +98,13 @@ void hosterr_late(const struct hosterr *h, const struct hosterr_quote *q)
 	};
 
 	if (!is_group(q->dst) && addr_is_unicast(q->src))
-		err_send(h, &e, q->bytes, q->len);
+		err_send(h, &e, q);
 }
 
 /* Who reports it, in the guest's view. */
 static struct addr reporter(const struct hosterr *h, const struct hosterr_sock *s, const struct sock_err *e)
 {
-	const struct flow_key *k = s->key;
+	const struct flow_key *k = &s->flow->key;
 	struct ep from = { .addr = e->from }, seen;
 
 	if (!e->has_from || addr_is4(&e->from) != addr_is4(&k->remote) || addr_eq(&e->from, s->to))
@@ -127,19 +129,22 @@ static bool has_info(bool v4, uint8_t type, uint8_t code)
 
 static void forward(const struct hosterr *h, const struct hosterr_sock *s, const struct sock_err *e, const void *payload)
 {
-	bool v4 = addr_is4(&s->key->remote);
+	bool v4 = addr_is4(&s->flow->key.remote);
 	uint8_t quote[HOSTERR_QUOTE_MAX];
+	struct hosterr_quote q = { .bytes = quote, .queue = s->flow->queue };
 	struct icmp_err out = {
 		.from = reporter(h, s, e),
-		.to = s->key->guest,
+		.to = s->flow->key.guest,
 		.type = e->type,
 		.code = e->code,
 		.ttl = e->ttl,
 		.info = has_info(v4, e->type, e->code) ? e->info : 0,
 	};
 
-	if (is_error(v4, e->type))
-		err_send(h, &out, quote, s->quote(s->ctx, payload, e->len, quote));
+	if (!is_error(v4, e->type))
+		return;
+	q.len = s->quote(s->ctx, payload, e->len, quote);
+	err_send(h, &out, &q);
 }
 
 unsigned hosterr_drain(const struct hosterr *h, const struct hosterr_sock *s)

@@ -29,6 +29,7 @@ struct hosterr_quote {
 	const struct addr *src, *dst;
 	const void *bytes;
 	size_t len;
+	unsigned queue; /* of the link, that the message takes (struct txwant) */
 };
 
 /*
@@ -49,7 +50,7 @@ void hosterr_late(const struct hosterr *h, const struct hosterr_quote *q);
 /* A socket with an error queue (IP_RECVERR, IPV6_RECVERR). */
 struct hosterr_sock {
 	int fd;
-	const struct flow_key *key; /* the guest's view */
+	const struct flow *flow; /* its key is the guest's view */
 	const struct addr *to; /* the peer in the host's view */
 
 	/* Writes the packet of the guest that an entry is about, of which the kernel kept len bytes of payload. Returns its length. */

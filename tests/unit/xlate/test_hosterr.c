@@ -187,8 +187,8 @@ static void what_the_network_reports(void **state)
 	assert_int_equal(sock_open(AF_INET, SOCK_DGRAM, 17, &fd), 0);
 	assert_int_equal(sock_set_int(fd, IPPROTO_IP, IP_RECVERR, 1), 0);
 	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
-		struct flow_key key = flow_key_init(17, &a->guest, 5000, cases[i].remote, 6000);
-		struct hosterr_sock s = { .fd = fd, .key = &key, .to = cases[i].to, .quote = quote, .ctx = w };
+		struct flow f = { .key = flow_key_init(17, &a->guest, 5000, cases[i].remote, 6000), .queue = 5 };
+		struct hosterr_sock s = { .fd = fd, .flow = &f, .to = cases[i].to, .quote = quote, .ctx = w };
 		struct sock_err e = cases[i].e;
 
 		if (!e.origin)
@@ -199,6 +199,7 @@ static void what_the_network_reports(void **state)
 		assert_int_equal(hosterr_drain(&w->h, &s), e.origin == SO_EE_ORIGIN_ICMP);
 		assert_int_equal(fake_fd(fd)->so_error, 0);
 		if (cases[i].from) {
+			assert_int_equal(fake_link_frame(&w->net.fl, 0)->queue, 5);
 			expect(w, cases[i].from, &a->guest);
 			assert_int_equal(w->seen.info, cases[i].info);
 			assert_int_equal(w->seen.ttl, e.ttl ? e.ttl : 64);
@@ -213,8 +214,8 @@ static void one_batch(void **state)
 {
 	struct world *w = *state;
 	const struct net_family *a = &net_families[0];
-	struct flow_key key = flow_key_init(17, &a->guest, 5000, &a->peer, 6000);
-	struct hosterr_sock s = { .key = &key, .to = &a->peer, .quote = quote, .ctx = w };
+	struct flow f = { .key = flow_key_init(17, &a->guest, 5000, &a->peer, 6000) };
+	struct hosterr_sock s = { .flow = &f, .to = &a->peer, .quote = quote, .ctx = w };
 	struct sock_err e = { .err = ECONNREFUSED, .origin = SO_EE_ORIGIN_ICMP, .type = 3, .code = 3 };
 
 	assert_int_equal(sock_open(AF_INET, SOCK_DGRAM, 17, &s.fd), 0);
