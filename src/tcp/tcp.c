@@ -7,6 +7,8 @@
 #include "tcp/conn.h"
 #include "wire/ip.h"
 
+#define ACKS_WAITING 64 /* that find no room in one turn, before it ends */
+
 size_t tcp_slot_size(void)
 {
 	return sizeof(struct tcp_conn);
@@ -78,15 +80,24 @@ void tcp_link_ready(struct tcp *t)
 	tcp_pump_list(&t->wait);
 }
 
+/* Who finds no room waits, behind those whose queue may have some; tcp_link_ready() is followed by the end of a turn. */
 void tcp_turn_end(struct tcp *t)
 {
-	while (!list_empty(&t->acks)) {
-		struct tcp_conn *k = container_of(t->acks.next, struct tcp_conn, ack_node);
+	uint32_t full = 0; /* queues of the link */
+	unsigned waiting = 0;
 
-		if (!seg_send_ack(k))
-			return; /* no room: the list stays, tcp_link_ready() is followed by the end of a turn */
-		if (conn_done(k))
+	while (!list_empty(&t->acks) && waiting < ACKS_WAITING) {
+		struct tcp_conn *k = container_of(t->acks.next, struct tcp_conn, ack_node);
+		uint32_t queue = 1u << k->f.queue % 32;
+
+		if (full & queue || !seg_send_ack(k)) {
+			full |= queue;
+			waiting++;
+			list_del(&k->ack_node);
+			list_push(&t->acks, &k->ack_node);
+		} else if (conn_done(k)) {
 			conn_free(k);
+		}
 	}
 }
 

@@ -40,8 +40,8 @@ static size_t fake_reserve(struct link *l, struct txframe *f, const struct txwan
 	assert_true(len <= 65535 + 14); /* a whole Ethernet frame, for link_send() */
 	if (!l->up)
 		return 0;
-	if (n > fl->room) {
-		n = fl->room;
+	if (n > fl->room || fl->full >> w->queue & 1) {
+		n = fl->full >> w->queue & 1 ? 0 : fl->room;
 		l->stats.tx_full++;
 	}
 	fl->hdr = hdr;

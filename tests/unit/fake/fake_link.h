@@ -26,6 +26,7 @@ struct fake_frame {
 struct fake_link {
 	struct link link;
 	size_t room; /* frames that may still be committed; SIZE_MAX: any number */
+	uint32_t full; /* bits of queues that have none */
 	size_t piece; /* bodies are cut into segments of this size (0: one segment), to show code that takes body[0] for all */
 	struct fake_frame *frame;
 	size_t frames;

@@ -501,11 +501,48 @@ static void test_queue(void **state)
 	world_fini(&w);
 }
 
+/* A queue that is full keeps nobody waiting who goes by another. */
+static void test_queue_full(void **state)
+{
+	struct world w;
+
+	world_init(&w, &(struct world_conf){ 0 });
+	for (uint16_t i = 0; i < 2; i++) {
+		w.fl.link.rx_queue = i;
+		w.g.port = (uint16_t)(1000 + i);
+		conn_open_out(&w);
+	}
+	world_clear(&w);
+	w.fl.full = 1;
+	for (uint16_t i = 0; i < 2; i++) {
+		struct gseg s = { .h = { .flags = TCP_ACK, .window = 65535 }, .data = "x", .len = 1 };
+
+		w.fl.link.rx_queue = i;
+		w.g.port = (uint16_t)(1000 + i);
+		s.h.seq = world_conn(&w)->rcv.nxt;
+		s.h.ack = world_conn(&w)->snd.nxt;
+		world_put(&w, &s, 1);
+	}
+	world_settle(&w);
+	assert_int_equal(w.fl.frames, 1);
+	assert_int_equal(w.fl.frame[0].queue, 1);
+	w.fl.full = 0;
+	world_link_ready(&w, SIZE_MAX);
+	assert_int_equal(w.fl.frames, 2);
+	assert_int_equal(w.fl.frame[1].queue, 0);
+	for (uint16_t i = 0; i < 2; i++) {
+		w.g.port = (uint16_t)(1000 + i);
+		tcp_flow_abort(w.t, &world_conn(&w)->f);
+	}
+	world_fini(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_wrap_up),
 		cmocka_unit_test(test_queue),
+		cmocka_unit_test(test_queue_full),
 		cmocka_unit_test(test_wrap_down),
 		cmocka_unit_test(test_isn),
 		cmocka_unit_test(test_no_ack_flag),
