@@ -31,8 +31,10 @@ static int reply_recv(struct agent *a, struct agent_reply *r, int fds[FDPASS_MAX
 
 	if (len < 0)
 		return len == -EAGAIN ? -EAGAIN : len == -ECONNRESET ? -EPIPE : -EPROTO;
-	if (!len)
+	if (!len) {
+		fds_close(fds, n); /* an empty message may have some, other than the end */
 		return -EPIPE;
+	}
 	if ((size_t)len < sizeof(r->head) || (size_t)len != agent_reply_size(r->head.type) || r->err > 0 || (r->err && r->n_fds) ||
 	    (n && n != r->n_fds)) {
 		fds_close(fds, n);
@@ -167,6 +169,8 @@ int agent_start(const struct ns *ns, struct agent *ret_a)
 	err = child_fork(ns, &a);
 	if (!err)
 		err = reply_wait(&a, &hello, &r, fds);
+	if (!err)
+		fds_close(fds, r.n_fds);
 	if (err) {
 		r.text[sizeof(r.text) - 1] = '\0';
 		log_err("%s%s", r.text[0] ? r.text : "Couldn't start the namespace agent: ", r.text[0] ? "" : strerror(-err));
@@ -245,7 +249,7 @@ int agent_config(struct agent *a, const struct nsconf *c)
 	int err;
 
 	memcpy(&req.config, c, sizeof(*c));
-	err = agent_call(a, &req, &r, fds);
+	err = call_fds(a, &req, &r, fds, 0);
 	if (err != r.err) {
 		log_err("Couldn't set up the interface in the namespace: %s", strerror(-err));
 		return err;

@@ -164,8 +164,11 @@ int sock_open(int family, int type, int proto, int *ret_fd)
 
 void sock_close(int fd)
 {
-	struct fake_fd *f = fake_fd(fd);
+	struct fake_fd *f;
 
+	if (fd < 0)
+		return;
+	f = fake_fd(fd);
 	fake_os.calls[FAKE_CLOSE]++;
 	/* A closed descriptor leaves its epoll set by itself only if nobody else holds it: take it out first, unless it was never shared. */
 	if (f->kind == FAKE_DGRAM) {
@@ -295,6 +298,17 @@ int sock_local(int fd, struct ep *ret_ep)
 		return -err;
 	*ret_ep = f->local;
 	return 0;
+}
+
+int sock_peer(int fd, struct ep *ret_ep)
+{
+	*ret_ep = fake_fd(fd)->peer;
+	return 0;
+}
+
+bool sock_is_over(int fd)
+{
+	return fake_fd(fd)->kind == FAKE_STREAM && fake_stream_ready(fake_fd(fd)) & (EPOLLERR | EPOLLHUP);
 }
 
 int sock_error(int fd)
