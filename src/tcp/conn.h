@@ -74,6 +74,7 @@ struct tcp_conn {
 	bool host_first : 1; /* accepted from the host */
 	bool held : 1; /* what was SACKed up to hold went into the spill buffer: acknowledged as a whole or not at all; see conn_ack_seq() */
 	bool wrote : 1; /* something was sent to the host */
+	bool path_known : 1; /* where the host connected: rcv.strict follows from the path */
 	bool nodelay : 1; /* the socket has TCP_NODELAY */
 	bool probing : 1; /* the guest's window is shut, nothing is in flight: probe timer instead of retransmission */
 	struct tcp_rcv rcv;
@@ -152,6 +153,7 @@ MUST_USE bool guest_spill_flush(struct tcp_conn *k); /* false: k was reset and i
 
 /* remote.c */
 void remote_connected(struct tcp_conn *k); /* connect() succeeded */
+void remote_inward(struct tcp_conn *k, uint32_t sndbuf); /* the window is about to move on; where the remote has connected */
 void remote_sent(struct tcp_conn *k); /* more of the guest's data was taken over */
 void remote_flushed(struct tcp_conn *k); /* some of it left the spill buffer */
 /* No reason to keep from the guest what the host's kernel took of the data before end. */

@@ -436,6 +436,8 @@ static void guest_syn(struct tcp_conn *k, const struct tcp_hdr *h)
 	opts = k->ts.on ? TCP_TS_LEN : 0;
 	tcp_rcv_init(&k->rcv, h->seq, (uint16_t)(conn_mss_local(k->t, v4) - opts));
 	k->snd.mss = (uint16_t)(guest_mss(k->t, v4, h) - opts);
+	/* Its round trip in the handshake is one to us: what waits for the remote would seem to be lost. */
+	k->rcv.strict = k->host_first;
 	k->snd.wnd = h->window;
 	k->snd.wl1 = h->seq;
 	k->snd.wl2 = h->ack;
@@ -594,6 +596,7 @@ void guest_window_update(struct tcp_conn *k)
 		size = TCP_WINDOW_LOW; /* kernels before 4.12 */
 		used = 0;
 	}
+	remote_inward(k, size);
 	if (!tcp_rcv_open(&k->rcv, k->rcv.nxt, size, used) && !k->out_armed) {
 		k->out_armed = true;
 		conn_rearm(k);

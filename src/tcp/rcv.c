@@ -41,9 +41,15 @@ bool tcp_rcv_in_window(const struct tcp_rcv *r, uint32_t seq)
 	return seq_ge(seq, r->adv_ack) && (seq_lt(seq, tcp_rcv_limit(r)) || seq == r->nxt);
 }
 
+/* A sender sends no less at once, unless that is all it has: half of the largest window that it was offered, or a segment. */
+static uint32_t rcv_least(const struct tcp_rcv *r)
+{
+	return MIN((uint32_t)r->mss, r->told / 2);
+}
+
 bool tcp_rcv_open(struct tcp_rcv *r, uint32_t accepted, uint32_t sndbuf, uint32_t queued)
 {
-	uint32_t room = sndbuf > queued ? sndbuf - queued : 0, low, edge;
+	uint32_t room = sndbuf > queued ? sndbuf - queued : 0, sure = sndbuf / 16 * 5, low, edge;
 
 	if (room < queued / 2) /* sk_stream_is_writeable() of the kernel */
 		return false;
@@ -53,6 +59,11 @@ bool tcp_rcv_open(struct tcp_rcv *r, uint32_t accepted, uint32_t sndbuf, uint32_
 	 */
 	room -= room / 16;
 	low = MIN(2u * r->mss, TCP_WINDOW_LOW);
+	/* Or else no window is larger than twice what there is of each, so that each is large enough. */
+	if (r->strict) {
+		room = sure < low ? MIN(room, 2 * sure) : room;
+		low = rcv_least(r);
+	}
 	edge = accepted + MIN(MAX(room, low), r->wscale ? TCP_WINDOW_MAX : 65535u);
 	if (seq_gt(edge, r->edge))
 		r->edge = edge;
@@ -62,8 +73,9 @@ bool tcp_rcv_open(struct tcp_rcv *r, uint32_t accepted, uint32_t sndbuf, uint32_
 bool tcp_rcv_update_due(const struct tcp_rcv *r)
 {
 	uint32_t had = seq_gt(r->adv_edge, r->nxt) ? r->adv_edge - r->nxt : 0, more = r->edge - r->adv_edge;
+	bool waits = r->strict && had < rcv_least(r);
 
-	return seq_gt(r->edge, r->adv_edge) && (more >= 2u * r->mss || more >= had / 2);
+	return seq_gt(r->edge, r->adv_edge) && (more >= 2u * r->mss || more >= had / 2 || waits);
 }
 
 uint16_t tcp_rcv_advertise(struct tcp_rcv *r, uint32_t ack, bool syn)
@@ -77,6 +89,7 @@ uint16_t tcp_rcv_advertise(struct tcp_rcv *r, uint32_t ack, bool syn)
 	 */
 	wnd = MIN((wnd + (1u << scale) - 1) >> scale, 65535u);
 	r->adv_ack = ack;
+	r->told = MAX(r->told, wnd << scale);
 	if (seq_gt(ack + (wnd << scale), r->adv_edge))
 		r->adv_edge = ack + (wnd << scale);
 	return (uint16_t)wnd;

@@ -23,6 +23,8 @@ struct tcp_rcv {
 	uint32_t adv_edge; /* furthest right edge that the guest has been told: edge, rounded up to the window scale */
 	uint8_t wscale; /* of the windows that we send: TCP_WSCALE, or 0 if the guest doesn't scale */
 	uint16_t mss; /* largest payload of a segment that the guest sends, as we told it */
+	bool strict; /* nothing is offered that the socket does not take at once */
+	uint32_t told; /* largest window that was offered */
 };
 
 void tcp_rcv_init(struct tcp_rcv *r, uint32_t irs, uint16_t mss);
@@ -58,7 +60,10 @@ bool tcp_rcv_in_window(const struct tcp_rcv *r, uint32_t seq);
  */
 MUST_USE bool tcp_rcv_open(struct tcp_rcv *r, uint32_t accepted, uint32_t sndbuf, uint32_t queued);
 
-/* Whether the guest is worth being told of the present window by an ACK of its own (RFC 9293 3.8.6.2.2). */
+/*
+ * Whether the guest is worth being told of the present window by an ACK of its own (RFC 9293 3.8.6.2.2), or may wait for it, as the rest of
+ * the last one is too small for it to send into.
+ */
 bool tcp_rcv_update_due(const struct tcp_rcv *r);
 
 /* Window field of a segment that acknowledges ack, rounded up. syn: in a SYN or SYN-ACK, never scaled. Records what was told. */

@@ -9,8 +9,8 @@
  * step by step.
  *
  * Not for connections that came from the host. In their handshake the guest has measured a round trip to us, which is none; congestion
- * control that goes by the least one (BBR) would hold back what the path needs. The price: where the host's send buffer is smaller than
- * the path takes, data of the guest that waits for room there waits longer than it expects, and it sends a few segments again.
+ * control that goes by the least one (BBR) would hold back what the path needs. So they are offered no more than the socket takes at once;
+ * with a small send buffer on a long path that is less than what a program on the host gets into it.
  */
 #pragma once
 

@@ -14,6 +14,9 @@
 #include "os/txack.h"
 #include "tcp/conn.h"
 
+#define SMALL_BUFFER (64u << 10)
+#define PATIENCE_US 50000u /* a quarter of the least time-out of Linux */
+
 static void ack_news(struct tcp_conn *k)
 {
 	if (conn_ack_seq(k) != k->rcv.adv_ack)
@@ -64,6 +67,22 @@ void remote_connected(struct tcp_conn *k)
 		k->reflect.mode = TCP_REFLECT_OFF;
 	else
 		path_look(k, (uint32_t)MIN(us, (uint64_t)TCP_REFLECT_HOLD_MAX_US));
+}
+
+/*
+ * Whether data may wait for room that the remote's acknowledgements make, two round trips in slow start, without the guest's taking it for
+ * lost. Small buffers need that to be full all the time, so with those it is enough that its retransmission timer doesn't fire.
+ */
+void remote_inward(struct tcp_conn *k, uint32_t sndbuf)
+{
+	uint32_t far_us = sndbuf < SMALL_BUFFER ? PATIENCE_US : TCP_REFLECT_RTT_US;
+	struct txack_rtt rtt;
+
+	/* Not of short connections, which need no more than the first window. */
+	if (!k->rcv.strict || !k->looked_room || k->path_known)
+		return;
+	k->path_known = true;
+	k->rcv.strict = !txack_rtt(k->fd, &rtt) && rtt.min >= far_us;
 }
 
 void remote_release(struct tcp_conn *k, uint32_t end)

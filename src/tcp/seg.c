@@ -11,6 +11,7 @@
 #define SEG_HDR_MAX (ETH_HLEN + IP6_HLEN + TCP_HLEN_MAX)
 #define TCP_CSUM_OFFSET 16
 #define SEG_SUPER_MAX 65535u
+#define SYN_WINDOW 512 /* without use, as a SYN acknowledges nothing; but some remember the largest window that they were offered */
 
 /* Everything in front of the payload, and the sum of the payload. */
 struct seg {
@@ -109,7 +110,7 @@ bool seg_send_ctl(struct tcp_conn *k, uint8_t flags, uint32_t seq)
 	if (flags & TCP_ACK)
 		seg_set_ack(k, &s.tcp);
 	else if (flags & TCP_SYN)
-		s.tcp.window = UINT16_MAX;
+		s.tcp.window = SYN_WINDOW;
 	if (flags == TCP_ACK && k->sack)
 		seg_set_sack(k, &s.tcp);
 	if (!seg_send(k->t, &s))

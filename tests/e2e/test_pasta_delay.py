@@ -24,9 +24,10 @@ SHORT = {1: [(16, "up")], 20: [(256, "down")], 200: [(16, "up"), (4096, "up")]}
 PORT = 9005
 ALL = [(buf, way) for buf in KIB for way in ("up", "down")]
 LONG = os.environ.get("PASST_TEST_LONG")
-# A namespace that was connected to has seen no delay in the handshake. Where the buffer is small for such a path, its data waits for room in
-# that for longer than it expects, and it sends a few segments again.
-INWARDS = {1: ALL, 20: ALL, 200: [c for c in ALL if c[1] == "down" or c[0] == max(KIB)]} if LONG else {20: [(256, "up")], 200: [(4096, "up")]}
+INWARDS = {rtt: ALL for rtt in RATE} if LONG else {20: [(256, "up")], 200: [(256, "up"), (4096, "up")]}
+# The kernel takes far more than such a buffer holds from who writes much at once. A namespace that was connected to has seen no delay in the
+# handshake, and would send again what waits for so long: it is offered what the buffer holds.
+LESS = {(200, 16, "up"): 0.4}
 
 
 @pytest.fixture(scope="module")
@@ -105,13 +106,13 @@ def calm(ns, rtt_ms):
         ns.write("/proc/sys/net/ipv4/tcp_early_retrans", "0")
 
 
-def compare(net, p, way, total, ports=(None, None)):
+def compare(net, p, way, total, ports=(None, None), share=SHARE):
     """Connections of the host's own and of the namespace's take turns until one of these has its share; nothing is sent twice."""
     direct, ours = [], []
-    while len(ours) < ROUNDS and (not ours or max(ours) < SHARE * max(direct)):
+    while len(ours) < ROUNDS and (not ours or max(ours) < share * max(direct)):
         direct.append(rate(net, net.host, way, total, ports[0]))
         ours.append(rate(net, p.ns, way, total, ports[1]))
-    assert max(ours) >= SHARE * max(direct), (ours, direct)
+    assert max(ours) >= share * max(direct), (ours, direct)
     assert {ns.name: ns.sent_again() for ns in (p.ns, net.host, net.remote)} == {"inside": 0, "host": 0, "remote": 0}
 
 
@@ -136,4 +137,4 @@ def test_the_path_is_used_inwards(request, net, pasta, buf, way):
     net.buffers(buf << 10)
     p = pasta("--config-net", "-m", 1500 if buf == max(KIB) else 65520, "-t", PORT, *NONE[2:])
     calm(p.ns, rtt_ms)
-    compare(net, p, way, amount(rtt_ms, buf), (PORT + 1, PORT))
+    compare(net, p, way, amount(rtt_ms, buf), (PORT + 1, PORT), LESS.get((rtt_ms, buf, way), SHARE))

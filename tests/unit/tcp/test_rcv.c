@@ -119,6 +119,49 @@ static void window_is_never_silly(void **state)
 	}
 }
 
+/* The same, where nothing is offered that the socket does not take: what there is is enough for who has seen the largest window. */
+static void window_is_true(void **state)
+{
+	static const uint16_t mss[] = { 88, 536, 1460, 8960, 32768, 65480 };
+
+	for (size_t m = 0; m < ARRAY_SIZE(mss); m++) {
+		for (uint32_t size = 2304; size < 8u << 20; size += size / 2) {
+			for (uint32_t used = 0; used <= size; used += size / 64) {
+				struct tcp_rcv r = rcv_at(77, 0);
+				uint32_t least;
+
+				r.mss = mss[m];
+				r.strict = true;
+				assert_true(tcp_rcv_open(&r, r.nxt, size, 0));
+				assert_true(r.edge - r.nxt <= size);
+				(void)tcp_rcv_advertise(&r, r.nxt, false);
+				least = MIN((uint32_t)mss[m], r.told / 2);
+				/* The guest used all but what is too little for it. */
+				r.nxt = r.adv_edge - (least - 1);
+				if (!tcp_rcv_open(&r, r.nxt, size, used))
+					continue;
+				assert_true(r.edge - r.nxt <= size - used + (1u << TCP_WSCALE));
+				assert_true(r.edge - r.nxt >= least);
+				assert_true(tcp_rcv_update_due(&r));
+			}
+		}
+	}
+}
+
+/* A buffer that the kernel made smaller since: the guest could not send into what is left of it. */
+static void window_of_less(void **state)
+{
+	struct tcp_rcv r = rcv_at(0, 0);
+
+	r.strict = true;
+	r.mss = 65480;
+	assert_true(tcp_rcv_open(&r, r.nxt, 1 << 20, 0));
+	(void)tcp_rcv_advertise(&r, r.nxt, false);
+	r.nxt = r.adv_edge;
+	assert_true(tcp_rcv_open(&r, r.nxt, 30000, 0));
+	assert_int_equal(r.edge - r.nxt, 65480);
+}
+
 static void window_without_scale(void **state)
 {
 	struct tcp_rcv r = rcv_at(0, 0);
@@ -202,6 +245,8 @@ int main(void)
 		cmocka_unit_test(check_cases),
 		cmocka_unit_test(window_follows_room),
 		cmocka_unit_test(window_is_never_silly),
+		cmocka_unit_test(window_is_true),
+		cmocka_unit_test(window_of_less),
 		cmocka_unit_test(window_without_scale),
 		cmocka_unit_test(advertise_keeps_its_word),
 		cmocka_unit_test(advertise_syn),

@@ -39,6 +39,63 @@ static void test_matrix(void **state)
 	}
 }
 
+/* The remote connects from afar, and its acknowledgements take longer than the guest would wait: it never has to. */
+static void test_far_inwards(void **state)
+{
+	static const uint32_t sndbuf[] = { 16384, 87040, 212992, 4194304 };
+	static const size_t mtu[] = { 576, 1500, 9000, 32768, 65520 };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(sndbuf) * ARRAY_SIZE(mtu) * 4; i++) {
+		size_t m = mtu[i / 4 % ARRAY_SIZE(mtu)];
+		struct sim_conf c = {
+			.w = { .mtu = m },
+			.g = { .mss = (uint16_t)(m - 40), .wscale = 7, .tso = i & 1 ? 65160 : 0, .total = 250000, .close = true },
+			.in = true,
+			.sndbuf = sndbuf[i / 4 / ARRAY_SIZE(mtu)],
+			.overhead = i & 2 ? 50 : 0,
+			.ack_delay_ns = 400 * NSEC_PER_MSEC,
+			.close = true,
+		};
+		struct sim s;
+
+		sim_init(&s, &c);
+		sim_finish(&s, 600 * NSEC_PER_SEC);
+		assert_int_equal(s.p.rexmits, 0);
+		assert_int_equal(s.p.tlps, 0);
+		assert_int_equal(s.w.t->stats.spilled, 0);
+		sim_fini(&s);
+	}
+}
+
+/* It is offered more than there is room for only where that waits for no longer than the guest does. */
+static void test_near_inwards(void **state)
+{
+	static const struct {
+		uint32_t sndbuf;
+		unsigned delay_ms;
+		bool spills;
+	} cases[] = { { 16384, 1, true }, { 16384, 20, true },  { 16384, 60, false },
+		      { 87040, 1, true }, { 87040, 20, false }, { 4194304, 1, false } };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct sim_conf c = {
+			.w = { .mtu = 65520 },
+			.g = { .mss = 65480, .wscale = 7, .total = 500000, .close = true },
+			.in = true,
+			.sndbuf = cases[i].sndbuf,
+			.ack_delay_ns = cases[i].delay_ms * NSEC_PER_MSEC,
+			.close = true,
+		};
+		struct sim s;
+
+		sim_init(&s, &c);
+		sim_finish(&s, 600 * NSEC_PER_SEC);
+		assert_int_equal(s.p.rexmits, 0);
+		assert_int_equal(s.w.t->stats.spilled > 0, cases[i].spills);
+		sim_fini(&s);
+	}
+}
+
 /* Guests without window scaling, with delayed start, with superframes. */
 static void test_guests(void **state)
 {
@@ -696,6 +753,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_matrix),
+		cmocka_unit_test(test_far_inwards),
+		cmocka_unit_test(test_near_inwards),
 		cmocka_unit_test(test_guests),
 		cmocka_unit_test(test_small_writes),
 		cmocka_unit_test(test_no_meminfo),
