@@ -309,8 +309,8 @@ enum service_verdict dhcp6_from_guest(const struct service_req *q, struct wr *re
 	};
 	struct rd body;
 
-	/* Clients speak from their link-local address (RFC 8415 16); an IPv4-mapped one is nothing that could be answered. */
-	if (addr_is4(&p->src) || !addr_is_linklocal(&p->src))
+	/* Clients speak from their link-local address (RFC 8415 16). */
+	if (!addr_is_linklocal(&p->src))
 		return SERVICE_DROP;
 	if (reply_udp_body(q->msg, &body) || dhcp6_read(&body, &m))
 		return SERVICE_DROP;

@@ -128,8 +128,8 @@ enum service_verdict ndp_from_guest(const struct service_req *q, struct wr *repl
 	struct rd r = q->msg;
 	struct nd_sol sol;
 
-	/* The checksum is not looked at, as nowhere (wire/pkt.h). An IPv4-mapped sender could not be answered. */
-	if (!q->c->v6 || !q->c->ndp || p->ttl != ND_HOPLIMIT || addr_is4(&p->src) || addr_is_multicast(&p->src))
+	/* The checksum is not looked at, as nowhere (wire/pkt.h). */
+	if (!q->c->v6 || !q->c->ndp || p->ttl != ND_HOPLIMIT || addr_is_multicast(&p->src))
 		return SERVICE_DROP;
 	if (nd_sol_read(&r, &sol))
 		return SERVICE_DROP;

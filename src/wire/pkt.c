@@ -201,6 +201,9 @@ static int ip6_parse(struct pkt *p, struct rd *r, size_t l3_len)
 	p->ttl = h[7];
 	p->src = addr_from6(&h[8]);
 	p->dst = addr_from6(&h[24]);
+	/* On the wire these are nobody's (RFC 4942 2.2); taken in, they would be those of the other family. */
+	if (addr_is4(&p->src) || addr_is4(&p->dst))
+		return -EBADMSG;
 	p->proto = p->head[nexthdr];
 	p->l4 = (uint16_t)in_packet.pos;
 	p->l4_len = (uint32_t)(p->l3 + IP6_HLEN + payload - p->l4);

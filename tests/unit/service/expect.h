@@ -31,7 +31,11 @@ static inline void expect_reply(const struct guestconf *c, const char *what, con
 	struct kit_reply r = { 0 };
 
 	kit_seal(in, len);
-	assert_int_equal(kit_ask(c, in, len, &r), 0);
+	if (kit_ask(c, in, len, &r)) {
+		if (want)
+			fail_msg("%s: is no packet", what);
+		return;
+	}
 	if (!want) {
 		if (r.v != SERVICE_DROP)
 			fail_msg("%s: verdict %d instead of no answer", what, r.v);

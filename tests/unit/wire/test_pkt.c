@@ -128,6 +128,8 @@ static const struct {
 	{ "source route", IP6("0020", "2b") "1102 0001 00000000 " ADDRS4 ADDRS4 UDP8 },
 	{ "source route 2", IP6("0020", "2b") "1102 0201 00000000 " ADDRS4 ADDRS4 UDP8 },
 	{ "segment route", IP6("0020", "2b") "1102 0401 00000000 " ADDRS4 ADDRS4 UDP8 },
+	{ "mapped source", ETH6 "6b812345 0008 1140 00000000000000000000ffff08090a0b 20010db80000000000000000000000fe " UDP8 },
+	{ "mapped destination", ETH6 "6b812345 0008 1140 20010db8000000000000000000000001 00000000000000000000ffff08090a0b " UDP8 },
 	{ "cut fragment header", IP6("0007", "2c") FRAG_FIRST("11") UDP8 },
 	{ "cut after atomic", IP6("000f", "2c") FRAG_ATOMIC("11") UDP8 },
 	{ "cut after options", IP6("000f", "3c") "1100" PADN6 UDP8 },
