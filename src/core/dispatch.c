@@ -15,9 +15,18 @@
 static int head_parse(struct pkt *p, const struct frame *f)
 {
 	p->head_len = (uint16_t)iov_copy_out(f->iov, f->n, 0, p->head, sizeof(p->head));
-	if (pkt_parse(p, f->len))
-		return -1;
-	return p->src_mac[0] & 1 ? -1 : 0; /* IEEE 802.3: a source is never a group */
+	return pkt_parse(p, f->len);
+}
+
+/*
+ * As a network card would: not what is for somebody else, of which a bridge lets us hear, nor what can't be from anybody but us. A group is
+ * never a source (IEEE 802.3).
+ */
+static bool is_for_us(const struct engine *e, const struct pkt *p)
+{
+	const uint8_t *our = e->guest.our_mac;
+
+	return !(p->src_mac[0] & 1) && memcmp(p->src_mac, our, MAC_LEN) && (p->dst_mac[0] & 1 || !memcmp(p->dst_mac, our, MAC_LEN));
 }
 
 static bool same_flow(const struct pkt *a, const struct pkt *b)
@@ -29,9 +38,13 @@ static bool same_flow(const struct pkt *a, const struct pkt *b)
 /* n packets of one flow to its translator. */
 static void deliver(struct engine *e, const struct pkt *p, const struct frame *f, unsigned n)
 {
-	guest_learn(&e->guest, p->src_mac, &p->src);
-	if (!addr_is_unicast(&p->src))
+	if (!guest_may_send(&e->guest, &p->src, &p->dst)) {
+		char src[ADDR_STRLEN];
+
+		log_limited(LOG_LVL_DEBUG, "From guest: dropped, as %s is no source of its", addr_fmt(&p->src, src));
 		return;
+	}
+	guest_learn(&e->guest, p->src_mac, &p->src);
 	switch (p->proto) {
 	case PROTO_TCP:
 		if (e->tcp && addr_is_unicast(&p->dst))
@@ -84,7 +97,7 @@ static enum service_verdict serve(struct engine *e, const struct pkt *p, const s
 		learn_arp(e, p, len);
 	v = service_input(&e->conf->guest, p, e->request, len, &reply);
 	if (v == SERVICE_REPLY && link_send(e->link, e->link->rx_queue, e->reply, wr_len(&reply)))
-		log_debug("A reply to the guest was dropped: its queue is full");
+		log_limited(LOG_LVL_DEBUG, "A reply to the guest was dropped: its queue is full");
 	return v;
 }
 
@@ -172,6 +185,7 @@ void dispatch_from_guest(struct engine *e, const struct frame *f, unsigned n)
 		ok = !head_parse(p, &f[i]);
 		if (unlikely(log_get_level() >= LOG_LVL_TRACE))
 			trace_frame(p, f[i].len, ok);
+		ok = ok && is_for_us(e, p);
 		joins = ok && p->family && !p->frag && !for_service(p);
 		if (first < i && !(joins && same_flow(&e->pkt[first], p))) {
 			deliver(e, &e->pkt[first], &f[first], i - first);

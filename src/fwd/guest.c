@@ -25,11 +25,23 @@ static void addr_learn(struct addr *addr, const struct addr *assigned, bool *set
 	*settled = addr_eq(src, assigned);
 }
 
+static bool addr_is_ours(const struct guest *g, const struct addr *a)
+{
+	return g->nat && nat_is_ours(g->nat, a);
+}
+
+bool guest_may_send(const struct guest *g, const struct addr *src, const struct addr *dst)
+{
+	return addr_is_unicast(src) && !addr_eq(src, dst) && !addr_is_ours(g, src);
+}
+
 void guest_learn(struct guest *g, const uint8_t mac[MAC_LEN], const struct addr *src)
 {
 	if (!mac_is_own(g, mac))
 		return;
 	memcpy(g->mac, mac, MAC_LEN);
+	if (addr_is_ours(g, src))
+		return;
 
 	if (addr_is4(src)) {
 		if (!g->fixed4 && addr_is_host4(src))

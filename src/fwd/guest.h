@@ -6,9 +6,10 @@
  */
 #pragma once
 
-#include "base/addr.h"
+#include "fwd/nat.h"
 
 struct guest {
+	const struct nat *nat; /* addresses of ours, which the guest can not have; NULL: there are none */
 	uint8_t our_mac[MAC_LEN]; /* of the peer that the guest sees */
 	uint8_t mac[MAC_LEN]; /* of the guest: broadcast until learned */
 	struct addr addr4, addr6; /* where forwarded connections go: assigned, until another is learned */
@@ -18,8 +19,14 @@ struct guest {
 	bool fixed4, fixed6; /* address was configured explicitly: not learned */
 };
 
+/*
+ * May a packet of the guest come from this address, to that one? It has whatever addresses it likes, and those of networks behind it; but
+ * none of ours, and none that no host has, nor does it talk to itself through us.
+ */
+bool guest_may_send(const struct guest *g, const struct addr *src, const struct addr *dst);
+
 /* Learns from an IP packet or ARP message that the guest sent with this source: its MAC and, if the address can be its own (not
- * unspecified, loopback, multicast or broadcast), its address. */
+ * unspecified, loopback, multicast, broadcast or ours), its address. */
 void guest_learn(struct guest *g, const uint8_t mac[MAC_LEN], const struct addr *src);
 
 /* Another guest may have come: what the one before had settled for says nothing any more. */

@@ -60,6 +60,16 @@ int nat_to_host(const struct nat *n, uint8_t proto, const struct ep *dst, struct
 	return 0;
 }
 
+bool nat_is_ours(const struct nat *n, const struct addr *a)
+{
+	const struct nat_family *f = nat_family(n, a);
+
+	if (nat_match(&f->guest, a))
+		return false;
+	return nat_match(&f->our, a) || nat_match(&f->map_loopback, a) || nat_match(&f->map_guest, a) ||
+	       nat_match(&f->dns_forward, a) || nat_match(&n->our_ll6, a);
+}
+
 static bool nat_fits(const struct nat_family *f, const struct addr *a, const struct addr *guest)
 {
 	return addr_is_set(a) && !addr_eq(a, guest) && !addr_eq(a, &f->guest);

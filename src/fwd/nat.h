@@ -31,6 +31,9 @@ struct nat {
  */
 MUST_USE int nat_to_host(const struct nat *n, uint8_t proto, const struct ep *dst, struct ep *ret_dst);
 
+/* Is it an address by which the guest finds us, or what we stand for, and that is not its own? Nobody else on its network has it. */
+bool nat_is_ours(const struct nat *n, const struct addr *a);
+
 /*
  * Host to guest: the source that the guest sees for a connection or datagram that peer (an address of the host's view) sends to it.
  * Loopback becomes the mapped address, or our address where there is no mapping; the host's own address becomes map_guest, if that is

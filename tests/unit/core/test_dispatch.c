@@ -20,6 +20,9 @@
 
 #define FRAME_ROOM 4096
 
+static const uint8_t mac_guest[MAC_LEN] = { 0x52, 0x54, 0, 1, 2, 3 };
+static const uint8_t mac_ours[MAC_LEN] = { 0x9a, 0x55, 0x9a, 0x55, 0x9a, 0x55 };
+
 struct fix {
 	struct engine e;
 	struct conf conf;
@@ -102,13 +105,14 @@ static int setup(void **state)
 
 	x->e.conf = &x->conf;
 	x->e.link = &x->link;
-	x->e.frags = frags_new();
+	x->e.frags = frags_new(FRAG_DATAGRAMS);
 	timers_init(&x->e.loop.timers, 0);
 	timer_init(&x->e.frag_timer, late_fired);
 	x->e.tcp = (struct tcp *)x;
 	x->e.udp = (struct udp *)x;
 	x->e.icmp = (struct icmp *)x;
 	memset(x->e.guest.mac, 0xff, MAC_LEN);
+	memcpy(x->e.guest.our_mac, mac_ours, MAC_LEN);
 	x->verdict = SERVICE_DROP;
 	*state = cur = x;
 	return 0;
@@ -123,9 +127,6 @@ static int teardown(void **state)
 	cur = NULL;
 	return 0;
 }
-
-static const uint8_t mac_guest[MAC_LEN] = { 0x52, 0x54, 0, 1, 2, 3 };
-static const uint8_t mac_ours[MAC_LEN] = { 0x9a, 0x55, 0x9a, 0x55, 0x9a, 0x55 };
 
 /* A frame in three odd pieces, so that whoever takes the first for all is found out. */
 static void add(struct fix *x, size_t len)
@@ -226,6 +227,7 @@ static void test_run_broken(void **state)
 	add_arp(x, mac_guest, "192.0.2.2");
 	add_ip(x, &tcp_a);
 	add_ip(x, &tcp_a);
+	memcpy(x->buf[x->n], mac_ours, MAC_LEN);
 	x->buf[x->n][12] = 0; /* no ethertype that we know, too short for any */
 	add(x, 20);
 	add_ip(x, &udp_a);
@@ -415,6 +417,47 @@ static void test_fragments(void **state)
 	expect(x, "service ");
 }
 
+/* As a network card: what a bridge lets us hear of others, and what claims to come from us, is let pass, whoever it may be for. */
+static void test_not_for_us(void **state)
+{
+	static const uint8_t other[MAC_LEN] = { 0x52, 0x54, 9, 9, 9, 9 }, group[MAC_LEN] = { 1, 0, 0x5e, 0, 0, 251 };
+	struct fix *x = *state;
+
+	add_ip(x, &tcp_a);
+	add_ip(x, &tcp_a);
+	memcpy(x->buf[1], other, MAC_LEN);
+	add_arp(x, mac_guest, "192.0.2.2");
+	memcpy(x->buf[2], other, MAC_LEN);
+	add_ip_from(x, &udp_a, mac_ours);
+	add_fragment(x, 80, 0, 16, true);
+	memcpy(x->buf[4], other, MAC_LEN);
+	add_fragment(x, 80, 16, 8, false);
+	add_ip(x, &udp_a);
+	memcpy(x->buf[6], group, MAC_LEN);
+	expect(x, "tcp:1 udp:1 ");
+	assert_memory_equal(x->e.guest.mac, mac_guest, MAC_LEN);
+}
+
+/* An address of ours as source, or the destination's: dropped, and nothing is learned from it. */
+static void test_spoofed(void **state)
+{
+	struct fix *x = *state;
+	struct nat nat = { .v4 = { .our = addr_any4 } };
+	struct spec s = tcp_a;
+
+	assert_int_equal(addr_parse("192.0.2.1", &nat.v4.our), 0);
+	assert_int_equal(addr_parse("192.0.2.2", &x->e.guest.addr4), 0);
+	x->e.guest.nat = &nat;
+	s.src = "192.0.2.1";
+	add_ip(x, &s);
+	s.src = s.dst;
+	add_ip(x, &s);
+	expect(x, "");
+	add_arp(x, mac_guest, "192.0.2.1");
+	expect(x, "service ");
+	check_guest(x, mac_guest, "192.0.2.2");
+}
+
 static void time_passes(struct fix *x, uint64_t ns)
 {
 	x->e.loop.now_ns += ns;
@@ -515,6 +558,7 @@ static void test_trace(void **state)
 	add_ip(x, &udp_a);
 	add_ip(x, &udp_6);
 	add_fragment(x, 80, 16, 8, false);
+	memcpy(x->buf[x->n], mac_ours, MAC_LEN);
 	x->buf[x->n][12] = 0x88;
 	x->buf[x->n][13] = 0xb5;
 	add(x, 64);
@@ -544,6 +588,8 @@ int main(void)
 		T(test_protocols_off),
 		T(test_icmp_of_the_wrong_family),
 		T(test_learning),
+		T(test_not_for_us),
+		T(test_spoofed),
 		T(test_fragments),
 		T(test_fragments_late),
 		T(test_fragmented_discovery),

@@ -156,11 +156,62 @@ static void test_addr_for(void **state)
 	}
 }
 
+/* What is ours is nobody else's, unless the guest was given it; networks behind the guest are its own business. */
+static void test_may_send(void **state)
+{
+	static const struct {
+		const char *src, *dst;
+		bool may;
+	} t[] = {
+		{ "10.0.2.15", "198.51.100.1", true },
+		{ "10.0.2.99", "198.51.100.1", true },
+		{ "172.17.0.2", "198.51.100.1", true },
+		{ "10.0.2.15", "10.0.2.2", true },
+		{ "10.0.2.2", "198.51.100.1", false },
+		{ "169.254.1.1", "198.51.100.1", false },
+		{ "169.254.1.2", "198.51.100.1", false },
+		{ "169.254.1.3", "198.51.100.1", false },
+		{ "10.0.2.15", "10.0.2.15", false },
+		{ "127.0.0.1", "198.51.100.1", false },
+		{ "0.0.0.0", "198.51.100.1", false },
+		{ "224.0.0.1", "198.51.100.1", false },
+		{ "255.255.255.255", "198.51.100.1", false },
+		{ "2001:db8::15", "2001:db8:1::1", true },
+		{ "fd00::7", "2001:db8:1::1", true },
+		{ "fe80::15", "fe80::1", true },
+		{ "fe80::1", "2001:db8:1::1", false },
+		{ "::1", "2001:db8:1::1", false },
+		{ "::", "2001:db8:1::1", false },
+		{ "ff02::1", "2001:db8:1::1", false },
+	};
+	struct nat n = { .v4 = { .our = ip("10.0.2.2"),
+				 .map_loopback = ip("169.254.1.1"),
+				 .map_guest = ip("169.254.1.2"),
+				 .dns_forward = ip("169.254.1.3"),
+				 .guest = ip("10.0.2.15"),
+				 .host = ip("10.0.2.15") },
+			 .our_ll6 = ip("fe80::1") };
+	struct guest g = guest_start();
+
+	g.nat = &n;
+	for (size_t i = 0; i < ARRAY_SIZE(t); i++) {
+		struct addr src = ip(t[i].src), dst = ip(t[i].dst);
+
+		if (guest_may_send(&g, &src, &dst) != t[i].may)
+			fail_msg("%s to %s", t[i].src, t[i].dst);
+		guest_learn(&g, mac_a, &src);
+		assert_false(nat_is_ours(&n, &g.addr4) || nat_is_ours(&n, &g.addr6) ||
+			     (addr_is_set(&g.ll6) && nat_is_ours(&n, &g.ll6)));
+	}
+	n.v4.our = n.v4.guest;
+	assert_true(guest_may_send(&g, &n.v4.guest, &n.v4.map_guest));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_learn_addr),    cmocka_unit_test(test_learn_settles), cmocka_unit_test(test_learn_fixed),
-		cmocka_unit_test(test_learn_bad_mac), cmocka_unit_test(test_addr_for),
+		cmocka_unit_test(test_learn_bad_mac), cmocka_unit_test(test_addr_for),      cmocka_unit_test(test_may_send),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
