@@ -60,5 +60,6 @@ void log_msg_limited(struct log_site *site, enum log_level level, const char *fm
 #define log_limited(level, ...) \
 	do { \
 		static struct log_site _site; \
-		log_msg_limited(&_site, (level), __VA_ARGS__); \
+		if (log_get_level() >= (level)) \
+			log_msg_limited(&_site, (level), __VA_ARGS__); \
 	} while (0)

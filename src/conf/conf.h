@@ -43,6 +43,13 @@ struct conf_ns {
 	bool host_lo_to_ns_lo; /* what comes from the host's loopback goes to the loopback of the namespace */
 };
 
+/* What one guest may use at once. */
+struct conf_limits {
+	uint32_t flows, half_open; /* 0: as many as there are descriptors for; half of that */
+	uint32_t flow_rate; /* that the guest begins, a second; 0: any number */
+	uint32_t spill, reassembly; /* bytes */
+};
+
 struct conf {
 	enum conf_mode mode;
 
@@ -62,6 +69,7 @@ struct conf {
 	struct guestconf guest; /* for the services */
 	bool fixed4, fixed6; /* -a was given for the family */
 	uint8_t guest_mac[MAC_LEN]; /* --ns-mac-addr; all-zero if it is to be learned (passt) or left to the kernel (pasta) */
+	struct conf_limits limits;
 	struct nat nat; /* for the translators */
 	struct outbound out;
 

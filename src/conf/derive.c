@@ -108,6 +108,7 @@ static void derive_process(const struct work *w)
 	memcpy(c->pcap_file, o->pcap_file, sizeof(c->pcap_file));
 	memcpy(c->conf_path, o->conf_path, sizeof(c->conf_path));
 	c->log_size = o->log_size;
+	c->limits = o->limits;
 	c->have_runas = o->have_runas;
 	c->chroot_fallback = o->chroot_fallback;
 	c->runas_uid = o->runas_uid;

@@ -33,6 +33,7 @@ struct opt {
 	opt_fn *fn; /* NULL: handled by opts_parse() itself */
 	size_t off, size;
 	unsigned deny; /* enum val_deny */
+	uint32_t min, max;
 	const char *help;
 };
 
@@ -170,6 +171,16 @@ static int opt_fd(struct opts *o, const struct opt *d, const char *val)
 	return val_fd(val, &o->fd);
 }
 
+static int opt_number(struct opts *o, const struct opt *d, const char *val)
+{
+	uint64_t n;
+
+	if (num_parse(val, d->min, d->max, &n))
+		return opt_fail(o, "Invalid %s: %s (--%s, from %u to %u)", d->what, val, d->name, d->min, d->max);
+	*(uint32_t *)opt_target(o, d) = (uint32_t)n;
+	return 0;
+}
+
 static int opt_log_size(struct opts *o, const struct opt *d, const char *val)
 {
 	if (val_log_size(val, &o->log_size))
@@ -268,6 +279,7 @@ static int opt_port(struct opts *o, const struct opt *d, const char *val)
 #define AT(member) .off = offsetof(struct opts, member)
 #define FLAG(member) .fn = opt_set, AT(member)
 #define TEXT(member) .fn = opt_text, AT(member), .size = sizeof(((struct opts *)0)->member)
+#define NUMBER(member, from, to) .fn = opt_number, AT(member), .min = (from), .max = (to)
 #define PAIR(member) .fn = opt_addr, AT(member)
 #define PAIR_NONE(member) .fn = opt_addr_none, AT(member)
 
@@ -359,6 +371,17 @@ static const struct opt options[] = {
 	  .help = "Address by which the guest reaches the host's loopback, default: the gateway's; \"none\" for none" },
 	{ "map-guest-addr", 0, IN_BOTH, "ADDR", "address", PAIR_NONE(map_guest), .deny = VAL_DENY_ALL,
 	  .help = "Address by which the guest reaches the host's own address, default \"none\"" },
+
+	{ "max-flows", 0, IN_BOTH, "NUMBER", "number of flows", NUMBER(limits.flows, 16, OPTS_FLOWS_MAX),
+	  .help = "Connections and other flows at once, default 65536, or what the limit of open files allows" },
+	{ "max-half-open", 0, IN_BOTH, "NUMBER", "number of connections", NUMBER(limits.half_open, 1, OPTS_FLOWS_MAX),
+	  .help = "Connections that wait for their first answer at once, default: half of the flows" },
+	{ "max-flow-rate", 0, IN_BOTH, "NUMBER", "number of flows", NUMBER(limits.flow_rate, 1, OPTS_RATE_MAX),
+	  .help = "Flows that the guest may begin a second, default: any number" },
+	{ "max-spill", 0, IN_BOTH, "BYTES", "size", NUMBER(limits.spill, OPTS_SPILL_MIN, OPTS_SPILL_MAX),
+	  .help = "Memory for data that slow TCP connections don't take at once, default 128 MiB" },
+	{ "max-reassembly", 0, IN_BOTH, "BYTES", "size", NUMBER(limits.reassembly, OPTS_REASSEMBLY_MIN, OPTS_REASSEMBLY_MAX),
+	  .help = "Memory for fragments of the guest, default 1 MiB" },
 
 	{ "tcp-ports", 't', IN_BOTH, "SPEC", "port specifier", .fn = opt_port,
 	  .help = "Forward TCP ports to the guest, may be repeated" },
@@ -560,6 +583,7 @@ static void opts_init(struct opts *o, enum conf_mode mode, const char *argv0)
 	o->vhost_user = o->foreground = mode == CONF_PASST && strstr(base_name(argv0), "vhost-user");
 	o->fd = -1;
 	o->log_size = OPTS_LOG_SIZE;
+	o->limits = (struct conf_limits){ .spill = OPTS_SPILL, .reassembly = OPTS_REASSEMBLY };
 }
 
 enum opts_verdict opts_parse(enum conf_mode mode, int argc, char **argv, struct opts *ret_opts)

@@ -14,6 +14,14 @@
 #define OPTS_PORTS_MAX 512
 #define OPTS_DNS_MAX (2 * GUESTCONF_DNS)
 #define OPTS_LOG_SIZE (1024 * 1024)
+#define OPTS_FLOWS_MAX 65536u
+#define OPTS_RATE_MAX 1000000u
+#define OPTS_SPILL (128u << 20)
+#define OPTS_SPILL_MIN (1u << 20)
+#define OPTS_SPILL_MAX (1u << 30)
+#define OPTS_REASSEMBLY (1u << 20)
+#define OPTS_REASSEMBLY_MIN (64u << 10)
+#define OPTS_REASSEMBLY_MAX (16u << 20)
 
 /* One address a family. All-zero: not given. */
 struct opt_pair {
@@ -66,6 +74,8 @@ struct opts {
 	unsigned plen4, plen6; /* that came with the address; 0: none */
 	unsigned netmask; /* as a prefix length; 0: not given */
 	char ifname[VAL_IFNAME_MAX], if4[VAL_IFNAME_MAX], if6[VAL_IFNAME_MAX];
+
+	struct conf_limits limits;
 
 	bool have_dns, have_search; /* given at all, even as "none" */
 	struct addr dns[OPTS_DNS_MAX];

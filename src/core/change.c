@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "core/change.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
@@ -351,15 +350,17 @@ bool change_busy(const struct change *g)
 	return g->phase != CHANGE_IDLE;
 }
 
-void change_start(struct change *g, const struct ctl_plan *plan)
+int change_start(struct change *g, const struct ctl_plan *plan)
 {
-	assert(!change_busy(g));
+	if (change_busy(g))
+		return -EBUSY;
 	g->plan = plan;
 	g->failed = false;
 	g->pending = 0;
 	places_find(g);
 	phase_begin(g, CHANGE_OPEN);
 	timer_set(&g->c.loop->timers, &g->timer, 0);
+	return 0;
 }
 
 void change_opened(struct change *g, enum ctl_table table, unsigned rule, uint16_t port, int err)

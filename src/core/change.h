@@ -71,8 +71,8 @@ struct change {
 
 void change_init(struct change *g, const struct change_conf *c);
 
-/* The plan has to stay until the end. Not while one is under way. */
-void change_start(struct change *g, const struct ctl_plan *plan);
+/* The plan has to stay until the end. -EBUSY: one is under way. */
+MUST_USE int change_start(struct change *g, const struct ctl_plan *plan);
 bool change_busy(const struct change *g);
 
 /* A port for which open() returned -EINPROGRESS. Others are ignored. */

@@ -299,8 +299,7 @@ static enum ctl_result do_change(struct control *c, struct ctl_call *call)
 		return ctl_fail(call, c->plan.error, "%s", c->plan.message);
 	}
 	c->asker = call->who;
-	change_start(&c->change, &c->plan);
-	return CTL_LATER;
+	return change_start(&c->change, &c->plan) ? CTL_AGAIN : CTL_LATER;
 }
 
 void control_port_opened(void *ctx, unsigned rule, uint16_t port, int err)

@@ -305,6 +305,17 @@ static int splices_put(const struct engine *e, json_t *counters, json_t *gauges)
 	return err | put(counters, "udp_splice_lost", u->lost);
 }
 
+/* What the limits of one guest are about. */
+static int limits_put(const struct engine *e, json_t *counters, json_t *gauges)
+{
+	const struct flow_stats *f = flow_stats(e->flows);
+	int err = put(counters, "flows_displaced", f->displaced) | put(counters, "flows_over_rate", f->over_rate);
+
+	err |= put(counters, "reassembly_displaced", frags_displaced(e->frags));
+	err |= put(gauges, "half_open", f->half_open) | put(gauges, "reassembly", frags_open(e->frags));
+	return err;
+}
+
 enum ctl_result control_counters(struct engine *e, struct ctl_call *call)
 {
 	json_t *counters = json_object(), *gauges = json_object();
@@ -320,9 +331,12 @@ enum ctl_result control_counters(struct engine *e, struct ctl_call *call)
 
 		err |= put(counters, "tcp_guest_rexmit", t->rexmit) | put(counters, "tcp_guest_rto", t->rto);
 		err |= put(counters, "tcp_spilled", t->spilled) | put(counters, "tcp_ahead", t->ooo);
+		err |= put(counters, "tcp_spill_full", t->spill_full) | put(gauges, "tcp_spill_bytes", tcp_spill_used(e->tcp));
+		err |= put(counters, "tcp_challenges", t->challenges) | put(counters, "tcp_challenges_held", t->challenges_held);
 	}
 	if (e->fwd)
 		err |= splices_put(e, counters, gauges);
+	err |= limits_put(e, counters, gauges);
 	err |= put(gauges, "flows", flow_count(e->flows)) | put(gauges, "flows_max", flow_max(e->flows));
 	err |= put(gauges, "listeners", (uint64_t)listeners_held(&e->listeners) + listeners_held(&e->ns_listeners));
 	return err ? ctl_fail(call, "too-big", "The reply needs too much memory") : CTL_REPLY;

@@ -348,6 +348,7 @@ static void guest_init(struct engine *e)
 	e->guest = (struct guest){ .addr4 = c->guest.addr4, .addr6 = c->guest.addr6, .fixed4 = c->fixed4, .fixed6 = c->fixed6 };
 	e->guest.assigned4 = c->guest.addr4;
 	e->guest.assigned6 = c->guest.addr6;
+	e->guest.nat = &c->nat;
 	memcpy(e->guest.our_mac, c->guest.our_mac, MAC_LEN);
 	if (mac_is_zero(c->guest_mac))
 		memset(e->guest.mac, 0xff, MAC_LEN);
@@ -461,23 +462,33 @@ static void on_frags_late(struct timer *t, uint64_t now_ns)
 
 static int tables_open(struct engine *e)
 {
+	const struct conf_limits *l = &e->conf->limits;
+	struct flow_limits fl = { .rate = l->flow_rate };
 	size_t slot = MAX(tcp_slot_size(), udp_slot_size());
 	struct hash_key key;
+	uint32_t flows;
 
 	if (getrandom(&key, sizeof(key), 0) != sizeof(key))
 		return -EIO;
 	slot = MAX(slot, icmp_slot_size());
 	e->budget = budget_find(e);
-	e->flows = flow_table_new(e->budget.flows, (slot + 7) & ~(size_t)7, &key);
-	e->frags = frags_new();
+	flows = l->flows ? MIN(l->flows, e->budget.flows) : e->budget.flows;
+	e->flows = flow_table_new(flows, (slot + 7) & ~(size_t)7, &key);
+	e->frags = frags_new(l->reassembly / FRAG_MEMORY);
 	timer_init(&e->frag_timer, on_frags_late);
-	return e->flows && e->frags ? 0 : -ENOMEM;
+	if (!e->flows || !e->frags)
+		return -ENOMEM;
+	fl.half_open = l->half_open ? l->half_open : MAX(flows / 2, 1u);
+	flow_table_limit(e->flows, &fl);
+	return 0;
 }
 
 static int translators_open(struct engine *e)
 {
 	const struct conf *c = e->conf;
-	struct tcp_deps td = { &e->loop, e->link, e->flows, &e->guest, &c->nat, &c->out, { { 0 } }, e->budget.ready };
+	struct tcp_deps td = {
+		&e->loop, e->link, e->flows, &e->guest, &c->nat, &c->out, { { 0 } }, e->budget.ready, c->limits.spill
+	};
 	struct udp_deps ud = {
 		&e->loop, e->link, e->flows, &e->guest, &c->nat, &c->out, { c->udp_timeout_s, c->udp_timeout_stream_s }
 	};

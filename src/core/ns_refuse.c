@@ -68,5 +68,5 @@ void ns_refuse_send(const struct ns_refuse *r, const struct ep *peer, const stru
 	iov.iov_len = wr_len(&w);
 	m.msg_hdr.msg_namelen = sock_from_ep(v4 ? AF_INET : AF_INET6, &(struct ep){ .addr = peer->addr }, 0, &name);
 	if (wr_ok(&w) && sock_sendmmsg(r->fd[!v4], &m, 1, 0) < 0)
-		log_debug("UDP: a refusal is lost");
+		log_limited(LOG_LVL_DEBUG, "UDP: a refusal is lost");
 }

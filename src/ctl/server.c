@@ -389,7 +389,7 @@ static struct client *client_place(struct ctl_server *s)
 		if (c->subscribed != best->subscribed ? best->subscribed : c->heard_ns < best->heard_ns)
 			best = c;
 	}
-	log_debug("Control socket: a client is disconnected for another one");
+	log_limited(LOG_LVL_DEBUG, "Control socket: a client is disconnected for another one");
 	client_close(s, best);
 	return best;
 }

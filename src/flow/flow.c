@@ -3,6 +3,8 @@
 
 #include <sys/mman.h>
 
+#include "base/log.h"
+
 #define FLOWS_MAX (UINT32_C(1) << 30) /* twice as many buckets must be counted in 32 bits */
 
 /* Half of the hash beside the slot number, so that a probe looks at a slot only where the hash agrees and a move needs no hash. */
@@ -27,6 +29,12 @@ struct flow_table {
 	uint32_t high;
 	uint32_t free_head; /* number + 1; 0 if none */
 	uint32_t mask; /* number of buckets - 1 */
+	struct list half; /* half-open flows, oldest first */
+	struct flow_limits limits;
+	uint64_t admit_ns; /* when the guest would have begun all of its flows, had it kept to the rate */
+	flow_displace_fn *displace;
+	void *displace_ctx;
+	struct flow_stats stats;
 	uint8_t *slots;
 	struct bucket *buckets;
 };
@@ -65,6 +73,7 @@ struct flow_table *flow_table_new(uint32_t max, size_t slot_size, const struct h
 		.buckets = (void *)(map + head),
 		.slots = map + head + hash_len,
 	};
+	list_init(&t->half);
 	return t;
 }
 
@@ -118,14 +127,81 @@ static void bucket_remove(struct flow_table *t, struct bucket *b)
 	t->buckets[hole] = (struct bucket){ 0 };
 }
 
+void flow_table_limit(struct flow_table *t, const struct flow_limits *l)
+{
+	t->limits = *l;
+}
+
+void flow_table_on_displace(struct flow_table *t, flow_displace_fn *fn, void *ctx)
+{
+	t->displace = fn;
+	t->displace_ctx = ctx;
+}
+
+/* The newest half-open flow before this node of the list gives way. */
+static bool displace_before(struct flow_table *t, const struct list *node)
+{
+	if (!t->displace || node->prev == &t->half)
+		return false;
+	t->stats.displaced++;
+	t->displace(t->displace_ctx, container_of(node->prev, struct flow, half));
+	return true;
+}
+
+void flow_settle(struct flow_table *t, struct flow *f)
+{
+	if (list_empty(&f->half))
+		return;
+	list_del(&f->half);
+	t->stats.half_open--;
+}
+
+void flow_half_open(struct flow_table *t, struct flow *f)
+{
+	flow_settle(t, f);
+	list_push(&t->half, &f->half);
+	t->stats.half_open++;
+	if (t->limits.half_open && t->stats.half_open > t->limits.half_open && displace_before(t, &f->half))
+		log_limited(LOG_LVL_WARN, "More than %u connections wait for an answer: the newest give way", t->limits.half_open);
+}
+
+bool flow_admit(struct flow_table *t, uint64_t now_ns)
+{
+	uint32_t rate = t->limits.rate;
+	uint64_t at = MAX(t->admit_ns, now_ns);
+
+	if (!rate)
+		return true;
+	if (at - now_ns > NSEC_PER_SEC - NSEC_PER_SEC / rate) {
+		t->stats.over_rate++;
+		log_limited(LOG_LVL_WARN, "The guest begins more than %u flows a second: what is beyond is dropped", rate);
+		return false;
+	}
+	t->admit_ns = at + NSEC_PER_SEC / rate;
+	return true;
+}
+
+bool flow_make_room(struct flow_table *t)
+{
+	if (t->count < t->max)
+		return true;
+	if (displace_before(t, &t->half) && t->count < t->max) {
+		log_limited(LOG_LVL_WARN, "Flow table is full: connections that wait for an answer give way, the newest first");
+		return true;
+	}
+	log_limited(LOG_LVL_WARN, "Flow table is full: nothing new is let in");
+	return false;
+}
+
 struct flow *flow_new(struct flow_table *t, const struct flow_key *key)
 {
 	uint32_t hash = key_hash(t, key), index, gen;
-	struct bucket *b = bucket_find(t, key, hash);
+	struct bucket *b;
 	struct flow *f;
 
-	if (b->slot || t->count == t->max)
+	if (bucket_find(t, key, hash)->slot || !flow_make_room(t))
 		return NULL;
+	b = bucket_find(t, key, hash); /* who gave way may have moved it */
 	if (t->free_head) {
 		index = t->free_head - 1;
 		t->free_head = slot_at(t, index)->index;
@@ -139,6 +215,7 @@ struct flow *flow_new(struct flow_table *t, const struct flow_key *key)
 	f->index = index;
 	f->gen = gen & FLOW_GEN_MASK;
 	f->used = 1;
+	list_init(&f->half);
 	*b = (struct bucket){ .slot = index + 1, .hash = hash };
 	t->count++;
 	return f;
@@ -150,6 +227,7 @@ void flow_free(struct flow_table *t, struct flow *f)
 
 	if (!f->used)
 		return;
+	flow_settle(t, f);
 	bucket_remove(t, bucket_find(t, &f->key, key_hash(t, &f->key)));
 	f->gen = (f->gen + 1) & FLOW_GEN_MASK;
 	f->used = 0;
@@ -183,6 +261,11 @@ uint32_t flow_count(const struct flow_table *t)
 uint32_t flow_max(const struct flow_table *t)
 {
 	return t->max;
+}
+
+const struct flow_stats *flow_stats(const struct flow_table *t)
+{
+	return &t->stats;
 }
 
 void flow_each(struct flow_table *t, void (*fn)(void *ctx, struct flow *f), void *ctx)

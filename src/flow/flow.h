@@ -33,6 +33,7 @@ struct flow {
 	uint32_t gen : 24;
 	uint32_t used : 1;
 	uint32_t queue : 7; /* pair of the link's queues that the guest's frames of it came by last */
+	struct list half; /* in the table's list of half-open flows */
 	uint64_t born_ns; /* this and the rest: kept by the protocol */
 	struct flow_count to_host, to_guest; /* not of TCP, where the host's kernel counts */
 };
@@ -57,7 +58,33 @@ struct flow_table;
 struct flow_table *flow_table_new(uint32_t max, size_t slot_size, const struct hash_key *key);
 void flow_table_free(struct flow_table *t);
 
-/* A zeroed slot entered under key; NULL if the table is full or the key is there already. */
+/* What one guest may have, beside the number of slots. 0: no such limit. */
+struct flow_limits {
+	uint32_t half_open; /* at once */
+	uint32_t rate; /* flows that the guest begins in a second */
+};
+
+void flow_table_limit(struct flow_table *t, const struct flow_limits *l);
+
+/* For a flow that has to give way: fn takes it out with flow_free(). Without fn none gives way. */
+typedef void flow_displace_fn(void *ctx, struct flow *f);
+void flow_table_on_displace(struct flow_table *t, flow_displace_fn *fn, void *ctx);
+
+/*
+ * f has been begun by one side, and the other has not answered yet. That ends with flow_settle() or flow_free(). Where the table is full,
+ * or there are more of them than may be, the newest one that was there gives way, with a warning: those that are settled stay, and older
+ * ones keep their chance while somebody floods us. May call the function of flow_table_on_displace() for another flow than f.
+ */
+void flow_half_open(struct flow_table *t, struct flow *f);
+void flow_settle(struct flow_table *t, struct flow *f);
+
+/* The guest wants to begin a flow: counts it. False, with a warning: it begins too many a second, so this one is to be dropped. */
+MUST_USE bool flow_admit(struct flow_table *t, uint64_t now_ns);
+
+/* Whether there is a slot for a new flow, if need be that of one that gives way. False is logged. */
+MUST_USE bool flow_make_room(struct flow_table *t);
+
+/* A zeroed slot entered under key, if need be that of a flow that gives way; NULL if the table is full or the key is there already. */
 struct flow *flow_new(struct flow_table *t, const struct flow_key *key);
 
 /* Takes f out; its generation ends. */
@@ -71,6 +98,14 @@ struct flow *flow_get(struct flow_table *t, uint32_t index, uint32_t gen);
 
 uint32_t flow_count(const struct flow_table *t);
 uint32_t flow_max(const struct flow_table *t);
+
+/* Half-open flows now; and since the start, those that gave way, and those of the guest that were too many a second. */
+struct flow_stats {
+	uint32_t half_open;
+	uint64_t displaced, over_rate;
+};
+
+const struct flow_stats *flow_stats(const struct flow_table *t);
 
 /* Calls fn for every flow, in order of slots; fn may free the flow that it gets. */
 void flow_each(struct flow_table *t, void (*fn)(void *ctx, struct flow *f), void *ctx);

@@ -61,10 +61,8 @@ static struct icmp_flow *slot_new(struct icmp *m, const struct flow_key *key)
 	if (m->n >= m->max)
 		icmp_flow_close(m, idle_first(m));
 	f = (struct icmp_flow *)flow_new(m->d.flows, key);
-	if (!f) {
-		log_limited(LOG_LVL_WARN, "ICMP: flow table full, echo request dropped");
+	if (!f)
 		return NULL;
-	}
 	m->n++;
 	f->flow.born_ns = m->d.loop->now_ns;
 	f->sock.fd = -1;
@@ -131,6 +129,8 @@ struct icmp_flow *icmp_flow_from_guest(struct icmp *m, const struct pkt *p, uint
 		hosterr_refuse(&m->hosterr, p, EHOSTUNREACH);
 		return NULL;
 	}
+	if (!flow_admit(m->d.flows, m->d.loop->now_ns))
+		return NULL;
 	f = slot_new(m, &key);
 	if (!f)
 		return NULL;

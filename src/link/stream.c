@@ -65,7 +65,7 @@ static void guest_close(struct stream *s)
 	s->out_armed = s->tx_dead = false;
 	s->rx_start = s->rx_end = 0;
 	stream_tx_clear(&s->tx);
-	log_info("Client connection closed%s", s->one_off ? ", exiting" : "");
+	log_limited(LOG_LVL_INFO, "Client connection closed%s", s->one_off ? ", exiting" : "");
 	if (s->one_off)
 		s->link.cb.gone(s->link.cb.ctx);
 	else

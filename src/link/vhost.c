@@ -226,7 +226,7 @@ static void front_close(struct vhost *v)
 	close(v->fd);
 	v->fd = -1;
 	v->ring_more = 0;
-	log_info("Client connection closed%s", v->one_off ? ", exiting" : "");
+	log_limited(LOG_LVL_INFO, "Client connection closed%s", v->one_off ? ", exiting" : "");
 	if (v->one_off)
 		v->link.cb.gone(v->link.cb.ctx);
 }

@@ -41,9 +41,16 @@ static bool conn_edge(enum conn_state from, enum conn_state to)
 
 void conn_set(struct tcp_conn *k, enum conn_state to)
 {
-	assert(conn_edge(k->state, to));
+	if (unlikely(!conn_edge(k->state, to))) {
+		log_limited(LOG_LVL_ERR, "TCP flow %u: no way from %s to %s", k->f.index, state_name[k->state], state_name[to]);
+		return;
+	}
 	log_trace("TCP flow %u: %s -> %s", k->f.index, state_name[k->state], state_name[to]);
 	k->state = (uint8_t)to;
+	if (to == CONN_CONNECTING || to == CONN_SYN_SENT)
+		flow_half_open(k->t->d.flows, &k->f);
+	else if (to == CONN_ESTABLISHED)
+		flow_settle(k->t->d.flows, &k->f);
 }
 
 static struct ref conn_ref(const struct tcp_conn *k)
@@ -169,6 +176,17 @@ void conn_reset(struct tcp_conn *k)
 	 */
 	(void)seg_send_ctl(k, k->state == CONN_SYN_SENT ? TCP_RST : TCP_RST | TCP_ACK, k->snd.max);
 	conn_reset_host(k);
+}
+
+void conn_displaced(void *ctx, struct flow *f)
+{
+	struct tcp_conn *k = container_of(f, struct tcp_conn, f);
+
+	(void)ctx;
+	if (k->state == CONN_CONNECTING)
+		conn_free(k);
+	else
+		conn_reset(k);
 }
 
 bool conn_done(const struct tcp_conn *k)
@@ -302,7 +320,7 @@ static void conn_resend_handshake(struct tcp_conn *k)
 	bool sent;
 
 	if (!tcp_snd_on_rto(&k->snd)) {
-		log_debug("TCP flow %u: no answer of the guest to SYN", k->f.index);
+		log_limited(LOG_LVL_DEBUG, "TCP flow %u: no answer of the guest to SYN", k->f.index);
 		conn_reset(k);
 		return;
 	}
@@ -334,7 +352,7 @@ void conn_timer_fired(struct timer *timer, uint64_t now_ns)
 	else if (k->sack)
 		conn_board_get(k);
 	if (!tcp_snd_on_rto(&k->snd)) {
-		log_debug("TCP flow %u: the guest acknowledges nothing any more", k->f.index);
+		log_limited(LOG_LVL_DEBUG, "TCP flow %u: the guest acknowledges nothing any more", k->f.index);
 		conn_reset(k);
 		return;
 	}

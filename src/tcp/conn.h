@@ -56,6 +56,7 @@ struct tcp_conn {
 	uint8_t lazy_acks; /* since the receive queue was last cut short */
 	uint16_t seen; /* bytes peeked since the receive queue was last empty, up to LAZY_BYTES (host.c) */
 	uint8_t probes; /* keepalive probes without an answer */
+	uint8_t challenges; /* challenge ACKs since challenge_s, in seconds */
 	bool guest_fin : 1;
 	bool host_shut : 1;
 	bool host_rdhup : 1; /* the kernel told that the peer's FIN is there; data may stand before it */
@@ -91,6 +92,7 @@ struct tcp_conn {
 	struct tcp_talk talk;
 	uint64_t late_ns; /* until when the ACK waits, in tcp.late */
 	uint32_t heard_s; /* when the guest was last heard of, seconds */
+	uint32_t challenge_s;
 	uint32_t silent_end; /* end of what the guest had sent when silence was set */
 };
 
@@ -128,6 +130,8 @@ void conn_rearm(struct tcp_conn *k); /* has the kernel look at the socket again,
 void conn_free(struct tcp_conn *k); /* closes the socket in the orderly way; k is gone */
 void conn_reset_host(struct tcp_conn *k); /* RST to the host; k is gone */
 void conn_reset(struct tcp_conn *k); /* RST to both sides; k is gone */
+void conn_displaced(void *ctx,
+		    struct flow *f); /* as the flow table wants it: silence for a guest that will ask again, else a reset */
 bool conn_done(const struct tcp_conn *k);
 bool conn_end(struct tcp_conn *k); /* done: k goes, now or at the end of the turn, when the guest's FIN is acknowledged */
 void conn_timer_update(struct tcp_conn *k, bool restart);

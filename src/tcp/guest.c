@@ -15,6 +15,8 @@
 #define MSS_DEFAULT4 536 /* RFC 9293 3.7.1 */
 #define MSS_DEFAULT6 1220
 #define MSS_MIN 48
+#define CHALLENGES 10 /* of each connection, */
+#define CHALLENGE_S 5u /* in so many seconds (RFC 5961 7) */
 #define SHORT 512 /* fits a segment of the default MSS, options included */
 
 /* In-order payload of consecutive segments, gathered for one sendmsg(). */
@@ -123,7 +125,7 @@ static void batch_clear(struct batch *b)
 /* A dead socket: the guest gets what a peer would send. */
 static void guest_broken(struct batch *b, int err)
 {
-	log_debug("TCP flow %u: socket: %s", b->k->f.index, strerror(-err));
+	log_limited(LOG_LVL_DEBUG, "TCP flow %u: socket: %s", b->k->f.index, strerror(-err));
 	conn_reset(b->k);
 	batch_clear(b);
 }
@@ -136,7 +138,8 @@ void guest_shutdown(struct tcp_conn *k)
 		return;
 	err = sock_shutdown_wr(k->fd);
 	if (err)
-		log_debug("TCP flow %u: shutdown: %s", k->f.index, strerror(-err)); /* ENOTCONN: reset; its event follows */
+		log_limited(LOG_LVL_DEBUG, "TCP flow %u: shutdown: %s", k->f.index,
+			    strerror(-err)); /* ENOTCONN: reset; its event follows */
 	k->host_shut = true;
 	conn_ack_later(k);
 }
@@ -228,6 +231,28 @@ static void batch_ack_now(struct batch *b)
 	batch_flush(b);
 	if (b->k && !seg_send_ack(b->k))
 		conn_ack_later(b->k);
+}
+
+/*
+ * To a segment that somebody may have made up. How many we send is bounded for each connection by itself: a bound that all of them share
+ * would tell a stranger about the others.
+ */
+static void batch_challenge(struct batch *b)
+{
+	struct tcp_conn *k = b->k;
+	uint32_t now_s = (uint32_t)(k->t->d.loop->now_ns / NSEC_PER_SEC);
+
+	if (now_s - k->challenge_s >= CHALLENGE_S) {
+		k->challenge_s = now_s;
+		k->challenges = 0;
+	}
+	if (k->challenges == CHALLENGES) {
+		k->t->stats.challenges_held++;
+		return;
+	}
+	k->challenges++;
+	k->t->stats.challenges++;
+	batch_ack_now(b);
 }
 
 static void batch_add(struct batch *b, const struct segment *s, const struct tcp_rcv_cut *cut)
@@ -332,7 +357,7 @@ static bool batch_on_ack(struct batch *b, const struct segment *s)
 	if (a.quiet)
 		conn_board_put(k);
 	if (a.bad) {
-		batch_ack_now(b); /* RFC 5961 5.2 */
+		batch_challenge(b); /* RFC 5961 5.2 */
 		return false;
 	}
 	batch_ts_note(b, s);
@@ -359,7 +384,7 @@ static void batch_on_rst(struct batch *b, const struct segment *s)
 		conn_reset_host(k);
 		batch_clear(b);
 	} else if (tcp_rcv_in_window(&k->rcv, s->h.seq)) {
-		batch_ack_now(b);
+		batch_challenge(b);
 	}
 }
 
@@ -387,7 +412,7 @@ static void batch_established(struct batch *b, const struct segment *s)
 		return;
 	}
 	if (s->h.flags & TCP_SYN) {
-		batch_ack_now(b); /* RFC 5961 4.2 */
+		batch_challenge(b); /* RFC 5961 4.2 */
 		return;
 	}
 	if (!(s->h.flags & TCP_ACK))
@@ -488,7 +513,7 @@ static void batch_syn_rcvd(struct batch *b, const struct segment *s)
 		return;
 	}
 	if (s->h.flags & TCP_SYN) {
-		batch_ack_now(b);
+		batch_challenge(b);
 		return;
 	}
 	if (!(s->h.flags & TCP_ACK))
@@ -525,6 +550,9 @@ static void guest_open(struct tcp *t, const struct pkt *p, const struct segment 
 		seg_reply_rst(t, p, &s->h, s->len); /* an address of ours where nothing answers */
 		return;
 	}
+	/* Silence: a guest that means it asks again, when it may have become better. */
+	if (!flow_admit(t->d.flows, t->d.loop->now_ns) || !flow_make_room(t->d.flows))
+		return;
 	err = tcp_stock_take(t, &to.addr, &ready);
 	if (err) {
 		log_limited(LOG_LVL_WARN, "TCP: no socket for a connection of the guest: %s", strerror(-err));
@@ -546,7 +574,6 @@ static void guest_open(struct tcp *t, const struct pkt *p, const struct segment 
 	k = conn_new(t, key, ready.fd);
 	if (!k) {
 		sock_close(ready.fd);
-		log_limited(LOG_LVL_WARN, "TCP: flow table is full");
 		return;
 	}
 	k->peek_off = ready.peek_off;

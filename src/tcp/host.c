@@ -244,7 +244,7 @@ void host_pump(struct tcp_conn *k)
 	for (unsigned i = 0; r > 0 && i < PUMP_ROUNDS && (left = pump_left(k, from)) && pump_any(k, &seq, &len); i++)
 		r = len ? pump_hole(k, seq, len) : pump_round(k, left);
 	if (r < 0) {
-		log_debug("TCP flow %u: socket: %s", k->f.index, strerror(-r));
+		log_limited(LOG_LVL_DEBUG, "TCP flow %u: socket: %s", k->f.index, strerror(-r));
 		conn_reset(k);
 		return;
 	}
@@ -294,7 +294,7 @@ static void host_connected(struct tcp_conn *k)
 /* connect() failed: the guest gets what would have come from the network. Silence is answered with silence. */
 static void host_refused(struct tcp_conn *k, int err)
 {
-	log_debug("TCP flow %u: connect: %s", k->f.index, strerror(err));
+	log_limited(LOG_LVL_DEBUG, "TCP flow %u: connect: %s", k->f.index, strerror(err));
 	if (carry_failed(k)) {
 		conn_free(k);
 		return;

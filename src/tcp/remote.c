@@ -54,7 +54,7 @@ static void path_look(struct tcp_conn *k, uint32_t seen_us)
 	err = txack_enable(k->fd);
 	if (!err)
 		return;
-	log_debug("TCP flow %u: no events of acknowledgements: %s", k->f.index, strerror(-err));
+	log_limited(LOG_LVL_DEBUG, "TCP flow %u: no events of acknowledgements: %s", k->f.index, strerror(-err));
 	k->reflect.mode = TCP_REFLECT_OFF;
 }
 

@@ -217,11 +217,11 @@ void seg_unreach(struct tcp_conn *k, int err)
 	};
 
 	if (!hosterr_report(&k->t->hosterr, &q, err))
-		log_debug("TCP flow %u: %s is nothing to tell the guest", k->f.index, strerror(err));
+		log_limited(LOG_LVL_DEBUG, "TCP flow %u: %s is nothing to tell the guest", k->f.index, strerror(err));
 }
 
 void seg_reply_unreach(struct tcp *t, const struct pkt *p, int err)
 {
 	if (!hosterr_refuse(&t->hosterr, p, err))
-		log_debug("TCP: %s is nothing to tell the guest", strerror(err));
+		log_limited(LOG_LVL_DEBUG, "TCP: %s is nothing to tell the guest", strerror(err));
 }

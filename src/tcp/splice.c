@@ -315,7 +315,7 @@ static void on_connected(struct splice *s, struct conn *k)
 	int err = sock_error(k->fd[1]);
 
 	if (err) {
-		log_debug("Splice: connection not passed on: %s", strerror(err));
+		log_limited(LOG_LVL_DEBUG, "Splice: connection not passed on: %s", strerror(err));
 		conn_fail(s, k);
 		return;
 	}
@@ -365,7 +365,7 @@ static void sock_prepare(int fd)
 	if (!err)
 		err = sock_set_int(fd, SOL_SOCKET, SO_OOBINLINE, 1);
 	if (err)
-		log_debug("Splice: socket option not set: %s", strerror(-err));
+		log_limited(LOG_LVL_DEBUG, "Splice: socket option not set: %s", strerror(-err));
 }
 
 int splice_open(struct splice *s, enum splice_way way, int from, int to, const struct ep *dst)

@@ -35,7 +35,7 @@ static void stock_fill(struct tcp *t, unsigned i)
 		st->n[i] += !err;
 	}
 	if (err)
-		log_debug("TCP: no sockets in stock: %s", strerror(-err));
+		log_limited(LOG_LVL_DEBUG, "TCP: no sockets in stock: %s", strerror(-err));
 	st->used[i] = false;
 }
 

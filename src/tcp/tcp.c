@@ -33,7 +33,7 @@ static void sweep_conn(void *ctx, struct flow *f)
 	if (k->state != CONN_ESTABLISHED || now_s - k->heard_s < TCP_KEEP_IDLE_S)
 		return;
 	if (k->probes >= TCP_KEEP_PROBES) {
-		log_debug("TCP flow %u: the guest does not answer", f->index);
+		log_limited(LOG_LVL_DEBUG, "TCP flow %u: the guest does not answer", f->index);
 		conn_reset(k);
 		return;
 	}
@@ -117,12 +117,13 @@ struct tcp *tcp_new(const struct tcp_deps *d)
 	timer_init(&t->late_timer, conn_ack_waited);
 	timer_init(&t->sweep, tcp_sweep);
 	tcp_stock_init(t, d->stock);
-	t->pool = chunk_pool_new(CHUNKS_MAX);
+	t->pool = chunk_pool_new(d->spill_bytes ? MAX(d->spill_bytes / CHUNK_SIZE, 1u) : CHUNKS_MAX);
 	t->scratch = malloc(TCP_SCRATCH); /* its pages are touched only on kernels without SO_PEEK_OFF */
 	if (!t->pool || !t->scratch) {
 		tcp_free(t);
 		return NULL;
 	}
+	flow_table_on_displace(d->flows, conn_displaced, t);
 	t->owner = loop_owner(d->loop, tcp_on_host, t);
 	t->owner_listen = loop_owner(d->loop, tcp_on_listen, t);
 	return t;
@@ -178,4 +179,9 @@ void tcp_flow_show(const struct flow *f, struct flow_show *ret_show)
 const struct tcp_stats *tcp_stats(const struct tcp *t)
 {
 	return &t->stats;
+}
+
+uint64_t tcp_spill_used(const struct tcp *t)
+{
+	return (uint64_t)chunk_pool_used(t->pool) * CHUNK_SIZE;
 }

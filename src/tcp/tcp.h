@@ -19,6 +19,7 @@ struct tcp;
 /* Sent again to the guest, and by time-out; bytes that waited in spill buffers, and how often one was full; segments ahead of a hole. */
 struct tcp_stats {
 	uint64_t rexmit, rto, spilled, spill_full, ooo, idle_events;
+	uint64_t challenges, challenges_held; /* challenge ACKs (RFC 5961), sent, and not sent as there were too many */
 };
 
 /* What the translator works with; all owned by the caller and alive as long as it. */
@@ -31,6 +32,8 @@ struct tcp_deps {
 	const struct outbound *out;
 	struct hash_key key; /* for initial sequence numbers (RFC 6528) */
 	uint32_t stock; /* sockets of each family that are made before they are needed */
+	uint32_t
+		spill_bytes; /* for what slow sockets do not take, and what comes ahead of a hole, of all connections; 0: CHUNKS_MAX chunks */
 };
 
 /* Bytes that a TCP flow takes in the flow table. */
@@ -55,6 +58,7 @@ void tcp_turn_end(struct tcp *t); /* sends acknowledgements that became due in t
 
 void tcp_flow_show(const struct flow *f, struct flow_show *ret_show);
 const struct tcp_stats *tcp_stats(const struct tcp *t);
+uint64_t tcp_spill_used(const struct tcp *t); /* bytes */
 
 /* Takes a TCP flow out of the table at the end of the program, or when the guest is gone for good: both
  * sides are reset, unless the guest has ended its half and only waits for the host. */

@@ -150,10 +150,8 @@ static struct udp_flow *slot_new(struct udp *u, const struct flow_key *key)
 			udp_flow_close(u, f);
 	}
 	f = (struct udp_flow *)flow_new(u->d.flows, key);
-	if (!f) {
-		log_limited(LOG_LVL_WARN, "UDP: flow table full, datagram dropped");
+	if (!f)
 		return NULL;
-	}
 	u->n++;
 	f->sock.fd = -1;
 	f->frags = 1;
@@ -294,6 +292,8 @@ struct udp_flow *udp_flow_from_guest(struct udp *u, const struct pkt *p)
 		hosterr_refuse(&u->hosterr, p, ECONNREFUSED);
 		return NULL;
 	}
+	if (!flow_admit(u->d.flows, u->d.loop->now_ns))
+		return NULL;
 	f = slot_new(u, &key);
 	if (!f)
 		return NULL;

@@ -152,7 +152,7 @@ static void peer_bind(const struct peer *p, const struct ep *dst)
 		src.addr = dst->addr;
 	err = sock_bind(p->fd, family, &src, 0);
 	if (err)
-		log_debug("UDP splice: source port %u not kept: %s", src.port, strerror(-err));
+		log_limited(LOG_LVL_DEBUG, "UDP splice: source port %u not kept: %s", src.port, strerror(-err));
 }
 
 /* -EAGAIN with p->fd -1: later. */
@@ -373,7 +373,7 @@ static int error_clear(int fd, int err)
 {
 	err = err == -EAGAIN ? sock_error(fd) : -err;
 	if (err)
-		log_debug("UDP splice: %s", strerror(err));
+		log_limited(LOG_LVL_DEBUG, "UDP splice: %s", strerror(err));
 	return err;
 }
 

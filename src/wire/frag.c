@@ -47,20 +47,33 @@ struct dgram {
 };
 
 struct frags {
-	struct dgram dgram[FRAG_DATAGRAMS];
+	unsigned n; /* slots */
+	uint64_t displaced;
+	struct dgram dgram[];
 };
 
-struct frags *frags_new(void)
+static size_t frags_size(unsigned n)
 {
-	struct frags *f = mmap(NULL, sizeof(*f), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	return sizeof(struct frags) + n * sizeof(struct dgram);
+}
 
-	return f == MAP_FAILED ? NULL : f; /* all zero: every slot is DG_FREE */
+struct frags *frags_new(unsigned n)
+{
+	struct frags *f;
+
+	if (!n || n > FRAG_DATAGRAMS_MAX)
+		return NULL;
+	f = mmap(NULL, frags_size(n), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (f == MAP_FAILED)
+		return NULL;
+	f->n = n; /* the rest is zero: every slot is DG_FREE */
+	return f;
 }
 
 void frags_free(struct frags *f)
 {
 	if (f)
-		(void)munmap(f, sizeof(*f));
+		(void)munmap(f, frags_size(f->n));
 }
 
 static uint8_t key_proto(const struct pkt *p)
@@ -97,7 +110,7 @@ static struct dgram *dgram_get(struct frags *f, const struct pkt *p, uint64_t no
 {
 	struct dgram *spare = NULL;
 
-	for (unsigned i = 0; i < FRAG_DATAGRAMS; i++) {
+	for (unsigned i = 0; i < f->n; i++) {
 		struct dgram *d = &f->dgram[i];
 
 		if (dgram_expired(d, now_ns))
@@ -107,6 +120,7 @@ static struct dgram *dgram_get(struct frags *f, const struct pkt *p, uint64_t no
 		if (!spare || (spare->state != DG_FREE && (d->state == DG_FREE || d->start_ns < spare->start_ns)))
 			spare = d;
 	}
+	f->displaced += spare->state == DG_OPEN;
 	dgram_start(spare, p, now_ns);
 	return spare;
 }
@@ -221,7 +235,7 @@ uint64_t frags_due(const struct frags *f)
 {
 	uint64_t due = UINT64_MAX;
 
-	for (unsigned i = 0; i < FRAG_DATAGRAMS; i++) {
+	for (unsigned i = 0; i < f->n; i++) {
 		if (f->dgram[i].state != DG_FREE)
 			due = MIN(due, f->dgram[i].start_ns + FRAG_TIMEOUT_NS);
 	}
@@ -249,7 +263,7 @@ static bool dgram_first(struct dgram *d, struct frag_late *ret_late)
 
 bool frags_expire(struct frags *f, uint64_t now_ns, struct frag_late *ret_late)
 {
-	for (unsigned i = 0; i < FRAG_DATAGRAMS; i++) {
+	for (unsigned i = 0; i < f->n; i++) {
 		struct dgram *d = &f->dgram[i];
 		bool told;
 
@@ -261,4 +275,18 @@ bool frags_expire(struct frags *f, uint64_t now_ns, struct frag_late *ret_late)
 			return true;
 	}
 	return false;
+}
+
+unsigned frags_open(const struct frags *f)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < f->n; i++)
+		n += f->dgram[i].state == DG_OPEN;
+	return n;
+}
+
+uint64_t frags_displaced(const struct frags *f)
+{
+	return f->displaced;
 }

@@ -9,13 +9,18 @@
 
 #include "wire/pkt.h"
 
-#define FRAG_DATAGRAMS 16 /* being put together at once; the oldest gives way */
+#define FRAG_DATAGRAMS 16 /* being put together at once, by default */
+#define FRAG_DATAGRAMS_MAX 256
+#define FRAG_MEMORY 65536u /* for each, about */
 #define FRAG_TIMEOUT_NS (30 * NSEC_PER_SEC) /* RFC 8200 says 60 s at most; Linux uses 30 */
 
 struct frags;
 
-/* Maps all memory (virtual; pages are used when touched). NULL if there is none. */
-struct frags *frags_new(void);
+/*
+ * For 1 to FRAG_DATAGRAMS_MAX datagrams at once: the oldest gives way. Maps all memory (virtual; pages are used when touched). NULL if there
+ * is none.
+ */
+struct frags *frags_new(unsigned datagrams);
 void frags_free(struct frags *f);
 
 /*
@@ -38,6 +43,10 @@ uint64_t frags_due(const struct frags *f);
 
 /*
  * Drops datagrams whose time is over, up to one of which the first fragment is there: whoever sent that is to be told (RFC 792, RFC 8200
- * 4.5). False: there is none. At most FRAG_DATAGRAMS in one timeout.
+ * 4.5). False: there is none. At most one for each datagram in one timeout.
  */
 bool frags_expire(struct frags *f, uint64_t now_ns, struct frag_late *ret_late);
+
+/* Datagrams that are being put together; and those, since the start, that had to give way to others. */
+unsigned frags_open(const struct frags *f);
+uint64_t frags_displaced(const struct frags *f);

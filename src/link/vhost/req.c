@@ -470,7 +470,7 @@ static int request_run(struct vdev *d, const struct request *q, struct vchan *c)
 	if (err)
 		log_limited(LOG_LVL_WARN, "Request %s of the guest's front-end failed: %s", q->name, error_text(err));
 	else
-		log_debug("Request %s of the guest's front-end", q->name);
+		log_limited(LOG_LVL_DEBUG, "Request %s of the guest's front-end", q->name);
 	if (q->answer == ACK_IF_ASKED)
 		return answer(d, c, err != 0);
 	if (q->answer == ACK)

@@ -120,6 +120,19 @@ static void test_errors(void **state)
 	expect_err("-M 01:00:00:00:00:00", "Invalid MAC address: 01:00:00:00:00:00 (--mac-addr)");
 	expect_err("--runas no-such-user:0", "Invalid --runas option: no-such-user:0");
 	expect_err("--log-size 40959", "Invalid --log-size: 40959 (minimum 40960 bytes)");
+	expect_err("--max-flows 15", "Invalid number of flows: 15 (--max-flows, from 16 to 65536)");
+	expect_err("--max-half-open many", "Invalid number of connections: many (--max-half-open, from 1 to 65536)");
+	expect_err("--max-flow-rate 0", "Invalid number of flows: 0 (--max-flow-rate, from 1 to 1000000)");
+	expect_err("--max-spill 1M", "Invalid size: 1M (--max-spill, from 1048576 to 1073741824)");
+	expect_err("--max-reassembly 65535", "Invalid size: 65535 (--max-reassembly, from 65536 to 16777216)");
+	assert_int_equal(
+		parse("--max-flows 1000 --max-half-open 100 --max-flow-rate 50 --max-spill 2000000 --max-reassembly 70000"),
+		OPTS_RUN);
+	assert_int_equal(o.limits.flows, 1000);
+	assert_int_equal(o.limits.half_open, 100);
+	assert_int_equal(o.limits.flow_rate, 50);
+	assert_int_equal(o.limits.spill, 2000000);
+	assert_int_equal(o.limits.reassembly, 70000);
 	expect_err("-F -1", "Invalid file descriptor: -1 (--fd)");
 	expect_err("-D 1.2.3", "Invalid name server: 1.2.3 (--dns)");
 	expect_err("-S a~b..c~d", "Invalid search domain: b..c (--search)");

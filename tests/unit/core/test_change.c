@@ -110,7 +110,7 @@ static void replace(const char *specs)
 		json_array_append_new(steps, json_pack("{s:{s:s, s:s, s:s}}", "add", "table", "in", "proto", "tcp", "spec", s));
 	assert_int_equal(ctl_plan(&c, now, steps, &plan), 0);
 	json_decref(steps);
-	change_start(&change, &plan);
+	assert_int_equal(change_start(&change, &plan), 0);
 }
 
 static void turns(void)

@@ -341,6 +341,125 @@ static void test_memory_on_demand(void **state)
 	flow_table_free(t);
 }
 
+struct displaced {
+	struct flow_table *t;
+	uint32_t port[8];
+	unsigned n;
+};
+
+static void on_displaced(void *ctx, struct flow *f)
+{
+	struct displaced *d = ctx;
+
+	assert_in_range(d->n, 0, ARRAY_SIZE(d->port) - 1);
+	d->port[d->n++] = f->key.gport;
+	flow_free(d->t, f);
+}
+
+static struct flow *add_half(struct flow_table *t, uint32_t n)
+{
+	struct flow *f = add(t, n);
+
+	assert_non_null(f);
+	flow_half_open(t, f);
+	return f;
+}
+
+/* A full table: the newest of the half-open flows gives way, the others stay; when none is left, there is no room. */
+static void test_displace(void **state)
+{
+	struct flow_table *t = table(4);
+	struct displaced d = { .t = t };
+
+	assert_non_null(add(t, 1));
+	add_half(t, 2);
+	assert_non_null(add(t, 3));
+	add_half(t, 4);
+	assert_false(flow_make_room(t)); /* nobody to tell */
+	flow_table_on_displace(t, on_displaced, &d);
+	assert_null(add(t, 3)); /* is there: nothing gives way for that */
+	assert_int_equal(d.n, 0);
+	assert_int_equal(flow_stats(t)->half_open, 2);
+
+	assert_non_null(add(t, 5));
+	assert_int_equal(d.n, 1);
+	assert_int_equal(d.port[0], 4);
+	assert_true(flow_make_room(t));
+	assert_int_equal(d.port[1], 2);
+	assert_true(flow_make_room(t)); /* there is some already */
+	assert_int_equal(d.n, 2);
+	assert_non_null(add(t, 6));
+	assert_false(flow_make_room(t));
+	assert_null(add(t, 7));
+	for (uint32_t i = 1; i < 8; i++)
+		assert_int_equal(!!find(t, i), i != 2 && i != 4 && i != 7);
+	assert_int_equal(flow_stats(t)->half_open, 0);
+	assert_int_equal(flow_stats(t)->displaced, 2);
+	flow_table_free(t);
+}
+
+static void test_half_open_limit(void **state)
+{
+	struct flow_limits l = { .half_open = 2 };
+	struct flow_table *t = table(16);
+	struct displaced d = { .t = t };
+	struct flow *f;
+
+	flow_table_on_displace(t, on_displaced, &d);
+	flow_table_limit(t, &l);
+	assert_non_null(add(t, 1));
+	f = add_half(t, 2);
+	add_half(t, 3);
+	flow_half_open(t, f); /* again: it is counted once, and is the newest now */
+	assert_int_equal(d.n, 0);
+	add_half(t, 4);
+	assert_int_equal(d.n, 1);
+	assert_int_equal(d.port[0], 2);
+
+	/* Who is settled, or gone, makes room for others. */
+	flow_settle(t, find(t, 4));
+	flow_settle(t, find(t, 4));
+	add_half(t, 5);
+	assert_int_equal(d.n, 1);
+	flow_free(t, find(t, 3));
+	assert_int_equal(flow_stats(t)->half_open, 1);
+	add_half(t, 6);
+	add_half(t, 7);
+	assert_int_equal(d.n, 2);
+	assert_int_equal(d.port[1], 6);
+	assert_int_equal(flow_count(t), 4);
+	flow_table_free(t);
+}
+
+/* As many at once as in a second, then one each time that one more is due. */
+static void test_rate(void **state)
+{
+	static const uint32_t rates[] = { 1, 3, 1000 };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(rates); i++) {
+		struct flow_limits l = { .rate = rates[i] };
+		struct flow_table *t = table(16);
+		uint64_t now_ns = 77 * NSEC_PER_SEC;
+
+		flow_table_limit(t, &l);
+		for (uint32_t n = 0; n < l.rate; n++)
+			assert_true(flow_admit(t, now_ns));
+		assert_false(flow_admit(t, now_ns));
+		now_ns += NSEC_PER_SEC / l.rate;
+		assert_true(flow_admit(t, now_ns));
+		assert_false(flow_admit(t, now_ns));
+		assert_int_equal(flow_stats(t)->over_rate, 2);
+		now_ns += 100 * NSEC_PER_SEC;
+		for (uint32_t n = 0; n < l.rate; n++)
+			assert_true(flow_admit(t, now_ns));
+		assert_false(flow_admit(t, now_ns));
+		l.rate = 0;
+		flow_table_limit(t, &l);
+		assert_true(flow_admit(t, now_ns));
+		flow_table_free(t);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -353,6 +472,9 @@ int main(void)
 		cmocka_unit_test(test_generation_wraps),
 		cmocka_unit_test(test_each_may_free),
 		cmocka_unit_test(test_memory_on_demand),
+		cmocka_unit_test(test_displace),
+		cmocka_unit_test(test_half_open_limit),
+		cmocka_unit_test(test_rate),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

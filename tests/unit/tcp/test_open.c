@@ -407,31 +407,6 @@ static void test_out_of_resources(void **state)
 	}
 }
 
-static void test_table_full(void **state)
-{
-	struct world w;
-	uint16_t port;
-
-	world_init(&w, &(struct world_conf){ .flows = 3 });
-	for (port = 1; port <= 5; port++) {
-		w.g.port = port;
-		conn_syn(&w, &usual);
-	}
-	assert_int_equal(flow_count(w.flows), 3);
-	assert_int_equal(fake_open_count(), 4);
-	/* From the host: refused with a RST. */
-	w.s = fake_stream_arrive(w.listener.fd, &w.r);
-	world_settle(&w);
-	assert_true(w.s->rst_out);
-	assert_int_equal(fake_open_count(), 4);
-	conn_expect_none(&w);
-	for (port = 1; port <= 3; port++) {
-		w.g.port = port;
-		tcp_flow_abort(w.t, &world_conn(&w)->f);
-	}
-	world_fini(&w);
-}
-
 static void test_accept_fails(void **state)
 {
 	static const int errs[] = { ECONNABORTED, EINTR };
@@ -663,7 +638,6 @@ int main(void)
 		cmocka_unit_test(test_connect_fails),
 		cmocka_unit_test(test_no_connection),
 		cmocka_unit_test(test_out_of_resources),
-		cmocka_unit_test(test_table_full),
 		cmocka_unit_test(test_accept_fails),
 		cmocka_unit_test(test_accept_lacks),
 		cmocka_unit_test(test_in_refused),

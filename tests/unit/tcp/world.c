@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "base/log.h"
 #include "wire/eth.h"
 #include "wire/icmp.h"
 #include "wire/ip.h"
@@ -86,6 +87,13 @@ static void listen_open(struct world *w)
 	tcp_set_listeners(w->t, &w->ls);
 }
 
+/* What must not happen, whatever anybody does, is logged as an error. */
+static void on_line(void *ctx, enum log_level level, const char *line)
+{
+	if (level == LOG_LVL_ERR)
+		fail_msg("%s", line);
+}
+
 void world_init(struct world *w, const struct world_conf *c)
 {
 	const struct hash_key key = { { 11, 22 } };
@@ -93,6 +101,7 @@ void world_init(struct world *w, const struct world_conf *c)
 
 	memset(w, 0, sizeof(*w));
 	w->conf = *c;
+	log_set_sink(on_line, NULL);
 	fake_os_init();
 	fake_os.peek_off_err = c->peek_off_err;
 	fake_link_init(&w->fl);

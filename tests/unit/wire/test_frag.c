@@ -136,7 +136,7 @@ static void assert_whole(const uint8_t *out, size_t out_len, const struct fr *f,
 
 static struct frags *new_frags(void)
 {
-	struct frags *fs = frags_new();
+	struct frags *fs = frags_new(FRAG_DATAGRAMS);
 
 	assert_non_null(fs);
 	return fs;
@@ -457,6 +457,24 @@ static void eviction(void **state)
 	frags_free(fs);
 }
 
+/* As many as were asked for, and what gave way is counted. */
+static void fewer(void **state)
+{
+	struct frags *fs = frags_new(3);
+
+	assert_null(frags_new(0));
+	assert_null(frags_new(FRAG_DATAGRAMS_MAX + 1));
+	assert_non_null(fs);
+	for (uint32_t id = 0; id < 5; id++) {
+		struct fr f = { .id = id, .len = 8, .more = true };
+
+		assert_int_equal(add(fs, &f), 0);
+		assert_int_equal(frags_open(fs), MIN(id + 1, 3u));
+		assert_int_equal(frags_displaced(fs), id > 2 ? id - 2 : 0);
+	}
+	frags_free(fs);
+}
+
 /* A vector that does not hold what the header promised. */
 static void short_memory(void **state)
 {
@@ -597,6 +615,7 @@ int main(void)
 		cmocka_unit_test(timeouts),
 		cmocka_unit_test(first_of_the_late),
 		cmocka_unit_test(eviction),
+		cmocka_unit_test(fewer),
 		cmocka_unit_test(short_memory),
 		cmocka_unit_test(not_a_fragment),
 		cmocka_unit_test(against_model),
