@@ -93,6 +93,7 @@ int main(int argc, char **argv)
 	}
 
 	status = engine_run(&engine);
+	process_stopping(&process);
 	engine_close(&engine);
 	if (ns)
 		pasta_close(ns);

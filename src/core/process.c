@@ -8,6 +8,7 @@
 
 #include "core/confine.h"
 #include "os/ident.h"
+#include "os/notify.h"
 
 static const char *ident_of(const struct conf *c)
 {
@@ -46,6 +47,14 @@ static int log_open(struct process *p)
 	return err;
 }
 
+static void notify_start(struct process *p)
+{
+	int err = notify_open(&p->notify_fd);
+
+	if (err)
+		log_warn("The service manager is not told that we are ready: %s", strerror(-err));
+}
+
 void process_stdio(void)
 {
 	daemon_stdio_open();
@@ -55,7 +64,7 @@ int process_begin(struct process *p, const struct conf *c)
 {
 	int err;
 
-	*p = (struct process){ .conf = c };
+	*p = (struct process){ .conf = c, .notify_fd = -1 };
 	log_set_level(level_of(c));
 	logsink_init(&p->log, ident_of(c));
 	daemon_init(&p->daemon);
@@ -68,7 +77,11 @@ int process_begin(struct process *p, const struct conf *c)
 			return err;
 		}
 	}
-	return log_open(p);
+	err = log_open(p);
+	/* Where there is a command, it is the command that is ready at some time. */
+	if (!err && !c->ns.spawn)
+		notify_start(p);
+	return err;
 }
 
 int process_pid_open(struct process *p)
@@ -124,12 +137,22 @@ int process_pid_write(struct process *p)
 int process_ready(struct process *p)
 {
 	int err = daemon_ready(&p->daemon);
+	char lines[64];
+
+	snprintf(lines, sizeof(lines), "READY=1\nMAINPID=%i\n", (int)getpid());
+	if (!err)
+		notify_send(p->notify_fd, lines);
 
 	if (err)
 		log_err("Couldn't become a daemon: %s", strerror(-err));
 	else if (!p->conf->foreground)
 		logsink_stderr_off(&p->log);
 	return err;
+}
+
+void process_stopping(const struct process *p)
+{
+	notify_send(p->notify_fd, "STOPPING=1\n");
 }
 
 void process_undo(struct process *p)

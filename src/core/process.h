@@ -10,6 +10,7 @@ struct process {
 	const struct conf *conf;
 	struct logsink log;
 	struct daemon daemon;
+	int notify_fd; /* to the service manager (os/notify.h); -1: none */
 };
 
 /* Descriptors 0 to 2 exist from here on, and SIGPIPE is ignored. First of all. */
@@ -41,6 +42,9 @@ MUST_USE int process_pid_write(struct process *p);
 
 /* After that: tells whoever waits for a daemon. */
 MUST_USE int process_ready(struct process *p);
+
+/* The end has begun. */
+void process_stopping(const struct process *p);
 
 /* After a start that failed: removes the pid file, if it is of our making. */
 void process_undo(struct process *p);

@@ -514,3 +514,36 @@ def test_stats_only_in_the_foreground():
     for wrong in "0", "x", "", "1.5":
         done = run("-f", "--stats", wrong)
         assert done.returncode == 1 and "Invalid interval" in done.stderr
+
+
+# Service manager
+
+
+@pytest.mark.parametrize("where", ["path", "abstract"])
+@pytest.mark.parametrize("words", [["-f"], []], ids=["foreground", "daemon"])
+def test_notify(net, tmp_path, where, words):
+    """It hears when everything is ready, and when the end begins; from the process that it is about."""
+    name = str(tmp_path / "notify") if where == "path" else f"@passt-test-{os.getpid()}-{len(words)}"
+    with net.host.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(name.replace("@", "\0"))
+        manager.settimeout(LIMIT)
+        env = {**os.environ, "NOTIFY_SOCKET": name}
+        with net.host.popen(binary(), *words, "-s", tmp_path / "s", "-P", tmp_path / "pid", env=env, stderr=subprocess.DEVNULL) as p:
+            said = manager.recv(1000).decode().split()
+            pid = int((tmp_path / "pid").read_text())
+            assert said == ["READY=1", f"MAINPID={pid}"] and os.path.exists(tmp_path / "s")
+            os.kill(pid, signal.SIGTERM)
+            assert manager.recv(1000) == b"STOPPING=1\n"
+            assert p.wait(LIMIT) == 0
+
+
+def test_notify_nowhere(net, tmp_path):
+    """An odd word, or nobody there: a warning, and it goes on."""
+    for odd in "vsock:2:1", str(tmp_path / "nobody"):
+        with net.host.popen(binary(), "-f", "-s", tmp_path / "s", env={**os.environ, "NOTIFY_SOCKET": odd}, stderr=subprocess.PIPE) as p:
+            lines = [p.stderr.readline()]
+            while b"You can now start" not in lines[-1]:
+                lines.append(p.stderr.readline())
+            assert b"The service manager is not told" in b"".join(lines)
+            p.terminate()
+            assert p.wait(LIMIT) == 0
