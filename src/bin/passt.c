@@ -92,6 +92,7 @@ int main(int argc, char **argv)
 		return EXIT_FAILURE;
 	}
 
+	process_settle(&process);
 	status = engine_run(&engine);
 	process_stopping(&process);
 	engine_close(&engine);

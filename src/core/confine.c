@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "core/calls.h"
 #include "os/box.h"
 
 #define NAMES_MAX 64
@@ -117,6 +118,24 @@ int confine_enter(struct ident *id, bool chroot_fallback)
 	if (err)
 		refused_log("closed memory", err, "prctl() has to be allowed");
 	return 0;
+}
+
+int confine_calls(enum confine_phase phase, bool pasta)
+{
+	const struct syscall_table *tables[] = { &calls_run, NULL, NULL };
+	size_t n = 1;
+	int err;
+
+	if (pasta)
+		tables[n++] = &calls_pasta;
+	if (phase == CONFINE_START)
+		tables[n++] = &calls_start;
+	err = sysfilter_load(tables, n);
+
+	if (err)
+		refused_log("filter of system calls", err,
+			    "this takes a kernel with CONFIG_SECCOMP_FILTER, and a container that allows it");
+	return err;
 }
 
 void confine_files(bool with_signals)

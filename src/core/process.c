@@ -10,9 +10,14 @@
 #include "os/ident.h"
 #include "os/notify.h"
 
+static bool is_pasta(const struct conf *c)
+{
+	return c->mode == CONF_PASTA;
+}
+
 static const char *ident_of(const struct conf *c)
 {
-	return c->mode == CONF_PASTA ? "pasta" : "passt";
+	return is_pasta(c) ? "pasta" : "passt";
 }
 
 static enum log_level level_of(const struct conf *c)
@@ -116,13 +121,15 @@ int process_drop(struct process *p)
 		err = confine_enter(&id, p->conf->chroot_fallback);
 	if (err)
 		log_err("Couldn't give up privileges: %s", strerror(-err));
+	else
+		p->filtered = !confine_calls(CONFINE_START, is_pasta(p->conf));
 	return err;
 }
 
 void process_confine(struct process *p)
 {
 	/* pasta goes on sending signals to its command. */
-	confine_files(p->conf->mode == CONF_PASST);
+	confine_files(!is_pasta(p->conf));
 }
 
 int process_pid_write(struct process *p)
@@ -153,6 +160,12 @@ int process_ready(struct process *p)
 void process_stopping(const struct process *p)
 {
 	notify_send(p->notify_fd, "STOPPING=1\n");
+}
+
+void process_settle(struct process *p)
+{
+	if (p->filtered)
+		p->filtered = !confine_calls(CONFINE_RUN, is_pasta(p->conf));
 }
 
 void process_undo(struct process *p)

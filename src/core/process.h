@@ -11,6 +11,7 @@ struct process {
 	struct logsink log;
 	struct daemon daemon;
 	int notify_fd; /* to the service manager (os/notify.h); -1: none */
+	bool filtered; /* a filter of system calls could be had */
 };
 
 /* Descriptors 0 to 2 exist from here on, and SIGPIPE is ignored. First of all. */
@@ -45,6 +46,9 @@ MUST_USE int process_ready(struct process *p);
 
 /* The end has begun. */
 void process_stopping(const struct process *p);
+
+/* All is told, and the program's work begins: no more system calls than that takes. */
+void process_settle(struct process *p);
 
 /* After a start that failed: removes the pid file, if it is of our making. */
 void process_undo(struct process *p);

@@ -47,8 +47,14 @@ static int reply_recv(struct agent *a, struct agent_reply *r, int fds[FDPASS_MAX
 	return 0;
 }
 
-static void reply_give(struct agent *a, const struct agent_reply *r, const int *fds)
+static void reply_give(struct agent *a, struct agent_reply *r, const int *fds)
 {
+	if (r->head.type == AGENT_HELLO) {
+		r->text[sizeof(r->text) - 1] = '\0';
+		log_err("Namespace agent: %s", r->text);
+		fds_close(fds, r->n_fds);
+		return;
+	}
 	if (a->fn)
 		a->fn(a->ctx, r, fds, r->n_fds);
 	else

@@ -19,11 +19,13 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "netns/agent_calls.h"
 #include "os/box.h"
 #include "os/daemon.h"
 #include "os/ident.h"
 #include "os/settle.h"
 #include "os/sock.h"
+#include "os/sysfilter.h"
 #include "os/tun.h"
 
 struct child {
@@ -159,6 +161,7 @@ static int parent_watch(pid_t parent)
 /* The last one is for kernels before 5.7, where binding to a device takes it. */
 static int seal(struct child *c)
 {
+	static const struct syscall_table *const calls[] = { &agent_calls };
 	static const unsigned cap[] = { CAP_NET_BIND_SERVICE, CAP_NET_RAW };
 	int err = ids_set(c->req.seal.uid, c->req.seal.gid);
 
@@ -172,6 +175,7 @@ static int seal(struct child *c)
 	/* Where these are refused the engine, which wants the same for itself, says so. */
 	(void)!box_memory();
 	(void)!box_landlock(true);
+	(void)!sysfilter_load(calls, 1);
 	return 0;
 }
 
@@ -181,8 +185,16 @@ static void log_take(void *ctx, enum log_level level, const char *line)
 {
 	struct child *c = ctx;
 
-	if (level == LOG_LVL_ERR)
-		snprintf(c->reply.text, sizeof(c->reply.text), "%.*s", AGENT_TEXT_MAX - 1, line);
+	if (level != LOG_LVL_ERR)
+		return;
+	snprintf(c->reply.text, sizeof(c->reply.text), "%.*s", AGENT_TEXT_MAX - 1, line);
+	/* Whatever is an error now is the last thing that we say. */
+	if (c->sealed) {
+		c->reply.head.type = AGENT_HELLO;
+		c->reply.err = -EPERM;
+		c->reply.n_fds = 0;
+		(void)!fdpass_send(c->sock, &c->reply, agent_reply_size(AGENT_HELLO), NULL, 0, MSG_DONTWAIT);
+	}
 }
 
 static void fds_close(int *fd, unsigned n)

@@ -17,7 +17,7 @@
 #define AGENT_SOCKETS_MAX FDPASS_MAX
 
 enum agent_type {
-	AGENT_HELLO, /* first reply, without a request: the namespace is entered, or could not be */
+	AGENT_HELLO, /* a reply without a request. The first one: the namespace is entered, or could not be. Later: text is why it ends */
 	AGENT_OPEN_TAP,
 	AGENT_CONFIG,
 	AGENT_LISTEN,

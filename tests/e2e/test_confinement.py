@@ -76,6 +76,7 @@ def assert_closed(pid, allowed):
 def assert_engine(pid, outside, user):
     """user: started without capabilities, which a user namespace of its own makes up for."""
     # What says that it is ready comes a little before the last of it.
+    until(lambda: field(pid, "Seccomp_filters") == "2", "all filters")
     until(lambda: not [what for what in descriptors(pid) if not ENGINE_FD.match(what)], f"no more descriptors than needed: {descriptors(pid)}")
     assert_closed(pid, 0 if user else BIND_SERVICE)
     own = {"mnt", "ipc", "uts"} | ({"user"} if user else set())
@@ -86,6 +87,7 @@ def assert_engine(pid, outside, user):
 def assert_agent(pid):
     assert_closed(pid, BIND_SERVICE | RAW)
     assert not [what for what in descriptors(pid) if not AGENT_FD.match(what)]
+    assert field(pid, "Seccomp_filters") == "1"
 
 
 prefixes = pytest.mark.parametrize("prefix", [[], USER], ids=["root", "user"])

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+#include "netns/agent_calls.h"
+
+#include <linux/netlink.h>
+#include <linux/sockios.h>
+#include <sys/socket.h>
+
+static const struct syscall_rule rules[] = {
+	{ "recvmsg", "a request" },
+	{ "sendmsg", "a reply, with what was opened" },
+	{ "socket", "what was asked for", { SYSCALL_IS(0, AF_INET) } },
+	{ "socket", "what was asked for", { SYSCALL_IS(0, AF_INET6) } },
+	{ "socket",
+	  "questions of the engine's to the kernel about sockets",
+	  { SYSCALL_IS(0, AF_NETLINK), SYSCALL_IS(2, NETLINK_SOCK_DIAG) } },
+	{ "socket", "the number of an interface", { SYSCALL_IS(0, AF_UNIX) } },
+	{ "ioctl", "the number of an interface", { SYSCALL_IS(1, SIOCGIFINDEX) } },
+	{ "setsockopt", "a listener" },
+	{ "getsockopt", "a listener" },
+	{ "bind", "a listener" },
+	{ "listen", "a listener" },
+	{ "getsockname", "a listener" },
+};
+
+const struct syscall_table agent_calls = { rules, ARRAY_SIZE(rules) };
