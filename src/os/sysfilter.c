@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 
+#define NAME_OF_MAPPING 0x53564d41 /* PR_SET_VMA, which older headers have not */
 #define NO_EXEC \
 	{ \
 		SYSCALL_WITHOUT(2, PROT_EXEC) \
@@ -20,6 +21,7 @@ static const struct syscall_rule common[] = {
 	{ "exit", "end of the process" },
 	{ "exit_group", "end of the process" },
 	{ "rt_sigreturn", "return from a handler" },
+	{ "sigreturn", "return from a handler, on older architectures" },
 	{ "restart_syscall", "a call that a stop interrupted goes on" },
 	{ "rt_sigaction", "abort(), and a signal that is to have its effect" },
 	{ "rt_sigprocmask", "abort(), raise()" },
@@ -34,6 +36,7 @@ static const struct syscall_rule common[] = {
 	{ "mremap", "realloc()" },
 	{ "madvise", "free(); memory that is not used now goes back" },
 	{ "mprotect", "malloc(); nothing to execute", NO_EXEC },
+	{ "prctl", "malloc() of newer C libraries can give its mappings names", { SYSCALL_IS(0, NAME_OF_MAPPING) } },
 	{ "futex", "locks of the C library" },
 	{ "futex_time64", "futex() with long times" },
 	{ "clock_gettime", "the time, where the kernel gives no faster way" },
