@@ -41,6 +41,7 @@ static const struct syscall_rule run[] = {
 	{ "setsockopt", "how a flow's packets look on the host's network" },
 	{ "shutdown", "half of a connection ends" },
 	{ "ioctl", "what the kernel has still to send", { SYSCALL_IS(1, TIOCOUTQ) } },
+	{ "ioctl", "whether all before a reset was read", { SYSCALL_IS(1, SIOCINQ) } },
 	{ "ioctl", "urgent data in a connection between loopbacks", { SYSCALL_IS(1, SIOCATMARK) } },
 	{ "fcntl", "a descriptor of the hypervisor's", { SYSCALL_IS(1, F_GETFL) } },
 	{ "fcntl", "a descriptor of the hypervisor's", { SYSCALL_IS(1, F_SETFL) } },
