@@ -13,6 +13,7 @@
 static const struct syscall_rule run[] = {
 	{ "epoll_wait", "the loop" },
 	{ "epoll_pwait", "the loop, on newer architectures and other C libraries" },
+	{ "getrusage", "the loop: whether others want the processor" },
 	{ "epoll_ctl", "the loop: a descriptor comes, goes, or waits for something else" },
 	{ "read", "frames of a tap, signals, wake-ups, what watches tell" },
 	{ "recvfrom", "frames of a stream; connections of which nothing is to be kept" },
