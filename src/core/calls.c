@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <linux/netlink.h>
 #include <linux/sockios.h>
-#include <signal.h>
 #include <stdint.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
@@ -30,21 +29,22 @@ static const struct syscall_rule run[] = {
 
 	{ "socket", "a flow of IPv4", { SYSCALL_IS(0, AF_INET) } },
 	{ "socket", "a flow of IPv6", { SYSCALL_IS(0, AF_INET6) } },
-	{ "socket", "the number of an interface", { SYSCALL_IS(0, AF_UNIX) } },
-	{ "ioctl", "the number of an interface", { SYSCALL_IS(1, SIOCGIFINDEX) } },
+	{ "ioctl", "the number of an interface that a listener is for", { SYSCALL_IS(1, SIOCGIFINDEX) } },
 	{ "bind", "a flow's own address; automatic ports" },
 	{ "connect", "a flow" },
 	{ "listen", "automatic ports" },
-	{ "accept4", "a connection of the host, or a hypervisor" },
+	{ "accept4", "a connection of the host, a hypervisor, somebody at the control socket" },
 	{ "getsockname", "which address the kernel chose" },
 	{ "getpeername", "who has connected" },
+	{ "geteuid", "whether somebody may use the control socket" },
+	{ "geteuid32", "geteuid() of 32-bit architectures" },
 	{ "getsockopt", "errors, state of a connection, who the hypervisor is" },
 	{ "setsockopt", "how a flow's packets look on the host's network" },
 	{ "shutdown", "half of a connection ends" },
 	{ "ioctl", "what the kernel has still to send", { SYSCALL_IS(1, TIOCOUTQ) } },
 	{ "ioctl", "whether all before a reset was read", { SYSCALL_IS(1, SIOCINQ) } },
 	{ "ioctl", "urgent data in a connection between loopbacks", { SYSCALL_IS(1, SIOCATMARK) } },
-	{ "fcntl", "a descriptor of the hypervisor's", { SYSCALL_IS(1, F_GETFL) } },
+	{ "fcntl", "a descriptor of the hypervisor's, or for a capture", { SYSCALL_IS(1, F_GETFL) } },
 	{ "fcntl", "a descriptor of the hypervisor's", { SYSCALL_IS(1, F_SETFL) } },
 	{ "fcntl", "how much a pipe holds", { SYSCALL_IS(1, F_GETPIPE_SZ) } },
 	{ "fcntl", "how much a pipe holds", { SYSCALL_IS(1, F_SETPIPE_SZ) } },
@@ -70,10 +70,6 @@ static const struct syscall_rule pasta[] = {
 	{ "waitpid", "wait4() of some architectures" },
 	{ "waitid", "wait4() of newer architectures" },
 	{ "pidfd_send_signal", "a signal for the command" },
-	{ "kill", "a signal for the command, on older kernels; the end of the agent" },
-	{ "tgkill", "to stop together with the command", { SYSCALL_IS(2, SIGTSTP) } },
-	{ "tgkill", "to stop together with the command", { SYSCALL_IS(2, SIGTTIN) } },
-	{ "tgkill", "to stop together with the command", { SYSCALL_IS(2, SIGTTOU) } },
 	{ "getpgrp", "whether we have the terminal" },
 	{ "getpgid", "getpgrp() of newer architectures" },
 	{ "ioctl", "whether we have the terminal", { SYSCALL_IS(1, TIOCGPGRP) } },
@@ -90,6 +86,7 @@ static const struct syscall_rule start[] = {
 	{ "signalfd4", "the loop" },
 	{ "timerfd_create", "the loop" },
 	{ "timerfd_settime", "the loop" },
+	{ "timerfd_settime64", "timerfd_settime() with long times" },
 	{ "eventfd2", "the loop" },
 	{ "socket", "questions to the kernel about sockets", { SYSCALL_IS(0, AF_NETLINK), SYSCALL_IS(2, NETLINK_SOCK_DIAG) } },
 	{ "getrlimit", "how many flows there can be" },

@@ -7,7 +7,7 @@
 /* What is made at any time. */
 extern const struct syscall_table calls_run;
 
-/* The same of pasta, which has a command to look after, and an agent. */
+/* The same of pasta, which has a command to look after, and an agent; without kill(), whose conditions are known only when they run. */
 extern const struct syscall_table calls_pasta;
 
 /* What is made only between the loss of the privileges and the first turn of the loop. */

@@ -2,6 +2,7 @@
 #include "core/confine.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -11,6 +12,7 @@
 #include "os/box.h"
 
 #define NAMES_MAX 64
+#define KILL_RULES 2
 
 static void refused_log(const char *layer, int err, const char *restore)
 {
@@ -42,6 +44,12 @@ static const char *landlock_restore(int err)
 {
 	return err == -EOPNOTSUPP ? "the kernel has to be started with lsm=landlock,..."
 				  : "this takes Linux 5.13 with CONFIG_SECURITY_LANDLOCK, and a container whose filter allows it";
+}
+
+static const char *filter_restore(int err)
+{
+	return err == -EINVAL || err == -ENOSYS ? "this takes a kernel with CONFIG_SECCOMP_FILTER"
+						: "seccomp() or prctl() has to be allowed by the filter of the container";
 }
 
 /* Those of the namespaces that take CAP_SYS_ADMIN. True if there is one for mounts. */
@@ -120,21 +128,40 @@ int confine_enter(struct ident *id, bool chroot_fallback)
 	return 0;
 }
 
-int confine_calls(enum confine_phase phase, bool pasta)
+/* To these, and nobody else: 0 and negative numbers would be groups of processes. */
+static size_t kill_rules(const struct pasta *p, struct syscall_rule ret_rule[KILL_RULES])
 {
-	const struct syscall_table *tables[] = { &calls_run, NULL, NULL };
+	size_t n = 0;
+
+	if (p->agent.pid > 0)
+		ret_rule[n++] = (struct syscall_rule){ "kill",
+						       "the end of the agent",
+						       { SYSCALL_IS(0, p->agent.pid), SYSCALL_IS(1, SIGKILL) } };
+	if (p->spawn.pid > 0)
+		ret_rule[n++] = (struct syscall_rule){ "kill",
+						       "a signal for the command, without a pidfd",
+						       { SYSCALL_IS(0, p->spawn.pid) } };
+	return n;
+}
+
+int confine_calls(enum confine_phase phase, const struct pasta *pasta)
+{
+	const struct syscall_table *tables[] = { &calls_run, NULL, NULL, NULL };
+	struct syscall_rule rule[KILL_RULES];
+	struct syscall_table kills = { rule, 0 };
 	size_t n = 1;
 	int err;
 
-	if (pasta)
+	if (pasta) {
+		kills.n = kill_rules(pasta, rule);
 		tables[n++] = &calls_pasta;
+		tables[n++] = &kills;
+	}
 	if (phase == CONFINE_START)
 		tables[n++] = &calls_start;
 	err = sysfilter_load(tables, n);
-
 	if (err)
-		refused_log("filter of system calls", err,
-			    "this takes a kernel with CONFIG_SECCOMP_FILTER, and a container that allows it");
+		refused_log("filter of system calls", err, filter_restore(err));
 	return err;
 }
 

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "core/pasta.h"
 #include "os/ident.h"
 
 /*
@@ -15,10 +16,10 @@ MUST_USE int confine_enter(struct ident *id, bool chroot_fallback);
 
 /*
  * Until the start is over (CONFINE_START), and from then on (CONFINE_RUN), no system calls but those that core/calls.h gives reasons for.
- * The second only if the first was not refused.
+ * The second only if the first was not refused. pasta: its processes are those that signals may go to; NULL: none.
  */
 enum confine_phase { CONFINE_START, CONFINE_RUN };
-MUST_USE int confine_calls(enum confine_phase phase, bool pasta);
+MUST_USE int confine_calls(enum confine_phase phase, const struct pasta *pasta);
 
 /* No file by a path any more; with_signals: no signals to others either. */
 void confine_files(bool with_signals);

@@ -111,7 +111,7 @@ void process_user(const struct process *p, uid_t *ret_uid, gid_t *ret_gid)
 	ident_target(&ic, ret_uid, ret_gid);
 }
 
-int process_drop(struct process *p)
+int process_drop(struct process *p, const struct pasta *ns)
 {
 	struct ident_conf ic = ident_conf_of(p->conf);
 	struct ident id;
@@ -122,7 +122,7 @@ int process_drop(struct process *p)
 	if (err)
 		log_err("Couldn't give up privileges: %s", strerror(-err));
 	else
-		p->filtered = !confine_calls(CONFINE_START, is_pasta(p->conf));
+		p->filtered = !confine_calls(CONFINE_START, ns);
 	return err;
 }
 
@@ -162,10 +162,10 @@ void process_stopping(const struct process *p)
 	notify_send(p->notify_fd, "STOPPING=1\n");
 }
 
-void process_settle(struct process *p)
+void process_settle(struct process *p, const struct pasta *ns)
 {
 	if (p->filtered)
-		p->filtered = !confine_calls(CONFINE_RUN, is_pasta(p->conf));
+		p->filtered = !confine_calls(CONFINE_RUN, ns);
 }
 
 void process_undo(struct process *p)

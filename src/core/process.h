@@ -3,6 +3,7 @@
 #pragma once
 
 #include "conf/conf.h"
+#include "core/pasta.h"
 #include "os/daemon.h"
 #include "os/logsink.h"
 
@@ -31,9 +32,9 @@ void process_user(const struct process *p, uid_t *ret_uid, gid_t *ret_gid);
 
 /*
  * Everything that takes privileges or a path is open: gives them up, and leaves for namespaces and an empty root of our own. What of the
- * latter is refused is a warning.
+ * latter is refused is a warning. ns: of pasta, NULL in passt.
  */
-MUST_USE int process_drop(struct process *p);
+MUST_USE int process_drop(struct process *p, const struct pasta *ns);
 
 /* Nothing of the start can fail any more: what is left of files goes out of reach. What is refused is a warning. */
 void process_confine(struct process *p);
@@ -48,7 +49,7 @@ MUST_USE int process_ready(struct process *p);
 void process_stopping(const struct process *p);
 
 /* All is told, and the program's work begins: no more system calls than that takes. */
-void process_settle(struct process *p);
+void process_settle(struct process *p, const struct pasta *ns);
 
 /* After a start that failed: removes the pid file, if it is of our making. */
 void process_undo(struct process *p);

@@ -13,7 +13,6 @@ static const struct syscall_rule rules[] = {
 	{ "socket",
 	  "questions of the engine's to the kernel about sockets",
 	  { SYSCALL_IS(0, AF_NETLINK), SYSCALL_IS(2, NETLINK_SOCK_DIAG) } },
-	{ "socket", "the number of an interface", { SYSCALL_IS(0, AF_UNIX) } },
 	{ "ioctl", "the number of an interface", { SYSCALL_IS(1, SIOCGIFINDEX) } },
 	{ "setsockopt", "a listener" },
 	{ "getsockopt", "a listener" },

@@ -2,7 +2,6 @@
 #include "os/bound.h"
 
 #include <errno.h>
-#include <net/if.h>
 #include <netinet/in.h>
 #include <string.h>
 
@@ -57,7 +56,7 @@ static int setup(int fd, int family, const struct bound_spec *s)
 		err = sock_set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1);
 	if (!err && s->dev[0]) {
 		err = sock_bind_dev(fd, s->dev);
-		scope = if_nametoindex(s->dev);
+		scope = sock_ifindex(fd, s->dev);
 	}
 	if (s->proto == IPPROTO_UDP) {
 		tell_destination(fd, family, s->port);

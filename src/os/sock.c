@@ -69,6 +69,14 @@ int sock_bind_dev(int fd, const char *ifname)
 	return setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, ifname, (socklen_t)len + 1) ? -errno : 0;
 }
 
+unsigned sock_ifindex(int fd, const char *ifname)
+{
+	struct ifreq ifr = { 0 };
+
+	strncpy(ifr.ifr_name, ifname, sizeof(ifr.ifr_name) - 1);
+	return ioctl(fd, SIOCGIFINDEX, &ifr) ? 0 : (unsigned)ifr.ifr_ifindex;
+}
+
 int sock_linger_reset(int fd)
 {
 	struct linger lg = { .l_onoff = 1 };

@@ -16,6 +16,18 @@
 		SYSCALL_WITHOUT(2, PROT_EXEC) \
 	}
 
+/* There the call has one argument, which is the address of the others. */
+#ifdef __s390__
+#define MMAP_NO_EXEC \
+	{ \
+		{ \
+			.mask = 0 \
+		} \
+	}
+#else
+#define MMAP_NO_EXEC NO_EXEC
+#endif
+
 /* What no table has to repeat: calls that the C library makes for us, and the end of a process. */
 static const struct syscall_rule common[] = {
 	{ "exit", "end of the process" },
@@ -27,10 +39,10 @@ static const struct syscall_rule common[] = {
 	{ "rt_sigprocmask", "abort(), raise()" },
 	{ "getpid", "abort(), raise(); log" },
 	{ "gettid", "abort(), raise()" },
-	{ "tgkill", "abort(), raise()", { SYSCALL_IS(2, SIGABRT) } },
-	{ "tgkill", "a fault that is not ours to handle", { SYSCALL_IS(2, SIGBUS) } },
+	{ "tgkill", "abort(), raise()", { SYSCALL_SELF(0) } },
+	{ "tkill", "abort(), raise() of other C libraries", { SYSCALL_SELF(0) } },
 	{ "brk", "malloc()" },
-	{ "mmap", "malloc(), memory of the guest; nothing to execute", NO_EXEC },
+	{ "mmap", "malloc(), memory of the guest; nothing to execute", MMAP_NO_EXEC },
 	{ "mmap2", "mmap() of 32-bit architectures", NO_EXEC },
 	{ "munmap", "free(), memory of the guest" },
 	{ "mremap", "realloc()" },
@@ -121,7 +133,12 @@ static int rule_add(scmp_filter_ctx ctx, const struct syscall_rule *r)
 	for (; n < SYSCALL_CONDS && r->cond[n].mask; n++) {
 		const struct syscall_cond *c = &r->cond[n];
 
-		cmp[n] = (struct scmp_arg_cmp){ .arg = c->arg, .op = SCMP_CMP_MASKED_EQ, .datum_a = c->mask, .datum_b = c->value };
+		cmp[n] = (struct scmp_arg_cmp){
+			.arg = c->arg,
+			.op = SCMP_CMP_MASKED_EQ,
+			.datum_a = c->mask,
+			.datum_b = c->self ? (uint64_t)getpid() : c->value,
+		};
 	}
 	err = seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, nr, n, cmp);
 	/* A call of another architecture; a row that an earlier one has made needless. */
@@ -149,6 +166,8 @@ static int filter_fill(scmp_filter_ctx ctx, const struct syscall_table *const *t
 		err = table_add(ctx, t[i]->rule, t[i]->n);
 	/* What is asked of the filter on every packet should not take a walk over all rules; not every version of the library can do that. */
 	(void)seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2);
+	/* Errors of the kernel as they are. */
+	(void)seccomp_attr_set(ctx, SCMP_FLTATR_API_SYSRAWRC, 1);
 	/*
 	 * We run no code of others, which is what the kernel's mitigation of speculative stores is there for; it slows down all that a
 	 * process with a filter does.

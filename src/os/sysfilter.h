@@ -13,11 +13,17 @@
 struct syscall_cond {
 	uint64_t mask, value; /* mask 0: no condition */
 	unsigned arg; /* 0..5 */
+	bool self; /* value is the number of the process that loads the filter */
 };
 
+/* For arguments of 32 bits, of which the kernel ignores what a register holds beside them. */
 #define SYSCALL_IS(n, what) \
 	{ \
-		.arg = (n), .mask = UINT64_MAX, .value = (what) \
+		.arg = (n), .mask = UINT32_MAX, .value = (uint32_t)(what) \
+	}
+#define SYSCALL_SELF(n) \
+	{ \
+		.arg = (n), .mask = UINT32_MAX, .self = true \
 	}
 #define SYSCALL_WITHOUT(n, bits) \
 	{ \

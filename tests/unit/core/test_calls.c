@@ -57,7 +57,9 @@ static void test_never(void **state)
 		"perf_event_open",
 		"personality",
 		"modify_ldt",
+		"kill",
 		"tkill",
+		"tgkill",
 	};
 	static const struct syscall_table *const tables[] = { &calls_run, &calls_pasta, &calls_start, &agent_calls };
 

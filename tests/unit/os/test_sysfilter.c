@@ -23,6 +23,7 @@ static const struct syscall_rule rules[] = {
 	{ "socket", "of two conditions both have to hold", { SYSCALL_IS(0, AF_INET), SYSCALL_IS(2, 0) } },
 	{ "socket", "another row of the same call", { SYSCALL_IS(0, AF_INET6) } },
 	{ "no_such_call", "passed over" },
+	{ "getsid", "of ourselves", { SYSCALL_SELF(0) } },
 	{ "seccomp", "a second filter" },
 	{ "prctl", "a second filter" },
 	{ "umask", "of the first filter only" },
@@ -64,12 +65,18 @@ static void allowed(void)
 {
 	(void)!write(socket(AF_INET, SOCK_DGRAM, 0), "", 0);
 	(void)socket(AF_INET6, SOCK_DGRAM, 17);
+	(void)getsid(getpid());
 	(void)umask(022);
 }
 
 static void one_condition_fails(void)
 {
 	(void)socket(AF_INET, SOCK_DGRAM, 17);
+}
+
+static void other_process(void)
+{
+	(void)getsid(getppid());
 }
 
 static void other_call(void)
@@ -97,6 +104,8 @@ static void test_blocked(void **state)
 	assert_int_equal(run(&table, NULL, one_condition_fails, said), 1);
 	assert_ptr_equal(strstr(said, "System call socket ("), said);
 	assert_non_null(strstr(said, " is not allowed"));
+	assert_int_equal(run(&table, NULL, other_process, said), 1);
+	assert_ptr_equal(strstr(said, "System call getsid ("), said);
 	assert_int_equal(run(&table, NULL, other_call, said), 1);
 	assert_ptr_equal(strstr(said, "System call sethostname ("), said);
 }
