@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -222,6 +223,12 @@ int sock_bind_dev(int fd, const char *ifname)
 		return -err;
 	strncpy(f->dev, ifname, sizeof(f->dev) - 1);
 	return 0;
+}
+
+unsigned sock_ifindex(int fd, const char *ifname)
+{
+	(void)fake_fd(fd);
+	return if_nametoindex(ifname);
 }
 
 int sock_linger_reset(int fd)

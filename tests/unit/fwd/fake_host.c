@@ -2,6 +2,7 @@
 #include "fake_host.h"
 
 #include <errno.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -135,6 +136,12 @@ int sock_bind_dev(int fd, const char *ifname)
 	assert_false(s->bound);
 	snprintf(s->ifname, sizeof(s->ifname), "%s", ifname);
 	return fake->dev_result;
+}
+
+unsigned sock_ifindex(int fd, const char *ifname)
+{
+	(void)fake_get(fd);
+	return if_nametoindex(ifname);
 }
 
 int sock_bind(int fd, int family, const struct ep *ep, unsigned scope)
