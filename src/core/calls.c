@@ -2,6 +2,7 @@
 #include "core/calls.h"
 
 #include <fcntl.h>
+#include <linux/if_tun.h>
 #include <linux/netlink.h>
 #include <linux/sockios.h>
 #include <stdint.h>
@@ -36,8 +37,6 @@ static const struct syscall_rule run[] = {
 	{ "accept4", "a connection of the host, a hypervisor, somebody at the control socket" },
 	{ "getsockname", "which address the kernel chose" },
 	{ "getpeername", "who has connected" },
-	{ "geteuid", "whether somebody may use the control socket" },
-	{ "geteuid32", "geteuid() of 32-bit architectures" },
 	{ "getsockopt", "errors, state of a connection, who the hypervisor is" },
 	{ "setsockopt", "how a flow's packets look on the host's network" },
 	{ "shutdown", "half of a connection ends" },
@@ -52,12 +51,13 @@ static const struct syscall_rule run[] = {
 	{ "fcntl64", "fcntl() of 32-bit architectures", { SYSCALL_IS(1, F_SETFL) } },
 	{ "fcntl64", "fcntl() of 32-bit architectures", { SYSCALL_IS(1, F_GETPIPE_SZ) } },
 	{ "fcntl64", "fcntl() of 32-bit architectures", { SYSCALL_IS(1, F_SETPIPE_SZ) } },
-	{ "newfstatat", "fstat() of the C library; whether the name of a namespace is still there" },
+	{ "newfstatat",
+	  "fstat() of the C library; whether the name of a namespace is still there; the mode of the control socket" },
 	{ "fstatat64", "fstatat() of 32-bit architectures" },
 	{ "statx", "fstat() of some C libraries" },
 	{ "memfd_create", "memory for a hypervisor that asks for it" },
 
-	{ "poll", "the agent's answer, and whether a hypervisor waits" },
+	{ "poll", "the agent's answer; whether a hypervisor waits, and the table of counters can be written" },
 	{ "ppoll", "poll() of newer architectures" },
 	{ "ppoll_time64", "ppoll() with long times" },
 };
@@ -73,6 +73,7 @@ static const struct syscall_rule pasta[] = {
 	{ "getpgrp", "whether we have the terminal" },
 	{ "getpgid", "getpgrp() of newer architectures" },
 	{ "ioctl", "whether we have the terminal", { SYSCALL_IS(1, TIOCGPGRP) } },
+	{ "ioctl", "a tap device that goes with its namespace", { SYSCALL_IS(1, TUNSETPERSIST) } },
 	{ "ioctl", "the terminal back from a command that has ended", { SYSCALL_IS(1, TIOCSPGRP) } },
 };
 
@@ -89,6 +90,10 @@ static const struct syscall_rule start[] = {
 	{ "timerfd_settime64", "timerfd_settime() with long times" },
 	{ "eventfd2", "the loop" },
 	{ "socket", "questions to the kernel about sockets", { SYSCALL_IS(0, AF_NETLINK), SYSCALL_IS(2, NETLINK_SOCK_DIAG) } },
+	{ "geteuid", "who may use the control socket" },
+	{ "geteuid32", "geteuid() of 32-bit architectures" },
+	{ "setresuid", "seteuid(): who may use the control socket", { SYSCALL_IS(0, -1), SYSCALL_IS(2, -1) } },
+	{ "setresuid32", "setresuid() of 32-bit architectures", { SYSCALL_IS(0, -1), SYSCALL_IS(2, -1) } },
 	{ "getrlimit", "how many flows there can be" },
 	{ "ugetrlimit", "how many flows there can be" },
 	{ "setrlimit", "how many flows there can be" },
