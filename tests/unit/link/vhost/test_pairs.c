@@ -48,6 +48,9 @@ static int turns(struct front *f)
 
 	for (unsigned i = 0; i < 4; i++)
 		link_world_turn(&t->w);
+	/* Rings are looked at once more soon after they have started. */
+	while (timers_next(&t->w.loop.timers, t->w.loop.now_ns) != UINT64_MAX)
+		link_world_turn(&t->w);
 	return 0;
 }
 
