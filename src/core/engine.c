@@ -135,11 +135,13 @@ static void capture_begin(struct engine *e)
 
 int engine_capture_start(struct engine *e, int fd)
 {
-	int err = e->pcap ? -EBUSY : pcap_open_fd(fd, &e->pcap);
+	int err = e->pcap ? -EBUSY : pcap_open_fd(e->captures, fd);
 
-	if (!err)
-		capture_begin(e);
-	return err;
+	if (err)
+		return err;
+	e->pcap = e->captures;
+	capture_begin(e);
+	return 0;
 }
 
 int engine_capture_stop(struct engine *e)
@@ -267,14 +269,19 @@ static int capture_open(struct engine *e)
 	const char *path = e->conf->pcap_file;
 	int err;
 
-	if (!path[0])
+	if (!path[0] && !e->conf->conf_path[0])
 		return 0;
-	err = pcap_open(path, &e->pcap);
+	e->captures = pcap_new();
+	if (!e->captures)
+		return -ENOMEM;
+	err = path[0] ? pcap_open(e->captures, path) : 0;
 	if (err)
 		log_err("Couldn't open capture file %s: %s", path, strerror(-err));
-	else
-		log_info("Saving packet capture to %s", path);
-	return err;
+	if (err || !path[0])
+		return err;
+	e->pcap = e->captures;
+	log_info("Saving packet capture to %s", path);
+	return 0;
 }
 
 static int ports_open(struct engine *e)
@@ -662,6 +669,7 @@ void engine_close(struct engine *e)
 	if (e->frags)
 		frags_free(e->frags);
 	pcap_close(e->pcap);
+	pcap_free(e->captures);
 	sock_close(e->signal_fd);
 	loop_fini(&e->loop);
 }

@@ -70,6 +70,7 @@ struct engine {
 
 	struct stats stats;
 	struct pcap *pcap; /* NULL: off */
+	struct pcap *captures; /* memory for it; NULL: nobody can ask for one */
 	const struct link_ops *link_ops; /* of the back end, */
 	struct link_ops capture_ops; /* and with the capture in between */
 

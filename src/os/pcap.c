@@ -3,8 +3,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -37,34 +37,40 @@ struct pcap {
 	uint8_t bytes[BUF_SIZE];
 };
 
-static int pcap_new(int fd, struct pcap **ret_pcap)
+struct pcap *pcap_new(void)
+{
+	void *p = mmap(NULL, sizeof(struct pcap), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+void pcap_free(struct pcap *p)
+{
+	if (p)
+		munmap(p, sizeof(*p));
+}
+
+static void pcap_begin(struct pcap *p, int fd)
 {
 	struct file_header h = { .magic = MAGIC_NSEC, .major = 2, .minor = 4, .snaplen = SNAPLEN, .linktype = LINKTYPE_ETHERNET };
-	struct pcap *p = malloc(sizeof(*p));
 
-	if (!p)
-		return -ENOMEM;
 	p->fd = fd;
 	p->buf = wr_init(p->bytes, sizeof(p->bytes));
 	wr_bytes(&p->buf, &h, sizeof(h));
 	pcap_flush(p);
-	*ret_pcap = p;
-	return 0;
 }
 
-int pcap_open(const char *path, struct pcap **ret_pcap)
+int pcap_open(struct pcap *p, const char *path)
 {
-	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600), err;
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 
 	if (fd < 0)
 		return -errno;
-	err = pcap_new(fd, ret_pcap);
-	if (err)
-		close(fd);
-	return err;
+	pcap_begin(p, fd);
+	return 0;
 }
 
-int pcap_open_fd(int fd, struct pcap **ret_pcap)
+int pcap_open_fd(struct pcap *p, int fd)
 {
 	struct stat st;
 	int flags = fcntl(fd, F_GETFL);
@@ -73,7 +79,8 @@ int pcap_open_fd(int fd, struct pcap **ret_pcap)
 		return -errno;
 	if (!S_ISREG(st.st_mode) || (flags & O_ACCMODE) == O_RDONLY)
 		return -EINVAL;
-	return pcap_new(fd, ret_pcap);
+	pcap_begin(p, fd);
+	return 0;
 }
 
 static int write_all(int fd, const uint8_t *buf, size_t len)
@@ -129,5 +136,5 @@ void pcap_close(struct pcap *p)
 	pcap_flush(p);
 	if (p->fd >= 0)
 		close(p->fd);
-	free(p);
+	madvise(p, sizeof(*p), MADV_DONTNEED);
 }

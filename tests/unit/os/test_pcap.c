@@ -53,13 +53,13 @@ static void test_records(void **state)
 	static uint8_t frame[65549];
 	uint8_t *buf = malloc(FILE_ROOM);
 	static const size_t lens[] = { 14, 60, 1514, 65549, 1, 0 };
-	struct pcap *p = NULL;
+	struct pcap *p = pcap_new();
 	size_t at = 24, n;
 	uint32_t sec;
 
 	for (size_t i = 0; i < sizeof(frame); i++)
 		frame[i] = (uint8_t)(i * 13);
-	assert_int_equal(pcap_open(path, &p), 0);
+	assert_int_equal(pcap_open(p, path), 0);
 	assert_int_equal(file_read(buf), 24); /* readable from the start */
 	for (unsigned round = 0; round < 20; round++) {
 		for (unsigned i = 0; i < ARRAY_SIZE(lens); i++) {
@@ -71,6 +71,7 @@ static void test_records(void **state)
 		}
 	}
 	pcap_close(p);
+	pcap_free(p);
 
 	n = file_read(buf);
 	assert_int_equal(word(buf), 0xa1b23c4d);
@@ -105,23 +106,24 @@ static void test_write_error(void **state)
 	static uint8_t frame[60000];
 	struct iovec iov = { frame, sizeof(frame) };
 	unsigned warnings = 0;
-	struct pcap *p = NULL;
+	struct pcap *p = pcap_new();
 
 	log_set_sink(count, &warnings);
-	assert_int_equal(pcap_open("/dev/full", &p), 0);
+	assert_int_equal(pcap_open(p, "/dev/full"), 0);
 	for (unsigned i = 0; i < 50; i++)
 		pcap_frame(p, &iov, 1);
 	pcap_close(p);
+	pcap_free(p);
 	assert_int_equal(warnings, 1);
 	log_set_sink(NULL, NULL);
 }
 
 static void test_open_error(void **state)
 {
-	struct pcap *p = NULL;
+	struct pcap *p = pcap_new();
 
-	assert_int_equal(pcap_open("/nonexistent/pcap", &p), -ENOENT);
-	assert_null(p);
+	assert_int_equal(pcap_open(p, "/nonexistent/pcap"), -ENOENT);
+	pcap_free(p);
 	pcap_close(NULL);
 }
 
