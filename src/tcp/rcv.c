@@ -49,7 +49,7 @@ static uint32_t rcv_least(const struct tcp_rcv *r)
 
 bool tcp_rcv_open(struct tcp_rcv *r, uint32_t accepted, uint32_t sndbuf, uint32_t queued)
 {
-	uint32_t room = sndbuf > queued ? sndbuf - queued : 0, sure = sndbuf / 16 * 5, low, edge;
+	uint32_t room = sndbuf > queued ? sndbuf - queued : 0, sure = tcp_rcv_sure(sndbuf), low, edge;
 
 	if (room < queued / 2) /* sk_stream_is_writeable() of the kernel */
 		return false;
@@ -58,7 +58,7 @@ bool tcp_rcv_open(struct tcp_rcv *r, uint32_t accepted, uint32_t sndbuf, uint32_
 	 * 3.8.6.2.1), so that much is offered anyway: what the socket does not take at once waits in the spill buffer.
 	 */
 	room -= room / 16;
-	low = MIN(2u * r->mss, TCP_WINDOW_LOW);
+	low = tcp_rcv_low(r);
 	/* Or else no window is larger than twice what there is of each, so that each is large enough. */
 	if (r->strict) {
 		room = sure < low ? MIN(room, 2 * sure) : room;

@@ -54,6 +54,18 @@ enum tcp_rcv_verdict tcp_rcv_check(const struct tcp_rcv *r, uint32_t seq, uint32
 /* Whether seq is in the receive window, for the tests of RFC 5961 (a window of 0 counts as 1). */
 bool tcp_rcv_in_window(const struct tcp_rcv *r, uint32_t seq);
 
+/* Bytes that a send buffer of that size takes at least while the kernel calls it writable. */
+static inline uint32_t tcp_rcv_sure(uint32_t sndbuf)
+{
+	return sndbuf / 16 * 5;
+}
+
+/* What is offered at least, where it may be more than the socket takes at once: below that a sender would wait for more. */
+static inline uint32_t tcp_rcv_low(const struct tcp_rcv *r)
+{
+	return MIN(2u * r->mss, TCP_WINDOW_LOW);
+}
+
 /*
  * Moves the edge on for a socket with a send buffer of sndbuf bytes of which queued are in use, when everything before accepted has
  * been handed to it. False if the kernel would not call it writable: then EPOLLOUT has to be armed.

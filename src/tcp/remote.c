@@ -78,8 +78,8 @@ void remote_inward(struct tcp_conn *k, uint32_t sndbuf)
 	uint32_t far_us = sndbuf < SMALL_BUFFER ? PATIENCE_US : TCP_REFLECT_RTT_US;
 	struct txack_rtt rtt;
 
-	/* Not of short connections, which need no more than the first window. */
-	if (!k->rcv.strict || !k->looked_room || k->path_known)
+	/* Not of short connections, which need no more than the first window; nor where it is all the same. */
+	if (!k->rcv.strict || !k->looked_room || k->path_known || tcp_rcv_sure(sndbuf) >= tcp_rcv_low(&k->rcv))
 		return;
 	k->path_known = true;
 	k->rcv.strict = !txack_rtt(k->fd, &rtt) && rtt.min >= far_us;
