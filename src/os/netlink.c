@@ -58,14 +58,21 @@ static uint32_t attr_u32(const struct attrs *t, unsigned type)
 	return v;
 }
 
-/* The address of this family; false if it is absent or not one. */
+/*
+ * The address of this family; false if it is absent or not one. One that maps an IPv4 address to IPv6 (RFC 4291 2.5.5.2) is none: no host
+ * on a network has it, though some have a route that refuses them all, and struct addr takes it for IPv4.
+ */
 static bool attr_addr(const struct attrs *t, unsigned type, int family, struct addr *ret_addr)
 {
+	struct addr a;
 	uint8_t b[16];
 
 	if (!attr_get(t, type, b, family == AF_INET ? 4 : 16))
 		return false;
-	*ret_addr = family == AF_INET ? addr_from4(b) : addr_from6(b);
+	a = family == AF_INET ? addr_from4(b) : addr_from6(b);
+	if (family != AF_INET && addr_is4(&a))
+		return false;
+	*ret_addr = a;
 	return true;
 }
 

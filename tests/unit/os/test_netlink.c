@@ -211,6 +211,24 @@ static void test_route(void **state)
 	assert_int_equal(b.e[1].route.n_hops, 0);
 }
 
+/* Some hosts refuse addresses of IPv4 in IPv6 by a route; it is left out, and the one behind it is not. */
+static void test_mapped(void **state)
+{
+	static const uint8_t mapped[16] = { [10] = 0xff, [11] = 0xff };
+	struct rtmsg m = { .rtm_family = AF_INET6, .rtm_dst_len = 96, .rtm_table = RT_TABLE_MAIN, .rtm_type = RTN_UNREACHABLE };
+	struct nlmsghdr *nlh;
+
+	nlh = msg(RTM_NEWROUTE, &m, sizeof(m));
+	mnl_attr_put(nlh, RTA_DST, sizeof(mapped), mapped);
+	end(nlh);
+	nlh = msg(RTM_NEWROUTE, &m, sizeof(m));
+	put_addr(nlh, RTA_DST, "2001:db8::");
+	end(nlh);
+	assert_int_equal(parse(), 0);
+	assert_int_equal(b.n, 1);
+	eq(&b.e[0].route.dst, "2001:db8::");
+}
+
 /* A route with n hops, the last one cut short by cut bytes. */
 static void multipath(unsigned n, size_t cut)
 {
@@ -401,10 +419,15 @@ static void test_dump(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup(test_link, setup),    cmocka_unit_test_setup(test_addr, setup),
-		cmocka_unit_test_setup(test_route, setup),   cmocka_unit_test_setup(test_multipath, setup),
-		cmocka_unit_test_setup(test_nexthop, setup), cmocka_unit_test_setup(test_framing, setup),
-		cmocka_unit_test_setup(test_broken, setup),  cmocka_unit_test(test_dump),
+		cmocka_unit_test_setup(test_link, setup),
+		cmocka_unit_test_setup(test_addr, setup),
+		cmocka_unit_test_setup(test_route, setup),
+		cmocka_unit_test_setup(test_mapped, setup),
+		cmocka_unit_test_setup(test_multipath, setup),
+		cmocka_unit_test_setup(test_nexthop, setup),
+		cmocka_unit_test_setup(test_framing, setup),
+		cmocka_unit_test_setup(test_broken, setup),
+		cmocka_unit_test(test_dump),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
