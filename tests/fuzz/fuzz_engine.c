@@ -485,6 +485,13 @@ static void op_error(void)
 
 	if (!f)
 		return;
+	if (how & 0x40) {
+		/* What the kernel knows of the path, and of its devices. */
+		f->pmtu = 500;
+		f->seg_max = how & 1 ? 100 : 0;
+		f->seg_err = how & 2 ? EIO : 0;
+		fake_opt_set(f, f->family == AF_INET ? SOL_IP : SOL_IPV6, f->family == AF_INET ? IP_MTU : IPV6_MTU, 528);
+	}
 	rd_copy(&z.r, quote, n);
 	e.origin = how & 0x80 ? origins[how % ARRAY_SIZE(origins)] : f->family == AF_INET ? SO_EE_ORIGIN_ICMP : SO_EE_ORIGIN_ICMP6;
 	e.info = e.code * 11u;
@@ -635,11 +642,15 @@ static void surroundings_set(uint8_t how)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
+	uint8_t how;
+
 	setenv("CMOCKA_TEST_ABORT", "1", 1);
 	log_set_sink(sink, NULL);
 	z.r = rd_init(data, len);
 	fake_os_init();
-	conf_set(&z.conf, rd_u8(&z.r));
+	how = rd_u8(&z.r);
+	log_set_level(how & 0x40 ? LOG_LVL_TRACE : LOG_LVL_INFO);
+	conf_set(&z.conf, how);
 	CHECK(!engine_open(&z.e, &z.conf, NULL));
 	CHECK(!engine_start(&z.e));
 	surroundings_set(rd_u8(&z.r));

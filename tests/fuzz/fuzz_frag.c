@@ -51,6 +51,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 			check_whole(&p, whole, whole_len);
 		now += NSEC_PER_SEC;
 	}
+	for (struct frag_late late; f && frags_due(f) != UINT64_MAX;) {
+		now = MAX(now, frags_due(f));
+		while (frags_expire(f, now, &late))
+			require(late.len >= IP4_HLEN + 8 && addr_is4(late.src) == addr_is4(late.dst));
+	}
 	frags_free(f);
 	return 0;
 }

@@ -16,6 +16,7 @@
 #include "link/stream.h"
 
 #define ECHO_LEN 200
+#define FLOOD 80
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
@@ -32,6 +33,7 @@ struct fuzz {
 
 static void on_rx(void *ctx, const struct frame *f, unsigned n)
 {
+	static const uint8_t flood[60000];
 	struct fuzz *z = ctx;
 
 	for (unsigned i = 0; i < n; i++) {
@@ -44,6 +46,9 @@ static void on_rx(void *ctx, const struct frame *f, unsigned n)
 		assert(iov_copy_out(f[i].iov, f[i].n, 0, got, sizeof(got)) == want_len);
 		assert(!memcmp(got, want, want_len));
 		z->twin_at += 4 + want_len;
+		/* More than it takes at once. */
+		for (unsigned k = 0; k < FLOOD && f[i].len == 15; k++)
+			(void)!link_send(z->link, 0, flood, sizeof(flood));
 		(void)!link_send(z->link, 0, echo, iov_copy_out(f[i].iov, f[i].n, 0, echo, sizeof(echo)));
 	}
 }

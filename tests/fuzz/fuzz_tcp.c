@@ -160,6 +160,8 @@ static void op_polite(struct fuzz *z)
 	struct gseg s = { .data = bytes, .h = { .flags = TCP_ACK, .window = (uint16_t)(what << 8 | 0xff) } };
 
 	s.len = rd_be16(&z->r) % 1461;
+	s.ttl = what & 16 ? 3 : 0;
+	s.tos = what & 32 ? 0x48 : 0;
 	if (!k) {
 		s.len = 0;
 		s.h = (struct tcp_hdr){
@@ -284,6 +286,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 					       .offloads = conf & 4 ? LINK_OFF_CSUM | LINK_OFF_TSO4 | LINK_OFF_TSO6 : 0,
 					       .lossy = conf & 32,
 					       .mtu = conf & 8 ? 9000 : 0,
+					       .rtt_us = conf & 64 ? 20000 : 0,
 					       .flows = conf & 16 ? 3 : 0 });
 	for (unsigned i = 0; i < OPS_MAX && rd_left(&z.r); i++)
 		op(&z);

@@ -39,6 +39,7 @@ struct fuzz {
 	int peer, memfd, kick[RINGS];
 	uint8_t *mem;
 	uint16_t added[RINGS];
+	uint64_t features; /* of the last start */
 	bool packed;
 	bool gone;
 	uint64_t sum; /* of what was received, so that it is looked at */
@@ -114,7 +115,8 @@ static void say(struct fuzz *z, uint32_t request, const void *body, uint32_t len
 {
 	uint32_t msg[3 + 512] = { request, VHOST_USER_VERSION | VHOST_USER_NEED_REPLY, len };
 
-	memcpy(&msg[3], body, len);
+	if (len)
+		memcpy(&msg[3], body, len);
 	if (!z->gone && fdpass_send(z->peer, msg, 12 + len, &fd, fd >= 0, MSG_DONTWAIT))
 		assert(errno == EPIPE || errno == EAGAIN || errno == ECONNRESET);
 	turn(z);
@@ -158,6 +160,7 @@ static void step_start(struct fuzz *z, struct rd *in)
 
 	features |= UINT64_C(1) << VHOST_USER_F_PROTOCOL_FEATURES;
 	z->packed = features >> 34 & 1;
+	z->features = features;
 	say(z, VHOST_USER_SET_PROTOCOL_FEATURES, &protocol, 8, -1);
 	say(z, VHOST_USER_SET_FEATURES, &features, 8, -1);
 	say(z, VHOST_USER_SET_MEM_TABLE, mem, sizeof(mem), z->memfd);
@@ -173,6 +176,30 @@ static void step_start(struct fuzz *z, struct rd *in)
 		say(z, VHOST_USER_SET_VRING_ADDR, addr, sizeof(addr), -1);
 		say(z, VHOST_USER_SET_VRING_KICK, &ring, 8, z->kick[i]);
 		say(z, VHOST_USER_SET_VRING_ENABLE, on, 8, -1);
+	}
+}
+
+/* What an honest one may ask for as well: a log of what is written, in the guest's memory at that; superframes; rings without kicks. */
+static void step_extras(struct fuzz *z, struct rd *in)
+{
+	uint64_t uso = UINT64_C(7) << 54 | UINT64_C(0x7f83), log[2] = { MEM, 0 };
+	uint8_t what = rd_u8(in);
+
+	z->features |= (what & 1 ? UINT64_C(1) << 26 : 0) | (what & 2 ? uso : 0);
+	say(z, VHOST_USER_SET_FEATURES, &z->features, 8, -1);
+	if (what & 1) {
+		say(z, VHOST_USER_SET_LOG_BASE, log, sizeof(log), z->memfd);
+		say(z, VHOST_USER_SET_LOG_FD, NULL, 0, z->kick[what >> 6]);
+	}
+	for (uint32_t i = 0; i < RINGS; i++) {
+		uint64_t at = GUEST + i * RING_LEN,
+			 addr[5] = { i | (uint64_t)(what & 1) << 32, at, at + USED, at + AVAIL, what << 4 };
+		uint64_t ring = i | VHOST_USER_NO_FD;
+
+		if (what & 4)
+			say(z, VHOST_USER_SET_VRING_ADDR, addr, sizeof(addr), -1);
+		if (what & 8)
+			say(z, VHOST_USER_SET_VRING_KICK, &ring, 8, -1);
 	}
 }
 
@@ -247,7 +274,10 @@ static void feed(struct fuzz *z, struct rd *in)
 			memory_cut(z);
 			return;
 		}
-		steps[op % ARRAY_SIZE(steps)](z, in);
+		if (op == 0xfe)
+			step_extras(z, in);
+		else
+			steps[op % ARRAY_SIZE(steps)](z, in);
 	}
 	turn(z);
 }

@@ -73,6 +73,26 @@ static inline void target_fix(uint8_t *f, size_t len, uint16_t ethertype, uint8_
 	}
 }
 
+/* What services say unasked: a question to an address, and an advertisement. */
+static inline void target_speak(const struct guestconf *c, const uint8_t *data, size_t len)
+{
+	struct addr to = addr_any6;
+	uint8_t f[SERVICE_FRAME_MAX];
+	struct wr w = wr_init(f, sizeof(f));
+
+	memcpy(to.b, data, MIN(len, sizeof(to.b)));
+	to = data[0] & 0x40 ? addr_from4(to.b) : to;
+	service_ask(c, &to, &w);
+	if (!wr_ok(&w) || (wr_len(&w) && (wr_len(&w) < 60 || memcmp(f + 6, c->our_mac, MAC_LEN))))
+		abort();
+	w = wr_init(f, sizeof(f));
+	service_ra(c, &w);
+	if (!wr_ok(&w) || (wr_len(&w) && kit_reply_fault(c, f, wr_len(&w))))
+		abort();
+	if (!service_ra_interval((unsigned)(len % 5), data[0]))
+		abort();
+}
+
 static inline int target_run(const uint8_t *data, size_t len, uint16_t ethertype, uint8_t proto)
 {
 	struct kit_reply r = { .v = SERVICE_NOT_MINE };
@@ -83,6 +103,7 @@ static inline int target_run(const uint8_t *data, size_t len, uint16_t ethertype
 	if (!len || len - 1 > sizeof(f))
 		return 0;
 	c = target_conf(data[0]);
+	target_speak(&c, data, len);
 	memcpy(f, data + 1, len - 1);
 	if (!(data[0] & CONF_RAW))
 		target_fix(f, len - 1, ethertype, proto);
