@@ -129,8 +129,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	bad = rd_ok(&twin) && (frame < 14 || frame > 65535);
 	assert(bad == z.gone);
 	assert(bad || !rd_ok(&twin) || rd_left(&twin) < frame);
-	z.link->ops->free(z.link);
+	/* The end of it, by one side or the other, with whatever is on its way. */
+	if (len % 2)
+		z.link->ops->reset(z.link);
 	close(z.peer);
+	turn(&z);
+	turn(&z);
+	assert(z.gone);
+	z.link->ops->free(z.link);
 	loop_fini(&z.loop);
 	free(z.wire);
 	return 0;
