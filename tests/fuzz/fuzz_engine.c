@@ -34,6 +34,7 @@
 #define FRAME_MAX 4096u
 #define BATCH_MAX 6u
 #define SENT_MAX 64u /* datagrams that the host remembers */
+#define TIME_END (UINT64_C(100000) * NSEC_PER_SEC) /* more than a day, if it is all idle */
 #define HOST_BYTES_MAX (1u << 19) /* that one connection gets */
 
 #define CHECK(x) \
@@ -547,6 +548,7 @@ static void op_time(void)
 	uint64_t end = fake_os.now_ns + ((uint64_t)(what & 15) << (what >> 4)) * 100 * NSEC_PER_MSEC;
 
 	settle();
+	end = MIN(end, TIME_END);
 	while (fake_os.now_ns < end) {
 		fake_os.now_ns += MIN(timers_next(&z.e.loop.timers, fake_os.now_ns), end - fake_os.now_ns);
 		settle();
