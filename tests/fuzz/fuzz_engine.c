@@ -19,6 +19,7 @@
 #include <sys/signalfd.h>
 
 #include "base/log.h"
+#include "conf/opt.h"
 #include "core/engine.h"
 #include "fake_stream.h"
 #include "link/stream.h"
@@ -612,6 +613,7 @@ static void conf_set(struct conf *c, uint8_t how)
 	memset(c, 0, sizeof(*c));
 	c->guest = target_conf(how & 0x3c);
 	c->fd = 3;
+	c->socket_type = SOCK_STREAM;
 	c->v4 = c->v6 = c->tcp = c->udp = c->icmp = true;
 	c->mtu = 1500;
 	c->nat.v4.our = c->nat.v4.map_loopback = addrs4[2];
@@ -623,6 +625,7 @@ static void conf_set(struct conf *c, uint8_t how)
 	c->nat.our_ll6 = c->guest.our_ll6;
 	c->out.addr4 = addr_any4;
 	c->out.scope6 = 3;
+	c->limits = (struct conf_limits){ .spill = OPTS_SPILL, .reassembly = OPTS_REASSEMBLY };
 	rules_set(c);
 }
 
