@@ -55,6 +55,8 @@ static const struct syscall_rule run[] = {
 	  "fstat() of the C library; whether the name of a namespace is still there; the mode of the control socket" },
 	{ "fstatat64", "fstatat() of 32-bit architectures" },
 	{ "statx", "fstat() of some C libraries" },
+	{ "fchdir", "where the socket of a guest is whose frames are datagrams" },
+	{ "chdir", "back from there" },
 	{ "memfd_create", "memory for a hypervisor that asks for it" },
 
 	{ "poll", "the agent's answer; whether a hypervisor waits, and the table of counters can be written" },
