@@ -124,6 +124,18 @@ def test_krun_in_the_foreground(net, tmp_path, options):
     assert proc.wait(LIMIT) == 0
 
 
+def ports_are_free(net):
+    """Those of the tests below."""
+    try:
+        for port in 2222, 8006, 5900:
+            net.host.listen("0.0.0.0", port).close()
+        for port in 3389, 5001, 5002, 5003:
+            net.host.udp("0.0.0.0", port).close()
+    except OSError:
+        return False
+    return True
+
+
 @pytest.mark.parametrize("options", [["-t", "all", "--no-map-gw"], ["-t", "all", "-u", "all", "--no-dhcp-dns", "--no-map-gw"]], ids=" ".join)
 def test_crun(net, options):
     """Waits for it to go to the background; nobody reads what it says."""
@@ -131,6 +143,8 @@ def test_crun(net, options):
     assert done.returncode == 0
     g = serves(ours)
     g.close()
+    # To close all ports takes a while.
+    until(lambda: ports_are_free(net), "end")
 
 
 def test_program_that_reads_the_addresses(net, tmp_path):
