@@ -173,8 +173,7 @@ static int filter_fill(scmp_filter_ctx ctx, const struct syscall_table *const *t
 	 * process with a filter does.
 	 */
 	(void)seccomp_attr_set(ctx, SCMP_FLTATR_CTL_SSB, 1);
-	if (!err)
-		err = seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
+	/* Calls of another architecture kill, as the library has it: our only thread. To say "process" is refused by older kernels. */
 	return err;
 }
 
