@@ -76,7 +76,7 @@ static void one_condition_fails(void)
 
 static void other_process(void)
 {
-	(void)getsid(getppid());
+	(void)getsid(getpid() + 1);
 }
 
 static void other_call(void)
