@@ -191,7 +191,8 @@ static void derive_services(const struct work *w)
 	c->udp_timeout_s = w->h->udp_timeout_s;
 	c->udp_timeout_stream_s = w->h->udp_timeout_stream_s;
 
-	memcpy(g->our_mac, mac_is_zero(o->our_mac) ? our_mac_default : o->our_mac, MAC_LEN);
+	g->mac_given = !mac_is_zero(o->our_mac);
+	memcpy(g->our_mac, g->mac_given ? o->our_mac : our_mac_default, MAC_LEN);
 	memcpy(g->hostname, o->hostname, sizeof(g->hostname));
 	memcpy(g->fqdn, o->fqdn, sizeof(g->fqdn));
 	if (o->splice_only) {
@@ -298,7 +299,8 @@ static void derive_v6(const struct work *w)
 	if (addr_is_set(&gw) && addr_is_linklocal(&gw)) {
 		g->our_ll6 = gw;
 	} else {
-		g->our_ll6 = ll6_from_mac(g->our_mac);
+		/* Not of --mac-addr: where that is the guest's own (libvirt 9.0), the guest would find its address taken. */
+		g->our_ll6 = ll6_from_mac(our_mac_default);
 		if (!addr_eq(&gw, &g->addr6))
 			g->gw6 = gw;
 	}

@@ -18,15 +18,10 @@ static int head_parse(struct pkt *p, const struct frame *f)
 	return pkt_parse(p, f->len);
 }
 
-/*
- * As a network card would: not what is for somebody else, of which a bridge lets us hear, nor what can't be from anybody but us. A group is
- * never a source (IEEE 802.3).
- */
+/* As a network card would: not what is for somebody else, of which a bridge lets us hear, nor what can't be from anybody but us. */
 static bool is_for_us(const struct engine *e, const struct pkt *p)
 {
-	const uint8_t *our = e->guest.our_mac;
-
-	return !(p->src_mac[0] & 1) && memcmp(p->src_mac, our, MAC_LEN) && (p->dst_mac[0] & 1 || !memcmp(p->dst_mac, our, MAC_LEN));
+	return guest_may_have(&e->guest, p->src_mac) && (p->dst_mac[0] & 1 || !memcmp(p->dst_mac, e->guest.our_mac, MAC_LEN));
 }
 
 static bool same_flow(const struct pkt *a, const struct pkt *b)

@@ -357,6 +357,7 @@ static void guest_init(struct engine *e)
 	e->guest.assigned6 = c->guest.addr6;
 	e->guest.nat = &c->nat;
 	memcpy(e->guest.our_mac, c->guest.our_mac, MAC_LEN);
+	e->guest.mac_given = c->guest.mac_given;
 	if (mac_is_zero(c->guest_mac))
 		memset(e->guest.mac, 0xff, MAC_LEN);
 	else

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "fwd/guest.h"
 
-static bool mac_is_own(const struct guest *g, const uint8_t mac[MAC_LEN])
+bool guest_may_have(const struct guest *g, const uint8_t mac[MAC_LEN])
 {
-	return !(mac[0] & 1) && !mac_is_zero(mac) && memcmp(mac, g->our_mac, MAC_LEN);
+	return !(mac[0] & 1) && (g->mac_given || memcmp(mac, g->our_mac, MAC_LEN));
 }
 
 /* 0.0.0.0/8 is "this network" and 240.0.0.0/4 reserved (RFC 1122 3.2.1.3): no host can have such an address. */
@@ -37,7 +37,7 @@ bool guest_may_send(const struct guest *g, const struct addr *src, const struct 
 
 void guest_learn(struct guest *g, const uint8_t mac[MAC_LEN], const struct addr *src)
 {
-	if (!mac_is_own(g, mac))
+	if (!guest_may_have(g, mac) || mac_is_zero(mac))
 		return;
 	memcpy(g->mac, mac, MAC_LEN);
 	if (addr_is_ours(g, src))

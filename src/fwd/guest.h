@@ -11,6 +11,7 @@
 struct guest {
 	const struct nat *nat; /* addresses of ours, which the guest can not have; NULL: there are none */
 	uint8_t our_mac[MAC_LEN]; /* of the peer that the guest sees */
+	bool mac_given; /* our_mac was chosen by who started us, and may be the guest's, too */
 	uint8_t mac[MAC_LEN]; /* of the guest: broadcast until learned */
 	struct addr addr4, addr6; /* where forwarded connections go: assigned, until another is learned */
 	struct addr assigned4, assigned6; /* that our services give it; all-zero: none */
@@ -18,6 +19,9 @@ struct guest {
 	struct addr ll6; /* link-local, fe80::/10; unspecified until learned */
 	bool fixed4, fixed6; /* address was configured explicitly: not learned */
 };
+
+/* May a frame of the guest come from this MAC? Not from a group, and from ours only if that may be the guest's: else it was reflected. */
+bool guest_may_have(const struct guest *g, const uint8_t mac[MAC_LEN]);
 
 /*
  * May a packet of the guest come from this address, to that one? It has whatever addresses it likes, and those of networks behind it; but

@@ -17,6 +17,7 @@ struct guestconf_route {
 
 struct guestconf {
 	uint8_t our_mac[MAC_LEN];
+	bool mac_given; /* by an option: it may be the guest's own, too */
 	uint16_t mtu; /* 0: not advertised */
 	bool v4, v6; /* families */
 	bool dhcp, dhcp6, ndp, ra; /* services */

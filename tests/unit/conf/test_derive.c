@@ -233,7 +233,8 @@ static void test_gateways6(void **state)
 	eq(&c.nat.v6.our, "2001:db8::1");
 	eq(&c.nat.v6.map_loopback, "2001:db8::1");
 	run_ok("-M 52:54:00:12:34:56");
-	eq(&c.guest.our_ll6, "fe80::5054:ff:fe12:3456");
+	eq(&c.guest.our_ll6, "fe80::9855:9aff:fe55:9a55");
+	assert_true(c.guest.mac_given);
 	run_ok("-g fe80::77");
 	eq(&c.guest.our_ll6, "fe80::77");
 	eq(&c.guest.gw6, "::");

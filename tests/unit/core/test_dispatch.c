@@ -417,7 +417,7 @@ static void test_fragments(void **state)
 	expect(x, "service ");
 }
 
-/* As a network card: what a bridge lets us hear of others, and what claims to come from us, is let pass, whoever it may be for. */
+/* As a network card: what a bridge lets us hear of others is let pass. */
 static void test_not_for_us(void **state)
 {
 	static const uint8_t other[MAC_LEN] = { 0x52, 0x54, 9, 9, 9, 9 }, group[MAC_LEN] = { 1, 0, 0x5e, 0, 0, 251 };
@@ -428,14 +428,26 @@ static void test_not_for_us(void **state)
 	memcpy(x->buf[1], other, MAC_LEN);
 	add_arp(x, mac_guest, "192.0.2.2");
 	memcpy(x->buf[2], other, MAC_LEN);
-	add_ip_from(x, &udp_a, mac_ours);
 	add_fragment(x, 80, 0, 16, true);
-	memcpy(x->buf[4], other, MAC_LEN);
+	memcpy(x->buf[3], other, MAC_LEN);
 	add_fragment(x, 80, 16, 8, false);
 	add_ip(x, &udp_a);
-	memcpy(x->buf[6], group, MAC_LEN);
+	memcpy(x->buf[5], group, MAC_LEN);
 	expect(x, "tcp:1 udp:1 ");
 	assert_memory_equal(x->e.guest.mac, mac_guest, MAC_LEN);
+}
+
+/* Some who start us give us the address of the guest. */
+static void test_address_of_the_guest(void **state)
+{
+	struct fix *x = *state;
+
+	add_ip_from(x, &udp_a, mac_ours);
+	expect(x, "");
+	x->e.guest.mac_given = true;
+	add_ip_from(x, &udp_a, mac_ours);
+	expect(x, "udp:1 ");
+	assert_memory_equal(x->e.guest.mac, mac_ours, MAC_LEN);
 }
 
 /* An address of ours as source, or the destination's: dropped, and nothing is learned from it. */
@@ -589,6 +601,7 @@ int main(void)
 		T(test_icmp_of_the_wrong_family),
 		T(test_learning),
 		T(test_not_for_us),
+		T(test_address_of_the_guest),
 		T(test_spoofed),
 		T(test_fragments),
 		T(test_fragments_late),
