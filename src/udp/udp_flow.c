@@ -312,15 +312,19 @@ static int open_beside(struct udp *u, struct udp_flow *f, const struct listener 
 {
 	const struct fwd_rule *r = &u->ls->table->rule[l->rule];
 	int family = addr_family(&f->sock.to.addr);
+	struct ep local = f->local;
 	int rc;
 
+	/* A listener for both families is not always told which address it was. */
+	if (addr_is_any(&local.addr))
+		local.addr = family == AF_INET ? addr_any4 : addr_any6;
 	rc = sock_open(family, SOCK_DGRAM, IPPROTO_UDP, &f->sock.fd);
 	if (rc)
 		return rc;
 	if (r->ifname[0])
 		rc = sock_bind_dev(f->sock.fd, r->ifname);
 	if (!rc)
-		rc = bind_beside(f->sock.fd, l, &f->local, f->scope);
+		rc = bind_beside(f->sock.fd, l, &local, f->scope);
 	if (!rc)
 		rc = set_recverr(f->sock.fd, family == AF_INET);
 	if (!rc)

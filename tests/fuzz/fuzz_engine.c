@@ -435,6 +435,17 @@ static struct ep take_ep(bool v4)
 	return e;
 }
 
+/* A socket for both families hears of each in its own addresses. */
+static void arrive(const struct fake_fd *f, const struct ep *from, const void *data, size_t len)
+{
+	bool v4 = addr_is4(&from->addr);
+	struct ep to = f->local;
+
+	if (v4 != addr_is4(&to.addr))
+		to.addr = v4 ? addrs4[1] : addrs6[1];
+	fake_dgram_push(f->fd, from, &to, data, len);
+}
+
 static void op_datagram(void)
 {
 	static uint8_t data[65535];
@@ -442,15 +453,17 @@ static void op_datagram(void)
 	uint8_t how = rd_u8(&z.r);
 	uint16_t len = rd_be16(&z.r);
 	struct ep from;
+	bool v4;
 
 	if (!f || f->proto == PROTO_ICMP || f->proto == PROTO_ICMP6)
 		return;
-	from = f->connected ? f->peer : take_ep(f->family == AF_INET || how & 1);
+	v4 = f->family == AF_INET || (how & 1 && !fake_opt(f, IPPROTO_IPV6, IPV6_V6ONLY, 1));
+	from = f->connected ? f->peer : take_ep(v4);
 	len = how & 2 ? len : len % 1500;
-	if (how & 4 && len)
+	if (how & 4 && len && addr_is4(&from.addr) == addr_is4(&f->local.addr))
 		fake_dgram_push_super(f->fd, &from, data, len, (uint16_t)(1 + len / (1 + how % 64)));
 	else
-		fake_dgram_push(f->fd, &from, NULL, data, len);
+		arrive(f, &from, data, len);
 	if (how & 8)
 		fake_dgram_hops(f->fd, how, (uint8_t)(how << 1));
 }
@@ -471,9 +484,9 @@ static void op_answer(void)
 		msg[0] = f->family == AF_INET ? 0 : 129;
 		kit_set16(msg + 4, f->local.port);
 	}
-	fake_dgram_push(f->fd, &from, NULL, msg, how & 2 ? d->len / 2 : d->len);
+	arrive(f, &from, msg, how & 2 ? d->len / 2 : d->len);
 	for (unsigned i = how >> 4; i; i--)
-		fake_dgram_push(f->fd, &from, NULL, msg, d->len);
+		arrive(f, &from, msg, d->len);
 }
 
 static void op_error(void)
