@@ -84,6 +84,7 @@ static const struct syscall_rule start[] = {
 	{ "prctl", "the filter for later", { SYSCALL_IS(0, PR_SET_NO_NEW_PRIVS) } },
 	{ "prctl", "the filter for later, on kernels before 3.17", { SYSCALL_IS(0, PR_SET_SECCOMP) } },
 	{ "landlock_create_ruleset", "no files" },
+	{ "landlock_add_rule", "no ports but those that the kernel chooses" },
 	{ "landlock_restrict_self", "no files" },
 	{ "epoll_create1", "the loop" },
 	{ "signalfd4", "the loop" },

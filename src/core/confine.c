@@ -12,6 +12,7 @@
 #include "os/box.h"
 
 #define NAMES_MAX 64
+#define AND_ROOT " and empty root" /* which takes the one for mounts */
 #define KILL_RULES 2
 
 static void refused_log(const char *layer, int err, const char *restore)
@@ -72,9 +73,9 @@ static bool spaces_enter(void)
 		snprintf(names + at, sizeof(names) - at, "%s%s", at ? ", " : "", name[kind]);
 	}
 	if (first) {
-		char layer[NAMES_MAX + 16];
+		char layer[NAMES_MAX + 32];
 
-		snprintf(layer, sizeof(layer), "%s namespace", names);
+		snprintf(layer, sizeof(layer), "%s namespace%s", names, mounts ? "" : AND_ROOT);
 		refused_log(layer, first, namespace_restore(first));
 	}
 	return mounts;
@@ -95,7 +96,7 @@ static int user_enter(struct ident *id, bool inside, bool chroot_fallback)
 	int err = box_unshare(BOX_NS_USER);
 
 	if (err) {
-		refused_log(inside ? "user namespace" : "user, mount, IPC, UTS namespace", err, namespace_restore(err));
+		refused_log(inside ? "user namespace" : "user, mount, IPC, UTS namespace" AND_ROOT, err, namespace_restore(err));
 		return 0;
 	}
 	err = box_map_user(uid);
@@ -118,7 +119,7 @@ int confine_enter(struct ident *id, bool chroot_fallback)
 	if (!err && !id->keep_bind)
 		err = user_enter(id, inside, chroot_fallback);
 	else if (!err && !inside)
-		refused_log("namespaces", -EPERM,
+		refused_log("namespaces" AND_ROOT, -EPERM,
 			    "they would take CAP_NET_BIND_SERVICE away, which was given without CAP_SYS_ADMIN");
 	if (err)
 		return err;
@@ -165,9 +166,26 @@ int confine_calls(enum confine_phase phase, const struct pasta *pasta)
 	return err;
 }
 
-void confine_files(bool with_signals)
+/* Ports that come later are those of services in the namespace, or what somebody asks for at the control socket. */
+static bool ports_come(const struct conf *c)
 {
-	int err = box_landlock(with_signals);
+	bool come = c->conf_path[0];
+
+	for (unsigned i = 0; i < c->in.n; i++)
+		come |= c->in.rule[i].flags & FWD_SCAN;
+	return come;
+}
+
+void confine_files(const struct conf *c)
+{
+	bool pasta = c->mode == CONF_PASTA;
+	unsigned refuse = ports_come(c) ? 0 : BOX_TCP_PORTS;
+	int err;
+
+	/* pasta goes on sending signals to its command, and joins connections of the namespace's loopback with or without a translator. */
+	if (!pasta)
+		refuse |= BOX_SIGNALS | (c->tcp ? 0 : BOX_TCP_CONNECT);
+	err = box_landlock(refuse);
 
 	if (err)
 		refused_log("Landlock", err, landlock_restore(err));

@@ -21,5 +21,5 @@ MUST_USE int confine_enter(struct ident *id, bool chroot_fallback);
 enum confine_phase { CONFINE_START, CONFINE_RUN };
 MUST_USE int confine_calls(enum confine_phase phase, const struct pasta *pasta);
 
-/* No file by a path any more; with_signals: no signals to others either. */
-void confine_files(bool with_signals);
+/* No file by a path any more; and neither signals to others, nor TCP as client, nor ports of it that were not open before, as far as c allows. */
+void confine_files(const struct conf *c);

@@ -128,8 +128,7 @@ int process_drop(struct process *p, const struct pasta *ns)
 
 void process_confine(struct process *p)
 {
-	/* pasta goes on sending signals to its command. */
-	confine_files(!is_pasta(p->conf));
+	confine_files(p->conf);
 }
 
 int process_pid_write(struct process *p)

@@ -174,7 +174,7 @@ static int seal(struct child *c)
 	c->sealed = true;
 	/* Where these are refused the engine, which wants the same for itself, says so. */
 	(void)!box_memory();
-	(void)!box_landlock(true);
+	(void)!box_landlock(BOX_SIGNALS | BOX_TCP_CONNECT);
 	(void)!sysfilter_load(calls, 1);
 	return 0;
 }

@@ -10,18 +10,25 @@
 #ifndef SYS_landlock_create_ruleset
 #define SYS_landlock_create_ruleset 444
 #endif
+#ifndef SYS_landlock_add_rule
+#define SYS_landlock_add_rule 445
+#endif
 #ifndef SYS_landlock_restrict_self
 #define SYS_landlock_restrict_self 446
 #endif
 
 #define TELL_VERSION 1u
 
+#define NET_BIND_TCP (UINT64_C(1) << 0)
+#define NET_CONNECT_TCP (UINT64_C(1) << 1)
+#define RULE_PORT 2
+
 #define SCOPE_ABSTRACT_SOCKET (UINT64_C(1) << 0)
 #define SCOPE_SIGNAL (UINT64_C(1) << 1)
 
 struct ruleset {
 	uint64_t fs;
-	uint64_t net; /* since version 4; we have use for bind() and connect() */
+	uint64_t net; /* since version 4 */
 	uint64_t scope; /* since version 6 */
 };
 
@@ -33,22 +40,43 @@ static unsigned fs_rights(int version)
 	return rights[MIN((size_t)version, ARRAY_SIZE(rights) - 1)];
 }
 
-int box_landlock(bool with_signals)
+static struct ruleset rules_for(int version, unsigned refuse)
+{
+	struct ruleset r = { .fs = (UINT64_C(1) << fs_rights(version)) - 1 };
+
+	if (version >= 4)
+		r.net = (refuse & BOX_TCP_PORTS ? NET_BIND_TCP : 0) | (refuse & BOX_TCP_CONNECT ? NET_CONNECT_TCP : 0);
+	if (version >= 6)
+		r.scope = SCOPE_ABSTRACT_SOCKET | (refuse & BOX_SIGNALS ? SCOPE_SIGNAL : 0);
+	return r;
+}
+
+/* The port that the kernel chooses is no service's. */
+static int port_any_allow(int fd)
+{
+	static const struct {
+		uint64_t access, port;
+	} rule = { NET_BIND_TCP, 0 };
+
+	return syscall(SYS_landlock_add_rule, fd, RULE_PORT, &rule, 0U) ? -errno : 0;
+}
+
+int box_landlock(unsigned refuse)
 {
 	int version = (int)syscall(SYS_landlock_create_ruleset, NULL, 0UL, TELL_VERSION);
-	struct ruleset r = { 0 };
+	struct ruleset r;
 	int fd, err = 0;
 
 	if (version < 1)
 		return version ? -errno : -EOPNOTSUPP;
-	r.fs = (UINT64_C(1) << fs_rights(version)) - 1;
-	if (version >= 6)
-		r.scope = SCOPE_ABSTRACT_SOCKET | (with_signals ? SCOPE_SIGNAL : 0);
+	r = rules_for(version, refuse);
 	/* Older kernels take a longer structure, too, as long as what they don't know is zero. */
 	fd = (int)syscall(SYS_landlock_create_ruleset, &r, sizeof(r), 0U);
 	if (fd < 0)
 		return -errno;
-	if (syscall(SYS_landlock_restrict_self, fd, 0U))
+	if (r.net & NET_BIND_TCP)
+		err = port_any_allow(fd);
+	if (!err && syscall(SYS_landlock_restrict_self, fd, 0U))
 		err = -errno;
 	close(fd);
 	return err;

@@ -177,6 +177,14 @@ static int filter_fill(scmp_filter_ctx ctx, const struct syscall_table *const *t
 	return err;
 }
 
+/* Some versions of the library say EFAULT instead of most errors of the kernel, whose call is the last one that they make. */
+static int kernel_load(scmp_filter_ctx ctx)
+{
+	int err = seccomp_load(ctx);
+
+	return err == -EFAULT && errno ? -errno : err;
+}
+
 int sysfilter_load(const struct syscall_table *const *t, size_t n)
 {
 	struct sigaction sa = { .sa_sigaction = on_blocked, .sa_flags = SA_SIGINFO };
@@ -193,7 +201,7 @@ int sysfilter_load(const struct syscall_table *const *t, size_t n)
 		return -ENOMEM;
 	err = filter_fill(ctx, t, n);
 	if (!err)
-		err = seccomp_load(ctx);
+		err = kernel_load(ctx);
 	seccomp_release(ctx);
 	return err;
 }

@@ -161,10 +161,6 @@ def prepared(script, wrapper=""):
     return ["unshare", "-U", "-r", "-m", "sh", "-c", f'set -e; {script}; exec {wrapper} {" ".join(USER)} "$@"', "sh"]
 
 
-def warnings(p):
-    return [line for line in p.output().splitlines() if WARNING in line]
-
-
 def works(net, p, tmp_path):
     g = Guest(p.socket_path)
     g.announce()
@@ -172,32 +168,121 @@ def works(net, p, tmp_path):
     assert_clean(p.output())
 
 
-@pytest.mark.parametrize("prefix,says,has", [
-    ([*USER, *refuse.prefix(errno.EPERM, "unshare")], ["user, mount, IPC, UTS namespace: Operation not permitted; "], set()),
-    (prepared(f"echo 0 >{LIMIT_FILE.format('user')}"), ["user, mount, IPC, UTS namespace: No space left on device; a limit in /proc/sys/user"], {"user", "mnt"}),
-    (prepared(f"echo 0 >{LIMIT_FILE.format('ipc')}"), ["IPC namespace: No space left on device; a limit in /proc/sys/user"], {"user", "mnt", "uts"}),
-    (prepared("mount --rbind / /mnt", "chroot /mnt"), ["user, mount, IPC, UTS namespace: Operation not permitted; "], {"user", "mnt"}),
-    ([*USER, *refuse.prefix(errno.EPERM, "mount")], ["empty root: Operation not permitted; pivot_root() and mount()"], {"user", "mnt", "ipc", "uts"}),
-    ([*USER, *refuse.prefix(errno.EINVAL, "pivot_root")], ["empty root: Invalid argument; --chroot-fallback"], {"user", "mnt", "ipc", "uts"}),
-    ([*USER, *refuse.prefix(errno.ENOSYS, "landlock_create_ruleset")], ["Landlock: Function not implemented; this takes Linux 5.13"],
-     {"user", "mnt", "ipc", "uts"}),
-    (refuse.prefix(errno.EPERM, "unshare"), ["mount, IPC, UTS namespace: Operation not permitted; "], set()),
-], ids=["unshare", "limit", "ipc-limit", "chroot", "mount", "pivot_root", "landlock", "root-unshare"])
-def test_refused(net, start, tmp_path, prefix, says, has):
+ALL = {"user", "mnt", "ipc", "uts"}
+NO_NAMESPACES = "user, mount, IPC, UTS namespace and empty root: Operation not permitted; they have to be allowed by sysctls"
+LIMITED = "No space left on device; a limit in /proc/sys/user"
+
+
+def limited(kind):
+    return prepared(f"echo 0 >{LIMIT_FILE.format(kind)}")
+
+
+# How it is started, what is said, and the namespaces that it has all the same.
+ENVIRONMENTS = {
+    "limit": (limited("user"), [f"user, mount, IPC, UTS namespace and empty root: {LIMITED}"], {"user", "mnt"}),
+    "mount-limit": (limited("mnt"), [f"mount namespace and empty root: {LIMITED}"], ALL),
+    "ipc-limit": (limited("ipc"), [f"IPC namespace: {LIMITED}"], {"user", "mnt", "uts"}),
+    "uts-limit": (limited("uts"), [f"UTS namespace: {LIMITED}"], {"user", "mnt", "ipc"}),
+    "chroot": (prepared("mount --rbind / /mnt", "chroot /mnt"), [NO_NAMESPACES], {"user", "mnt"}),
+}
+
+# What is refused, and how, to somebody without capabilities; and the same as above.
+REFUSED = {
+    "unshare": (errno.EPERM, ["unshare"], [NO_NAMESPACES], set()),
+    "unknown": (errno.ENOSYS, ["unshare"], ["user, mount, IPC, UTS namespace and empty root: Function not implemented; this takes a kernel"], set()),
+    "mount-namespace": (errno.EPERM, [refuse.NEW_MOUNTS], ["mount namespace and empty root: Operation not permitted; they have to be allowed"], ALL - {"mnt"}),
+    "mount": (errno.EPERM, ["mount"], ["empty root: Operation not permitted; pivot_root() and mount()"], ALL),
+    "pivot_root": (errno.EINVAL, ["pivot_root"], ["empty root: Invalid argument; --chroot-fallback"], ALL),
+    "pivot_root-container": (errno.EPERM, ["pivot_root"], ["empty root: Operation not permitted; pivot_root() and mount()"], ALL),
+    "memory": (errno.EPERM, [refuse.CLOSED_MEMORY], ["closed memory: Operation not permitted; prctl()"], ALL),
+    "seccomp": (errno.EPERM, ["seccomp"], [], ALL),  # there is an older way
+    "seccomp-unknown": (errno.ENOSYS, ["seccomp"], [], ALL),
+    "filter": (errno.EPERM, refuse.NO_FILTER, ["filter of system calls: Operation not permitted; seccomp() or prctl()"], ALL),
+    "filter-kernel": (errno.EINVAL, refuse.NO_FILTER, ["filter of system calls: Invalid argument; this takes a kernel with CONFIG_SECCOMP"], ALL),
+    "filter-unknown": (errno.ENOSYS, refuse.NO_FILTER, ["filter of system calls: Function not implemented; this takes a kernel with CONFIG_SECCOMP"], ALL),
+    "landlock": (errno.ENOSYS, ["landlock_create_ruleset"], ["Landlock: Function not implemented; this takes Linux 5.13"], ALL),
+    "landlock-off": (errno.EOPNOTSUPP, ["landlock_create_ruleset"], ["Landlock: Operation not supported; the kernel has to be started with lsm="], ALL),
+    "landlock-container": (errno.EPERM, ["landlock_create_ruleset"], ["Landlock: Operation not permitted; this takes Linux 5.13"], ALL),
+    "landlock-self": (errno.EPERM, ["landlock_restrict_self"], ["Landlock: Operation not permitted; this takes Linux 5.13"], ALL),
+    "all": (errno.EPERM, ["unshare", refuse.CLOSED_MEMORY, "landlock_create_ruleset", *refuse.NO_FILTER],
+            [NO_NAMESPACES, "closed memory: ", "filter of system calls: ", "Landlock: "], set()),
+}
+
+
+def assert_says(text, says):
+    """One warning for each."""
+    found = [line for line in text.splitlines() if WARNING in line]
+    assert len(found) == len(says), text
+    for line, want in zip(found, says):
+        assert line.partition(WARNING)[2].startswith(want), line
+
+
+def assert_has(pid, outside, has, filters):
+    """These namespaces of its own, this many filters, and no privileges."""
+    assert {kind for kind in ALL if namespace(pid, kind) != namespace(outside, kind)} == has
+    until(lambda: field(pid, "Seccomp_filters") == str(filters), "the filters")
+    assert field(pid, "NoNewPrivs") == "1"
+
+
+def own_filters(says):
+    """One for the start, and one behind it."""
+    return 0 if any("filter" in what for what in says) else 2
+
+
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_environment(net, start, tmp_path, name):
     """One warning for what is refused, by name; the other layers hold, and the program does its work."""
+    prefix, says, has = ENVIRONMENTS[name]
     p = start(prefix=prefix)
-    assert len(warnings(p)) == len(says), p.output()
-    for line, want in zip(warnings(p), says):
-        assert line.startswith(WARNING + want), line
-    assert_closed(p.pid, BIND_SERVICE if says[0].startswith("mount, ") else 0)
-    assert {kind for kind in ("user", "mnt", "ipc", "uts") if namespace(p.pid, kind) != namespace(net.host.pid, kind)} == has
+    assert_says(p.output(), says)
+    assert_closed(p.pid, 0)
+    assert_has(p.pid, net.host.pid, has, 2)
+    works(net, p, tmp_path)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused(net, start, tmp_path, name):
+    """The same, by a filter as a container has it."""
+    err, requests, says, has = REFUSED[name]
+    p = start(prefix=[*USER, *refuse.prefix(err, *requests)])
+    assert_says(p.output(), says)
+    assert_closed(p.pid, 0)
+    assert_has(p.pid, net.host.pid, has, 1 + own_filters(says))
+    works(net, p, tmp_path)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused_pasta(net, pasta, name):
+    """The same, and nothing is said twice because the agent is refused it as well. Its command is made without unshare()."""
+    err, requests, says, has = REFUSED[name]
+    p = pasta("--config-net", prefix=[*PLAIN, *refuse.prefix(err, *requests)])
+    agent = agent_of(p.pid)
+    assert_says(p.output(), says)
+    assert_closed(p.pid, 0)
+    assert_closed(agent, BIND_SERVICE | RAW)
+    assert_has(p.pid, net.host.pid, has | {"user"}, 1 + own_filters(says))
+    assert field(agent, "Seccomp_filters") == str(1 + own_filters(says) // 2)
+    exchange_tcp(net.remote, REMOTE4, 0, p.ns, REMOTE4)
+
+
+@pytest.mark.parametrize("requests,says,has", [
+    (["unshare"], ["mount, IPC, UTS namespace and empty root: Operation not permitted; "], set()),
+    (refuse.NO_FILTER, ["filter of system calls: Operation not permitted; "], ALL - {"user"}),
+], ids=["unshare", "filter"])
+def test_refused_root(net, start, tmp_path, requests, says, has):
+    """Somebody with privileges has no user namespace, and keeps one of them."""
+    p = start(prefix=refuse.prefix(errno.EPERM, *requests))
+    assert_says(p.output(), says)
+    assert_closed(p.pid, BIND_SERVICE)
+    assert_has(p.pid, net.host.pid, has, 1 + own_filters(says))
     works(net, p, tmp_path)
 
 
 def test_chroot_fallback(start, net, tmp_path):
     """As in an initramfs, whose root can't be moved."""
     p = start("--chroot-fallback", prefix=[*USER, *refuse.prefix(errno.EINVAL, "pivot_root")])
-    assert not warnings(p) and not os.listdir(os.path.join("/proc", str(p.pid), "root"))
+    assert_says(p.output(), [])
+    assert not os.listdir(os.path.join("/proc", str(p.pid), "root"))
     works(net, p, tmp_path)
 
 
@@ -205,12 +290,5 @@ def test_capability_kept(start, net, tmp_path):
     """CAP_NET_BIND_SERVICE alone counts more than namespaces: a user namespace would take it away."""
     p = start(prefix=["setpriv", "--bounding-set=-all,+net_bind_service", "--inh-caps=-all,+net_bind_service", "--"])
     assert caps(p.pid, "Eff") == BIND_SERVICE
-    assert [line.partition("; ")[2][:32] for line in warnings(p)] == ["they would take CAP_NET_BIND_SER"]
+    assert_says(p.output(), ["namespaces and empty root: Operation not permitted; they would take CAP_NET_BIND_SERVICE"])
     works(net, p, tmp_path)
-
-
-def test_pasta_refused(pasta, net):
-    """Two warnings at most, and traffic."""
-    p = pasta("--config-net", prefix=refuse.prefix(errno.EPERM, "unshare", "landlock_create_ruleset"))
-    assert [line[len(WARNING):].partition(":")[0] for line in warnings(p)] == ["mount, IPC, UTS namespace", "Landlock"]
-    exchange_tcp(net.remote, REMOTE4, 0, p.ns, REMOTE4)

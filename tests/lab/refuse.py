@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """
 Runs a command for which some ioctl() requests, or system calls, fail, as on a kernel that doesn't know them, or in a container whose
-filter forbids them: refuse.py ERRNO REQUEST|NAME... -- COMMAND...
+filter forbids them: refuse.py ERRNO REQUEST|NAME[:ARGUMENT]... -- COMMAND...
 """
 import ctypes
 import os
@@ -10,15 +10,18 @@ import struct
 import sys
 
 TUNSETOFFLOAD, TUNSETVNETHDRSZ, TUNSETIFF = 0x400454D0, 0x400454D8, 0x400454CA
+NO_FILTER = ["seccomp", "prctl:22"]  # PR_SET_SECCOMP is how it was done before there was a call for it
+CLOSED_MEMORY = "prctl:4"  # PR_SET_DUMPABLE
+NEW_MOUNTS = "unshare:131072"  # CLONE_NEWNS
 
 _NUMBERS = {  # of x86_64, and of the architectures that share a table
     "ioctl": (16, 29), "unshare": (272, 97), "pivot_root": (155, 41), "mount": (165, 40), "seccomp": (317, 277), "prctl": (157, 167),
-    "landlock_create_ruleset": (444, 444),
+    "landlock_create_ruleset": (444, 444), "landlock_restrict_self": (446, 446),
 }
 _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 38, 22, 2
 _LOAD, _IF_EQUAL, _RETURN = 0x20, 0x15, 0x06  # of classic BPF
 _ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
-_AT_NUMBER, _AT_REQUEST = 0, 24  # in struct seccomp_data; the low half of the second argument
+_AT_NUMBER, _AT_ARGUMENT = 0, (16, 24)  # in struct seccomp_data; the low halves of the first and of the second argument
 
 
 def prefix(err, *requests):
@@ -30,15 +33,18 @@ def _number(name):
     return _NUMBERS[name][platform.machine() != "x86_64"]
 
 
+def _test(word, action):
+    """Returns action if it is the call, and its argument the one that was given."""
+    name, _, value = word.partition(":") if not word.isdigit() else ("ioctl", ":", word)
+    code = [(_LOAD, 0, 0, _AT_NUMBER), (_IF_EQUAL, 0, 3 if value else 1, _number(name))]
+    if value:
+        code += [(_LOAD, 0, 0, _AT_ARGUMENT[name == "ioctl"]), (_IF_EQUAL, 0, 1, int(value))]
+    return [*code, (_RETURN, 0, 0, action)]
+
+
 def _filter(err, words):
-    """If it is one of the calls, or ioctl() with one of the requests, it fails."""
-    requests = [int(w) for w in words if w.isdigit()]
-    calls = [_number(w) for w in words if not w.isdigit()]
-    code = [(_LOAD, 0, 0, _AT_NUMBER)]
-    code += [(_IF_EQUAL, len(calls) - i + len(requests) + 2, 0, call) for i, call in enumerate(calls)]
-    code += [(_IF_EQUAL, 0, len(requests) + 1, _number("ioctl")), (_LOAD, 0, 0, _AT_REQUEST)]
-    code += [(_IF_EQUAL, len(requests) - i, 0, request) for i, request in enumerate(requests)]
-    code += [(_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, _ERRNO | err)]
+    code = [step for word in words for step in _test(word, _ERRNO | err)]
+    code.append((_RETURN, 0, 0, _ALLOW))
     return b"".join(struct.pack("HBBI", *c) for c in code), len(code)
 
 
