@@ -88,7 +88,7 @@ static struct flow *slot_at(const struct flow_table *t, uint32_t index)
 	return (void *)(t->slots + (size_t)index * t->slot_size);
 }
 
-static uint32_t key_hash(const struct flow_table *t, const struct flow_key *key)
+uint32_t flow_hash(const struct flow_table *t, const struct flow_key *key)
 {
 	return (uint32_t)hash_bytes(&t->key, key, sizeof(*key));
 }
@@ -195,7 +195,7 @@ bool flow_make_room(struct flow_table *t)
 
 struct flow *flow_new(struct flow_table *t, const struct flow_key *key)
 {
-	uint32_t hash = key_hash(t, key), index, gen;
+	uint32_t hash = flow_hash(t, key), index, gen;
 	struct bucket *b;
 	struct flow *f;
 
@@ -228,7 +228,7 @@ void flow_free(struct flow_table *t, struct flow *f)
 	if (!f->used)
 		return;
 	flow_settle(t, f);
-	bucket_remove(t, bucket_find(t, &f->key, key_hash(t, &f->key)));
+	bucket_remove(t, bucket_find(t, &f->key, flow_hash(t, &f->key)));
 	f->gen = (f->gen + 1) & FLOW_GEN_MASK;
 	f->used = 0;
 	f->index = t->free_head;
@@ -238,7 +238,7 @@ void flow_free(struct flow_table *t, struct flow *f)
 
 struct flow *flow_find(struct flow_table *t, const struct flow_key *key)
 {
-	struct bucket *b = bucket_find(t, key, key_hash(t, key));
+	struct bucket *b = bucket_find(t, key, flow_hash(t, key));
 
 	return b->slot ? slot_at(t, b->slot - 1) : NULL;
 }

@@ -93,6 +93,9 @@ void flow_free(struct flow_table *t, struct flow *f);
 /* The flow of this key, or NULL. The only lookup by address that there is. */
 struct flow *flow_find(struct flow_table *t, const struct flow_key *key);
 
+/* What follows from a key, always the same in this table, and can't be foreseen by somebody who does not know the table's secret. */
+uint32_t flow_hash(const struct flow_table *t, const struct flow_key *key);
+
 /* The flow in this slot if it lives in this generation, or NULL. */
 struct flow *flow_get(struct flow_table *t, uint32_t index, uint32_t gen);
 

@@ -5,7 +5,8 @@
 
 #define TRIES 16 /* keys to look at for a peer that looks like another */
 #define ALT_FIRST 49152u /* RFC 6335 6: ports that are nobody's */
-#define ALT_PORTS 16384u
+#define ALT_BITS 14
+#define ALT_PORTS (1u << ALT_BITS)
 
 /* The addresses that the guest will see. */
 static int inbound_key(const struct inbound *in, struct flow_key *ret_key)
@@ -25,6 +26,18 @@ static int inbound_key(const struct inbound *in, struct flow_key *ret_key)
 	return 0;
 }
 
+/*
+ * The i-th port to show the peer with, where its own is taken: one that others can't foresee (RFC 6056), but for this peer always the same,
+ * as we have no memory of a peer whose datagrams come one by one. An odd step leads to another port each time.
+ */
+static uint16_t alt_port(const struct inbound *in, unsigned i)
+{
+	struct flow_key who = flow_key_init(in->proto, &in->peer->addr, in->peer->port, &addr_any6, in->to);
+	uint32_t hash = flow_hash(in->flows, &who), step = hash >> ALT_BITS | 1;
+
+	return (uint16_t)(ALT_FIRST + (hash + i * step) % ALT_PORTS);
+}
+
 int inbound_find(const struct inbound *in, struct flow_key *ret_key, struct flow **ret_flow)
 {
 	struct flow_key key;
@@ -40,7 +53,7 @@ int inbound_find(const struct inbound *in, struct flow_key *ret_key, struct flow
 			*ret_flow = f;
 			return 0;
 		}
-		key.rport = (uint16_t)(ALT_FIRST + (in->peer->port * 31u + i * 7919u) % ALT_PORTS);
+		key.rport = alt_port(in, i);
 	}
 	return -EADDRINUSE;
 }

@@ -29,7 +29,7 @@ struct inbound {
  * one that suits the peer as the guest sees it: a link-local peer talks to the link-local address.
  *
  * Two peers of the host can look the same to the guest (loopback addresses, or one peer on two ports that lead to one of the guest's).
- * The later one is shown with another port; the same one each time as long as there is no third.
+ * The later one is shown with another port, which nobody can foresee; the same one each time as long as there is no third.
  *
  * -EADDRNOTAVAIL: the guest has no address (yet), or the peer can't be shown. -EADDRINUSE: too many look the same.
  */

@@ -25,9 +25,9 @@ struct world {
 	struct flow_table *flows;
 };
 
-static void world_init(struct world *w)
+static void world_init_secret(struct world *w, uint64_t secret)
 {
-	const struct hash_key key = { { 5, 6 } };
+	const struct hash_key key = { { 5, secret } };
 
 	*w = (struct world){
 		.guest = { .addr4 = ip("10.0.2.15"), .addr6 = ip("2001:db8::15"), .ll6 = ip("fe80::15") },
@@ -37,6 +37,11 @@ static void world_init(struct world *w)
 		.flows = flow_table_new(64, sizeof(struct flow), &key),
 	};
 	assert_non_null(w->flows);
+}
+
+static void world_init(struct world *w)
+{
+	world_init_secret(w, 6);
 }
 
 static struct inbound inbound(struct world *w, uint8_t proto, const struct ep *peer)
@@ -174,12 +179,55 @@ static void alike(void **state)
 	flow_table_free(w.flows);
 }
 
+#define SECRETS 256
+#define ALTS 16384
+
+/* The port by which a peer of the same look as another is shown. */
+static uint16_t other_port(uint64_t secret, uint16_t peer_port)
+{
+	struct ep peer = { ip("127.0.0.1"), peer_port };
+	struct flow *f;
+	struct flow_key key;
+	struct world w;
+	struct inbound in;
+
+	world_init_secret(&w, secret);
+	in = inbound(&w, TCP, &peer);
+	assert_int_equal(inbound_find(&in, &key, &f), 0);
+	assert_non_null(flow_new(w.flows, &key));
+	assert_int_equal(inbound_find(&in, &key, &f), 0);
+	flow_table_free(w.flows);
+	return key.rport;
+}
+
+/* All over the range, by a secret and not by what the peer has; the distance between two peers tells nothing either. */
+static void not_foreseen(void **state)
+{
+	bool seen[ALTS] = { false }, apart[ALTS] = { false };
+	unsigned different = 0, distances = 0, low = 0;
+
+	for (uint64_t secret = 0; secret < SECRETS; secret++) {
+		unsigned a = other_port(secret, 6000), b = other_port(secret, 6001), d = (a - b) % ALTS;
+
+		assert_in_range(a, 49152, 65535);
+		different += !seen[a - 49152];
+		distances += !apart[d];
+		seen[a - 49152] = apart[d] = true;
+		low += a < 49152 + ALTS / 2;
+	}
+	/* By chance two of them or so are the same, and half of them in the lower half. */
+	assert_true(different > SECRETS - 16);
+	assert_true(distances > SECRETS - 16);
+	assert_in_range(low, SECRETS / 4, SECRETS * 3 / 4);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(who_is_who),
 		cmocka_unit_test(no_port),
 		cmocka_unit_test(alike),
+		cmocka_unit_test(not_foreseen),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
