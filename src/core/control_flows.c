@@ -238,13 +238,11 @@ static int part_list(struct engine *e, const struct part *p, json_t *list, uint3
 	return MIN(r, 0);
 }
 
-static int page_fill(struct engine *e, json_t *list, uint32_t *at, uint32_t max)
+static int page_fill(struct engine *e, const struct part part[PARTS], json_t *list, uint32_t *at, uint32_t max)
 {
-	struct part part[PARTS];
 	uint32_t base = 0;
 	int err = 0;
 
-	(void)parts_of(e, part);
 	for (unsigned i = 0; !err && i < PARTS; base += part[i++].slots) {
 		uint32_t slot = *at - base;
 
@@ -278,7 +276,7 @@ enum ctl_result control_flows(struct engine *e, struct ctl_call *call)
 	list = json_array();
 	err = json_object_set(call->reply, "flows", list);
 	if (!err)
-		err = page_fill(e, list, &at, max);
+		err = page_fill(e, part, list, &at, max);
 	json_decref(list);
 	err |= json_object_set_new(call->reply, "next", at < all ? json_integer(at) : json_null());
 	err |= json_object_set_new(call->reply, "count", json_integer((json_int_t)flows_now(e)));

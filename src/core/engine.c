@@ -577,9 +577,14 @@ static int stats_start(struct engine *e)
 {
 	if (!e->conf->stats_s)
 		return 0;
-	e->stats = (struct stats){ .timers = &e->loop.timers, .get = on_stats, .ctx = e, .fd = STDOUT_FILENO };
+	e->stats = (struct stats){
+		.timers = &e->loop.timers,
+		.every_ns = e->conf->stats_s * NSEC_PER_SEC,
+		.get = on_stats,
+		.ctx = e,
+		.fd = STDOUT_FILENO,
+	};
 	stats_init(&e->stats, e->loop.now_ns);
-	e->stats.every_ns = e->conf->stats_s * NSEC_PER_SEC;
 	return 0;
 }
 

@@ -145,15 +145,15 @@ int process_ready(struct process *p)
 	int err = daemon_ready(&p->daemon);
 	char lines[64];
 
-	snprintf(lines, sizeof(lines), "READY=1\nMAINPID=%i\n", (int)getpid());
-	if (!err)
-		notify_send(p->notify_fd, lines);
-
-	if (err)
+	if (err) {
 		log_err("Couldn't become a daemon: %s", strerror(-err));
-	else if (!p->conf->foreground)
+		return err;
+	}
+	snprintf(lines, sizeof(lines), "READY=1\nMAINPID=%i\n", (int)getpid());
+	notify_send(p->notify_fd, lines);
+	if (!p->conf->foreground)
 		logsink_stderr_off(&p->log);
-	return err;
+	return 0;
 }
 
 void process_stopping(const struct process *p)

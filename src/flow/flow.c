@@ -196,12 +196,16 @@ bool flow_make_room(struct flow_table *t)
 struct flow *flow_new(struct flow_table *t, const struct flow_key *key)
 {
 	uint32_t hash = flow_hash(t, key), index, gen;
-	struct bucket *b;
+	struct bucket *b = bucket_find(t, key, hash);
 	struct flow *f;
 
-	if (bucket_find(t, key, hash)->slot || !flow_make_room(t))
+	if (b->slot)
 		return NULL;
-	b = bucket_find(t, key, hash); /* who gave way may have moved it */
+	if (t->count == t->max) {
+		if (!flow_make_room(t))
+			return NULL;
+		b = bucket_find(t, key, hash); /* who gave way may have moved it */
+	}
 	if (t->free_head) {
 		index = t->free_head - 1;
 		t->free_head = slot_at(t, index)->index;

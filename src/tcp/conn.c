@@ -182,7 +182,6 @@ void conn_displaced(void *ctx, struct flow *f)
 {
 	struct tcp_conn *k = container_of(f, struct tcp_conn, f);
 
-	(void)ctx;
 	if (k->state == CONN_CONNECTING)
 		conn_free(k);
 	else

@@ -130,8 +130,8 @@ void conn_rearm(struct tcp_conn *k); /* has the kernel look at the socket again,
 void conn_free(struct tcp_conn *k); /* closes the socket in the orderly way; k is gone */
 void conn_reset_host(struct tcp_conn *k); /* RST to the host; k is gone */
 void conn_reset(struct tcp_conn *k); /* RST to both sides; k is gone */
-void conn_displaced(void *ctx,
-		    struct flow *f); /* as the flow table wants it: silence for a guest that will ask again, else a reset */
+/* As the flow table wants it: silence for a guest that will ask again, else a reset. */
+void conn_displaced(void *ctx, struct flow *f);
 bool conn_done(const struct tcp_conn *k);
 bool conn_end(struct tcp_conn *k); /* done: k goes, now or at the end of the turn, when the guest's FIN is acknowledged */
 void conn_timer_update(struct tcp_conn *k, bool restart);

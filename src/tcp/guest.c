@@ -137,9 +137,8 @@ void guest_shutdown(struct tcp_conn *k)
 	if (!k->guest_fin || k->host_shut || k->spill.len)
 		return;
 	err = sock_shutdown_wr(k->fd);
-	if (err)
-		log_limited(LOG_LVL_DEBUG, "TCP flow %u: shutdown: %s", k->f.index,
-			    strerror(-err)); /* ENOTCONN: reset; its event follows */
+	if (err) /* ENOTCONN: reset; its event follows */
+		log_limited(LOG_LVL_DEBUG, "TCP flow %u: shutdown: %s", k->f.index, strerror(-err));
 	k->host_shut = true;
 	conn_ack_later(k);
 }

@@ -9,8 +9,7 @@
 
 #include "wire/pkt.h"
 
-#define FRAG_DATAGRAMS 16 /* being put together at once, by default */
-#define FRAG_DATAGRAMS_MAX 256
+#define FRAG_DATAGRAMS_MAX 256 /* being put together at once */
 #define FRAG_MEMORY 65536u /* for each, about */
 #define FRAG_TIMEOUT_NS (30 * NSEC_PER_SEC) /* RFC 8200 says 60 s at most; Linux uses 30 */
 

@@ -7,6 +7,7 @@ serves the next one well.
 
 With PASST_TEST_LONG=1 in the environment, a million mutated frames are sent instead of some thousands.
 """
+import contextlib
 import os
 import random
 import socket
@@ -14,7 +15,7 @@ import struct
 
 import pytest
 from lab import control
-from lab.guest import LL6, MAC, OUR_MAC, Guest, Tcp
+from lab.guest import LL6, MAC, OUR_MAC, Guest, Tcp, connect_again
 from lab.program import assert_idle
 from lab.topology import GW4, GW6, HOST4, HOST6, REMOTE4, REMOTE6, SILENT4
 from lab.wait import LIMIT, Timeout, until
@@ -80,29 +81,21 @@ def rest(guest):
             return
 
 
-def connect_again(passt):
-    """Tries until it is not turned away any more: the end of the one before may still be on its way."""
-
-    def attempt():
-        g = Guest(passt.socket_path)
-        try:
-            g.announce()
-        except (Timeout, OSError):
-            g.close()
-            return None
-        return g
-
-    return until(attempt, "a connection that is served")
-
-
-def transfer(net, guest, n=100000):
-    """A well-formed connection: so many bytes each way, and an orderly end."""
+@contextlib.contextmanager
+def connected(net, guest):
+    """A connection of the guest: its side, and the socket of the remote host."""
     with net.remote.listen(REMOTE4) as server:
         t = Tcp(guest, REMOTE4, server.getsockname()[1])
         t.connect()
         conn, _ = server.accept()
     with conn:
         conn.settimeout(20)
+        yield t, conn
+
+
+def transfer(net, guest, n=100000):
+    """A well-formed connection: so many bytes each way, and an orderly end."""
+    with connected(net, guest) as (t, conn):
         exchange(t, conn, n)
         t.send("FA")
         assert conn.recv(1) == b""
@@ -237,12 +230,7 @@ def absurd(rnd, t, n):
 
 def test_absurd_segments_of_an_open_connection(net, harmed):
     """It goes on as if nothing had happened, and we are not made to answer each of them."""
-    with net.remote.listen(REMOTE4) as server:
-        t = Tcp(harmed, REMOTE4, server.getsockname()[1])
-        t.connect()
-        conn, _ = server.accept()
-    with conn:
-        conn.settimeout(20)
+    with connected(net, harmed) as (t, conn):
         shower(harmed, absurd(random.Random(8), t, 5000))
         # Resets of the right window with a wrong number, and SYNs.
         frames = [bytes(t.segment(flags)) for flags in ("R", "RA", "S")]

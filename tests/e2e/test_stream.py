@@ -11,7 +11,7 @@ import socket
 import struct
 
 import pytest
-from lab.guest import MAC, Guest
+from lab.guest import MAC, Guest, connect_again
 from lab.program import Passt, binary
 from lab.topology import GW4
 from lab.wait import Timeout, until
@@ -78,21 +78,6 @@ def test_second_guest_is_turned_away(passt, guest):
     second = Guest(passt.socket_path)
     second.wait_closed()
     guest.announce()
-
-
-def connect_again(passt):
-    """As QEMU does: tries until it is not turned away any more, because the old connection is still being noticed as closed."""
-
-    def attempt():
-        g = Guest(passt.socket_path)
-        try:
-            g.announce()
-        except (Timeout, OSError):
-            g.close()
-            return None
-        return g
-
-    return until(attempt, "a connection that is served")
 
 
 def test_reconnect(passt):

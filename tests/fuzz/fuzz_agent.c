@@ -4,7 +4,6 @@
  * bytes. They are taken as they come, or waited for by a call. In the end all descriptors are closed again.
  */
 #include <assert.h>
-#include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,22 +13,12 @@
 #include "base/log.h"
 #include "base/rd.h"
 #include "netns/agent.h"
+#include "fds.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 static void sink(void *ctx, enum log_level level, const char *line)
 {
-}
-
-static unsigned open_fds(void)
-{
-	DIR *d = opendir("/proc/self/fd");
-	unsigned n = 0;
-
-	while (readdir(d))
-		n++;
-	closedir(d);
-	return n;
 }
 
 static void on_reply(void *ctx, const struct agent_reply *r, const int *fds, unsigned n)
@@ -96,7 +85,7 @@ static void answer(int peer, struct rd *in)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	struct rd in = rd_init(data, len);
-	unsigned before = open_fds(), what = rd_u8(&in);
+	unsigned before = fds_open(), what = rd_u8(&in);
 	struct agent a = { .fd = -1 };
 	int sock[2];
 
@@ -117,6 +106,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	assert(agent_on_event(&a) <= 0);
 	agent_close(&a);
 	close(sock[1]);
-	assert(open_fds() == before);
+	assert(fds_open() == before);
 	return 0;
 }

@@ -4,7 +4,6 @@
  * and read their replies or don't. Whatever a client gets ends in a newline and is JSON. In the end all descriptors are closed again,
  * and the arena is empty.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +17,7 @@
 #include "ctl/line.h"
 #include "ctl/server.h"
 #include "os/fdpass.h"
+#include "fds.h"
 
 #define PEERS 3u
 #define LATER 4u
@@ -50,17 +50,6 @@ static void sink(void *ctx, enum log_level level, const char *line)
 
 static void nothing(struct timer *t, uint64_t now_ns)
 {
-}
-
-static unsigned open_fds(void)
-{
-	DIR *d = opendir("/proc/self/fd");
-	unsigned n = 0;
-
-	while (readdir(d))
-		n++;
-	closedir(d);
-	return n;
 }
 
 static enum ctl_result on_request(void *ctx, struct ctl_call *c)
@@ -229,7 +218,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	must(z && (open || !ctl_arena_open()));
 	open = true;
 	log_set_sink(sink, NULL);
-	before = open_fds();
+	before = fds_open();
 	start(z);
 	for (unsigned i = 0; i < OPS_MAX && rd_left(&r); i++) {
 		uint8_t op = rd_u8(&r);
@@ -247,6 +236,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 			close(z->peer[i]);
 	}
 	free(z);
-	must(open_fds() == before && !ctl_arena_live());
+	must(fds_open() == before && !ctl_arena_live());
 	return 0;
 }

@@ -29,6 +29,7 @@
 #include "tcp/conn.h"
 #include "wire/eth.h"
 #include "wire/ip.h"
+#include "stream_event.h"
 
 #define OPS_MAX 300
 #define TURNS_MAX 500
@@ -517,26 +518,9 @@ static void op_error(void)
 	fake_dgram_error(f->fd, &e, quote, n);
 }
 
-static void stream_event(struct fake_stream *s, uint8_t what, uint16_t n)
-{
-	static const uint8_t data[65536];
-
-	if (what % 8 == 0)
-		fake_stream_fin(s);
-	else if (what % 8 == 1)
-		fake_stream_rst(s);
-	else if (what % 8 == 2)
-		fake_stream_die(s, ETIMEDOUT);
-	else if (what % 8 == 3)
-		s->fill = n * 2u;
-	else if (what % 8 == 4)
-		fake_stream_ack(s, n * 16u);
-	else if (!s->fin_in && s->in_total < HOST_BYTES_MAX)
-		fake_stream_push(s, data, n);
-}
-
 static void op_stream(void)
 {
+	static const uint8_t data[65536];
 	struct fake_fd *f = choose(FAKE_STREAM);
 	uint8_t what = rd_u8(&z.r);
 	uint16_t n = rd_be16(&z.r);
@@ -550,8 +534,8 @@ static void op_stream(void)
 		fake_stream_fail(s, errs[1 + what % (ARRAY_SIZE(errs) - 1)]);
 	else if (s->state == FAKE_S_LISTEN)
 		(void)fake_stream_arrive(f->fd, &(struct ep){ take_addr(f->family == AF_INET || what & 1), n });
-	else
-		stream_event(s, what, n);
+	else if (!stream_event(s, what, n) && !s->fin_in && s->in_total < HOST_BYTES_MAX)
+		fake_stream_push(s, data, n);
 }
 
 /* --- time, the link, failures --- */

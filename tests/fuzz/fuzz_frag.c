@@ -31,7 +31,7 @@ static void check_whole(const struct pkt *f, const uint8_t *frame, size_t len)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-	struct frags *f = frags_new(FRAG_DATAGRAMS);
+	struct frags *f = frags_new(16);
 	struct rd r = rd_init(data, len);
 	uint64_t now = NSEC_PER_SEC;
 

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "sim.h"
 #include "wire/ip.h"
+#include "stream_event.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
@@ -198,17 +199,7 @@ static void op_host(struct fuzz *z)
 		fake_stream_connected(s);
 	else if (s->state == FAKE_S_CONNECTING)
 		fake_stream_fail(s, errs[1 + what % (ARRAY_SIZE(errs) - 1)]);
-	else if (what % 8 == 0)
-		fake_stream_fin(s);
-	else if (what % 8 == 1)
-		fake_stream_rst(s);
-	else if (what % 8 == 2)
-		fake_stream_die(s, ETIMEDOUT);
-	else if (what % 8 == 3)
-		s->fill = n * 2u;
-	else if (what % 8 == 4)
-		fake_stream_ack(s, n * 16u);
-	else if (!s->fin_in && s->in_total < HOST_BYTES_MAX)
+	else if (!stream_event(s, what, n) && !s->fin_in && s->in_total < HOST_BYTES_MAX)
 		host_push(s, n);
 }
 

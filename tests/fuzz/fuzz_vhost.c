@@ -5,7 +5,6 @@
  * others are taken where they hurt. In the end all descriptors are closed again.
  */
 #include <assert.h>
-#include <dirent.h>
 #include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -21,6 +20,7 @@
 #include "link/vhost.h"
 #include "link/vhost/proto.h"
 #include "os/fdpass.h"
+#include "fds.h"
 
 #define MEM 65536u
 #define GUEST UINT64_C(0x100000) /* address of the memory in the guest, and in the front-end */
@@ -74,17 +74,6 @@ static void sink(void *ctx, enum log_level level, const char *line)
 
 static void nothing(struct timer *t, uint64_t now_ns)
 {
-}
-
-static unsigned open_fds(void)
-{
-	DIR *d = opendir("/proc/self/fd");
-	unsigned n = 0;
-
-	while (readdir(d))
-		n++;
-	closedir(d);
-	return n;
 }
 
 static void answers_drop(struct fuzz *z)
@@ -285,7 +274,7 @@ static void feed(struct fuzz *z, struct rd *in)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	struct rd in = rd_init(data, len);
-	unsigned before = open_fds();
+	unsigned before = fds_open();
 	struct fuzz *z = calloc(1, sizeof(*z));
 	struct link_cb cb = { on_rx, on_other, on_other, on_other, on_gone, z };
 	struct vhost_conf c = { .listen_fd = -1, .mtu = 65520, .cb = cb };
@@ -315,6 +304,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	close(z->peer);
 	close(z->memfd);
 	free(z);
-	assert(open_fds() == before);
+	assert(fds_open() == before);
 	return 0;
 }

@@ -4,7 +4,6 @@
  * Descriptors are the guest's memory or an event, in turns. Rings that run are worked on. In the end all descriptors are closed again.
  */
 #include <assert.h>
-#include <dirent.h>
 #include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -17,6 +16,7 @@
 #include "base/rd.h"
 #include "link/vhost/req.h"
 #include "os/fdpass.h"
+#include "fds.h"
 
 #define MEM 65536u
 #define ROOM 16u
@@ -48,17 +48,6 @@ static void on_changed(void *ctx)
 
 static void sink(void *ctx, enum log_level level, const char *line)
 {
-}
-
-static unsigned open_fds(void)
-{
-	DIR *d = opendir("/proc/self/fd");
-	unsigned n = 0;
-
-	while (readdir(d))
-		n++;
-	closedir(d);
-	return n;
 }
 
 static void ring_work(struct fuzz *z, unsigned i)
@@ -122,7 +111,7 @@ static void feed(struct fuzz *z, struct rd *in)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	struct rd in = rd_init(data, len);
-	unsigned before = open_fds();
+	unsigned before = fds_open();
 	struct fuzz *z = calloc(1, sizeof(*z));
 	struct vdev_cb cb = { .settle = on_settle, .watch = on_watch, .changed = on_changed, .ctx = z };
 	int fd[2];
@@ -147,6 +136,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	close(z->mem);
 	close(z->event);
 	free(z);
-	assert(open_fds() == before);
+	assert(fds_open() == before);
 	return 0;
 }

@@ -201,6 +201,21 @@ class Guest:
         return bytes(p[UDP].payload)[: p[UDP].len - 8]
 
 
+def connect_again(passt):
+    """A guest that tries, as QEMU does, until it is not turned away any more: the end of the one before may still be on its way."""
+
+    def attempt():
+        g = Guest(passt.socket_path)
+        try:
+            g.announce()
+        except (Timeout, OSError):
+            g.close()
+            return None
+        return g
+
+    return until(attempt, "a connection that is served")
+
+
 class PacketGuest(Guest):
     """One frame a message: sequenced packets; or, with a name of its own, datagrams."""
 

@@ -105,7 +105,7 @@ static int setup(void **state)
 
 	x->e.conf = &x->conf;
 	x->e.link = &x->link;
-	x->e.frags = frags_new(FRAG_DATAGRAMS);
+	x->e.frags = frags_new(16);
 	timers_init(&x->e.loop.timers, 0);
 	timer_init(&x->e.frag_timer, late_fired);
 	x->e.tcp = (struct tcp *)x;

@@ -7,7 +7,6 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include <dirent.h>
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -229,15 +228,4 @@ void sw_until_none(struct sw *x)
 		assert_true(i < SW_ROUNDS);
 		sw_turn(x, NSEC_PER_MSEC);
 	}
-}
-
-unsigned sw_fds_open(void)
-{
-	DIR *d = opendir("/proc/self/fd");
-	unsigned n = 0;
-
-	while (readdir(d))
-		n++;
-	closedir(d);
-	return n;
 }

@@ -68,9 +68,6 @@ void sw_until_none(struct sw *x);
 
 void sw_peer_close(struct sw_peer *p);
 
-/* Descriptors that the process has open. */
-unsigned sw_fds_open(void);
-
 /* Fixtures: with pipes, over IPv6, without any pipe, with three, with room for two connections. */
 int sw_setup(void **state);
 int sw_setup6(void **state);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The splice engine: life and number of connections, and urgent data. */
 #include "splice_world.h"
+#include "fds.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -51,7 +52,7 @@ static void test_reset_while_connecting(void **state)
 		assert_int_equal(sock_open(x->family, SOCK_STREAM, 0, &waiting[queued].fd), 0);
 		assert_int_equal(sock_connect(waiting[queued].fd, x->family, &full, 0), -EINPROGRESS);
 	}
-	fds = sw_fds_open();
+	fds = fds_open();
 	patient.fd = sw_open_near(x, &full, 0);
 	assert_int_equal(shutdown(patient.fd, SHUT_WR), 0);
 	p.fd = sw_open_near(x, &full, 0);
@@ -66,7 +67,7 @@ static void test_reset_while_connecting(void **state)
 	sw_settle(x);
 	assert_int_equal(splice_stats(x->s)->now, 1);
 	assert_int_equal(splice_stats(x->s)->refused, 1);
-	assert_int_equal(sw_fds_open(), fds + 3);
+	assert_int_equal(fds_open(), fds + 3);
 	linger_close(&patient);
 	sw_until_none(x);
 	while (queued)
@@ -126,8 +127,8 @@ static void test_many(void **state)
 		}
 		sw_until_none(x);
 		if (!round)
-			fds = sw_fds_open(); /* with the idle pipes */
-		assert_int_equal(sw_fds_open(), fds);
+			fds = fds_open(); /* with the idle pipes */
+		assert_int_equal(fds_open(), fds);
 	}
 	assert_int_equal(splice_stats(x->s)->opened, 4 * MANY);
 	assert_int_equal(splice_stats(x->s)->closed + splice_stats(x->s)->reset, 4 * MANY);
@@ -137,7 +138,7 @@ static void test_many(void **state)
 static void test_engine_free(void **state)
 {
 	struct sw *x = *state;
-	unsigned fds = sw_fds_open();
+	unsigned fds = fds_open();
 	struct sw_peer p[2];
 
 	sw_open_pair(x, &p[0], &p[1]);
@@ -150,7 +151,7 @@ static void test_engine_free(void **state)
 		assert_int_equal(p[i].err, ECONNRESET);
 		sw_peer_close(&p[i]);
 	}
-	assert_int_equal(sw_fds_open(), fds);
+	assert_int_equal(fds_open(), fds);
 }
 
 /* --- urgent data --- */

@@ -10,7 +10,6 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include <dirent.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/udp.h>
@@ -23,6 +22,7 @@
 #include "os/sock.h"
 #include "udp/udp_hold.h"
 #include "udp/udp_splice.h"
+#include "fds.h"
 
 #define ROUNDS 5000 /* of waiting for something that has to come; only a failing test gets there */
 #define LEN_MAX 65507
@@ -247,17 +247,6 @@ static void expect_nothing(struct fix *x, int fd)
 {
 	settle(x);
 	assert_int_equal(recv(fd, x->buf, sizeof(x->buf), MSG_DONTWAIT), -1);
-}
-
-static unsigned fds_open(void)
-{
-	DIR *d = opendir("/proc/self/fd");
-	unsigned n = 0;
-
-	while (readdir(d))
-		n++;
-	closedir(d);
-	return n;
 }
 
 static void test_there_and_back(void **state)

@@ -11,6 +11,7 @@
 #include "wire/udp.h"
 
 #define T0 (1000 * NSEC_PER_SEC)
+#define DATAGRAMS 16 /* at once */
 
 /* A fragment as the tests describe it. */
 struct fr {
@@ -136,7 +137,7 @@ static void assert_whole(const uint8_t *out, size_t out_len, const struct fr *f,
 
 static struct frags *new_frags(void)
 {
-	struct frags *fs = frags_new(FRAG_DATAGRAMS);
+	struct frags *fs = frags_new(DATAGRAMS);
 
 	assert_non_null(fs);
 	return fs;
@@ -438,12 +439,12 @@ static void eviction(void **state)
 	const uint8_t *out;
 	size_t len;
 
-	for (uint32_t id = 0; id < FRAG_DATAGRAMS + 3; id++) {
+	for (uint32_t id = 0; id < DATAGRAMS + 3; id++) {
 		struct fr f = { .id = id, .len = 8, .more = true };
 
 		assert_int_equal(add_at(fs, &f, T0 + id, &out, &len), 0);
 	}
-	for (uint32_t id = FRAG_DATAGRAMS + 2; id >= 3; id--) {
+	for (uint32_t id = DATAGRAMS + 2; id >= 3; id--) {
 		struct fr f = { .id = id, .off = 8, .len = 1 };
 
 		assert_int_equal(add_at(fs, &f, T0 + 100, &out, &len), 1);

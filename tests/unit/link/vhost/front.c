@@ -7,7 +7,6 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,18 +16,7 @@
 
 #include "base/log.h"
 #include "link/vhost/req.h"
-
-unsigned front_open_fds(void)
-{
-	DIR *d = opendir("/proc/self/fd");
-	unsigned n = 0;
-
-	assert_non_null(d);
-	while (readdir(d))
-		n++;
-	closedir(d);
-	return n;
-}
+#include "fds.h"
 
 static void on_settle(void *ctx)
 {
@@ -83,7 +71,7 @@ void front_init(struct front *f)
 
 	log_set_sink(quiet, NULL);
 	memset(f, 0, sizeof(*f));
-	f->fds = front_open_fds();
+	f->fds = fds_open();
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fd), 0);
 	f->sock = fd[0];
 	vchan_init(&f->c, fd[1]);
@@ -103,7 +91,7 @@ void front_fini(struct front *f)
 	drv_mem_fini(&f->drv);
 	for (unsigned i = 0; i < VDEV_RINGS; i++)
 		assert_false(f->watched[i]);
-	assert_int_equal(front_open_fds(), f->fds);
+	assert_int_equal(fds_open(), f->fds);
 }
 
 int front_connect(struct front *f)

@@ -65,5 +65,3 @@ void front_ring(struct front *f, const struct drv *d, unsigned i, int kick, int 
 
 /* Stops a ring: its position. */
 uint32_t front_ring_stop(struct front *f, unsigned i);
-
-unsigned front_open_fds(void);
