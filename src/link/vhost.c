@@ -34,6 +34,7 @@
 #define MESSAGES 64u /* of one event */
 #define BATCHES 8u /* of one event of a ring */
 #define POLL_NS NSEC_PER_MSEC
+#define REFILL_NS (20 * NSEC_PER_MSEC) /* by then a guest at work has put half of its buffers back */
 #define MTU_PLAIN 1500u /* what buffers of a driver without any offload hold */
 
 enum which { WHICH_LISTEN, WHICH_FRONT, WHICH_RING };
@@ -60,8 +61,10 @@ struct vhost {
 	struct timer again;
 	uint32_t ring_polled; /* bits of rings that nobody will tell of */
 	struct timer poll;
-	struct {
+	struct pair {
+		struct vhost *vhost;
 		uint64_t from_guest, to_guest; /* frames, since the guest was up */
+		struct timer refill; /* while a reservation waits for buffers to the guest */
 	} pair[VDEV_PAIRS];
 };
 
@@ -123,7 +126,12 @@ static bool unblock(struct vhost *v, uint32_t rings)
 {
 	if (!v->link.up || !(v->blocked & rings))
 		return false;
-	v->blocked &= ~rings;
+	for (rings &= v->blocked; rings; rings &= rings - 1) {
+		unsigned i = (unsigned)__builtin_ctz(rings);
+
+		v->blocked &= ~(1u << i);
+		timer_cancel(&v->loop->timers, &v->pair[i / 2].refill);
+	}
 	v->link.cb.tx_ready(v->link.cb.ctx);
 	return true;
 }
@@ -134,8 +142,8 @@ static void pairs_log(struct vhost *v)
 		if (v->pair[i].from_guest || v->pair[i].to_guest)
 			log_debug("Queue pair %u: %" PRIu64 " frames from the guest, %" PRIu64 " to it", i, v->pair[i].from_guest,
 				  v->pair[i].to_guest);
+		v->pair[i].from_guest = v->pair[i].to_guest = 0;
 	}
-	memset(v->pair, 0, sizeof(v->pair));
 }
 
 static void up_update(struct vhost *v)
@@ -311,7 +319,7 @@ static bool ring_read(struct vhost *v, unsigned i)
 		unsigned n = 0;
 		int got;
 
-		vq_want_kick(q, false);
+		vq_want_kick(q, VQ_QUIET);
 		got = vrx_take(&v->rx, i, &n);
 		if (got < 0) {
 			ring_broken(v, i, "what it holds makes no sense");
@@ -323,7 +331,7 @@ static bool ring_read(struct vhost *v, unsigned i)
 		if (gen != v->ring_gen[i])
 			return true; /* the link was reset */
 		vrx_return(&v->rx, i);
-		if (!got && !vq_want_kick(q, true))
+		if (!got && !vq_want_kick(q, VQ_ANY))
 			return any;
 	}
 	/* Others have a turn first. */
@@ -336,7 +344,7 @@ static bool ring_read(struct vhost *v, unsigned i)
 /* The guest has buffers for us. False: nobody waits for any. */
 static bool ring_fill(struct vhost *v, unsigned i)
 {
-	vq_want_kick(&v->dev.ring[i].q, false);
+	vq_want_kick(&v->dev.ring[i].q, VQ_QUIET);
 	return unblock(v, 1u << i);
 }
 
@@ -390,6 +398,27 @@ static void rings_poll(struct timer *t, uint64_t now_ns)
 	/* Who sends something may well send more; else not all of the time is ours. */
 	if (v->ring_polled)
 		timer_set(&v->loop->timers, &v->poll, now_ns + (v->link.stats.rx_frames == before) * POLL_NS);
+}
+
+/* Half of the buffers that the guest had at a time are long in coming: perhaps it has no need for so many any more. */
+static void ring_refill_late(struct timer *t, uint64_t now_ns)
+{
+	struct pair *p = container_of(t, struct pair, refill);
+	unsigned i = 2 * (unsigned)(p - p->vhost->pair) + TO_GUEST;
+
+	if (vq_want_less(&p->vhost->dev.ring[i].q))
+		ring_fill(p->vhost, i);
+}
+
+/* Nothing could be reserved: who asked is told when there is something. */
+static void ring_blocked(struct vhost *v, unsigned i)
+{
+	struct timer *late = &v->pair[i / 2].refill;
+
+	v->blocked |= 1u << i;
+	/* Not later and later, with each one that asks. */
+	if (v->dev.ring[i].conf.event_idx && !timer_armed(late))
+		timer_set(&v->loop->timers, late, v->loop->now_ns + REFILL_NS);
 }
 
 /* --- the link --- */
@@ -449,15 +478,15 @@ static size_t vhost_reserve(struct link *l, struct txframe *f, const struct txwa
 	if (!got && w->n && l->up) {
 		/* It may fill up its queue when it sees what it has got; what it did just before the question counts as well. */
 		vtx_flush(&v->tx);
-		for (unsigned tries = 0; !got && tries <= q->conf.size && vq_want_kick(q, true); tries++)
+		for (unsigned tries = 0; !got && tries <= q->conf.size && vq_want_kick(q, VQ_HALF); tries++)
 			got = vtx_reserve(&v->tx, i, f, w);
 		if (got)
-			vq_want_kick(q, false);
+			vq_want_kick(q, VQ_QUIET);
 		if (q->broken)
 			ring_broken(v, i, "what it holds makes no sense");
 	}
 	if (!got && w->n) {
-		v->blocked |= 1u << i;
+		ring_blocked(v, i);
 		l->stats.tx_full++;
 	}
 	return got;
@@ -503,6 +532,8 @@ static void vhost_free(struct link *l)
 	vdev_fini(&v->dev);
 	timer_cancel(&v->loop->timers, &v->again);
 	timer_cancel(&v->loop->timers, &v->poll);
+	for (unsigned i = 0; i < VDEV_PAIRS; i++)
+		timer_cancel(&v->loop->timers, &v->pair[i].refill);
 	vtx_fini(&v->tx);
 	vrx_fini(&v->rx);
 	free(v);
@@ -556,6 +587,10 @@ int vhost_new(struct loop *loop, const struct vhost_conf *c, struct link **ret_l
 	guest_listen_init(&v->acceptor, loop, c->listen_fd);
 	timer_init(&v->again, rings_again);
 	timer_init(&v->poll, rings_poll);
+	for (unsigned i = 0; i < VDEV_PAIRS; i++) {
+		v->pair[i].vhost = v;
+		timer_init(&v->pair[i].refill, ring_refill_late);
+	}
 	*ret_link = &v->link;
 	return 0;
 }

@@ -73,7 +73,10 @@ static void work(struct fuzz *z, uint8_t op)
 		vq_push(&z->q, z->held[i], op);
 	z->n = 0;
 	(void)!vq_publish(&z->q);
-	vq_want_kick(&z->q, op & 0x40);
+	vq_want_kick(&z->q, op & 0x40 ? (op & 0x10 ? VQ_HALF : VQ_ANY) : VQ_QUIET);
+	if (op & 0x08)
+		vq_want_less(&z->q);
+	assert(z->q.most <= z->q.conf.size);
 }
 
 static void feed(struct fuzz *z, struct rd *in)

@@ -61,7 +61,7 @@ static void ring_work(struct fuzz *z, unsigned i)
 		vq_push(q, c.head, 1);
 	}
 	vdev_ring_publish(&z->d, i);
-	vq_want_kick(q, true);
+	vq_want_kick(q, VQ_HALF);
 }
 
 /* False at the end of the connection. */

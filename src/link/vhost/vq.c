@@ -45,7 +45,7 @@ int vq_start(struct vq *q, const struct vmem *mem, const struct vq_conf *c)
 	if (err)
 		return err;
 	q->ops = ops;
-	vq_want_kick(q, true);
+	vq_want_kick(q, VQ_ANY);
 	return 0;
 }
 
@@ -166,7 +166,16 @@ bool vq_publish(struct vq *q)
 	return q->ops && q->ops->publish(q);
 }
 
-bool vq_want_kick(struct vq *q, bool want)
+bool vq_want_kick(struct vq *q, enum vq_kick when)
 {
-	return q->ops && !q->broken && q->ops->want_kick(q, want);
+	return q->ops && !q->broken && q->ops->want_kick(q, when);
+}
+
+bool vq_want_less(struct vq *q)
+{
+	/* A guest that did nothing at all was only slow. */
+	if (!vq_want_kick(q, VQ_ANY))
+		return false;
+	q->most /= 2;
+	return true;
 }

@@ -35,6 +35,13 @@ struct vq_chain {
 	size_t len; /* bytes in them */
 };
 
+/* When the guest is to kick. Chains that vq_pop() has seen, whether they were taken or not, are not waited for. */
+enum vq_kick {
+	VQ_QUIET, /* no kick: somebody looks */
+	VQ_ANY, /* at the next chain */
+	VQ_HALF, /* when half as many are available as the guest has ever had at once, and one more than were seen */
+};
+
 /* State of a split ring. */
 struct vq_split {
 	const struct vring_desc *desc;
@@ -68,6 +75,7 @@ struct vq {
 	const struct vq_ops *ops; /* NULL: stopped */
 	bool broken;
 	bool call_known; /* call_at is valid */
+	uint32_t most; /* chains, in a packed ring descriptors, that the guest has had available at once */
 	union {
 		struct vq_split s;
 		struct vq_packed p;
@@ -113,7 +121,11 @@ void vq_push(struct vq *q, uint16_t head, uint32_t len);
 MUST_USE bool vq_publish(struct vq *q);
 
 /*
- * Tells the guest whether to kick when it makes further chains available, beyond those that vq_pop() has seen, whether they were taken or
- * not. True if it has done so meanwhile, and no kick will tell of it (only with want).
+ * Tells the guest when to kick. True if what is waited for has come meanwhile, and no kick will tell of it; never with VQ_QUIET.
+ * Without VIRTIO_RING_F_EVENT_IDX, VQ_HALF is VQ_ANY. With it, a guest that has become content with fewer chains than it had before may
+ * never get there: who waits has to call vq_want_less() after a while.
  */
-bool vq_want_kick(struct vq *q, bool want);
+bool vq_want_kick(struct vq *q, enum vq_kick when);
+
+/* VQ_HALF was not reached: the same with VQ_ANY. If it is true, the next VQ_HALF waits for fewer. */
+bool vq_want_less(struct vq *q);

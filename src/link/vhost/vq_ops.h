@@ -27,10 +27,18 @@ struct vq_ops {
 	void (*untake)(struct vq *q, unsigned n);
 	void (*push)(struct vq *q, uint16_t head, uint32_t len);
 	bool (*publish)(struct vq *q);
-	bool (*want_kick)(struct vq *q, bool want);
+	bool (*want_kick)(struct vq *q, enum vq_kick when);
 };
 
 extern const struct vq_ops vq_split_ops, vq_packed_ops;
+
+/* Chains, or descriptors, behind the next one that VQ_HALF and VQ_ANY wait for, of which the device has seen some. */
+static inline uint32_t vq_kick_after(const struct vq *q, enum vq_kick when, uint32_t seen)
+{
+	uint32_t half = when == VQ_HALF && q->conf.event_idx ? q->most / 2 : 0;
+
+	return MAX(half, seen + 1);
+}
 
 /* len bytes at a user address, aligned; NULL with *ret_err set otherwise. */
 void *vq_find(const struct vq *q, uint64_t user, uint64_t len, unsigned align, int *ret_err);

@@ -115,9 +115,21 @@ static bool is_available(const struct vq *q, uint32_t pos)
 	return !(flags & F_AVAIL) != wrap && !(flags & F_USED) == wrap;
 }
 
+/* All in front of a descriptor that is available are available, too. */
+static void most_update(struct vq *q)
+{
+	while (q->most < q->conf.size && is_available(q, pos_add(q, q->p.next, q->most)))
+		q->most++;
+}
+
 static int packed_look(struct vq *q)
 {
-	return q->p.taken < VQ_TAKEN && is_available(q, q->p.next);
+	if (q->p.taken == VQ_TAKEN || !is_available(q, q->p.next))
+		return 0;
+	/* Only those queues are waited for that lead to the guest; once is enough for all that is taken in one go. */
+	if (q->conf.write && !q->p.taken)
+		most_update(q);
+	return 1;
 }
 
 static struct vring_packed_desc desc_load(const struct vring_packed_desc *d)
@@ -262,19 +274,19 @@ static bool packed_publish(struct vq *q)
 	return call_wanted(q, known, old);
 }
 
-static bool packed_want_kick(struct vq *q, bool want)
+static bool packed_want_kick(struct vq *q, enum vq_kick when)
 {
 	struct vring_packed_desc_event *e = q->p.device;
-	uint32_t seen = pos_add(q, q->p.next, q->p.ahead);
+	uint32_t last = pos_add(q, q->p.next, vq_kick_after(q, when, q->p.ahead) - 1);
 
-	if (!want) {
+	if (when == VQ_QUIET) {
 		store16(&e->flags, VRING_PACKED_EVENT_FLAG_DISABLE, __ATOMIC_RELAXED);
 		return false;
 	}
-	store16(&e->off_wrap, pos_encode(q, seen), __ATOMIC_RELAXED);
+	store16(&e->off_wrap, pos_encode(q, last), __ATOMIC_RELAXED);
 	store16(&e->flags, q->conf.event_idx ? VRING_PACKED_EVENT_FLAG_DESC : VRING_PACKED_EVENT_FLAG_ENABLE, __ATOMIC_RELEASE);
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	return is_available(q, seen);
+	return is_available(q, last);
 }
 
 const struct vq_ops vq_packed_ops = {

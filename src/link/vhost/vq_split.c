@@ -84,6 +84,7 @@ static int split_look(struct vq *q)
 	if ((uint16_t)(idx - s->next) > q->conf.size)
 		return -EBADMSG;
 	s->seen = idx;
+	q->most = MAX(q->most, (uint32_t)(uint16_t)(idx - s->next));
 	return s->next != s->seen;
 }
 
@@ -184,19 +185,20 @@ static bool split_publish(struct vq *q)
 	return !known || vring_need_event(load16(&s->avail[AVAIL_RING + q->conf.size], __ATOMIC_RELAXED), s->shown, old);
 }
 
-static bool split_want_kick(struct vq *q, bool want)
+static bool split_want_kick(struct vq *q, enum vq_kick when)
 {
 	struct vq_split *s = &q->s;
+	uint32_t after = vq_kick_after(q, when, (uint16_t)(s->seen - s->next));
 
 	if (!q->conf.event_idx)
-		store16(&s->used->flags, want ? 0 : VRING_USED_F_NO_NOTIFY, __ATOMIC_RELAXED);
-	else if (want)
-		store16(s->avail_event, s->seen, __ATOMIC_RELAXED);
+		store16(&s->used->flags, when != VQ_QUIET ? 0 : VRING_USED_F_NO_NOTIFY, __ATOMIC_RELAXED);
+	else if (when != VQ_QUIET)
+		store16(s->avail_event, (uint16_t)(s->next + after - 1), __ATOMIC_RELAXED);
 	/* With events, the one that lies behind stays behind for another 65535 chains: that is silence. */
-	if (!want)
+	if (when == VQ_QUIET)
 		return false;
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	return load16(&s->avail[AVAIL_IDX], __ATOMIC_RELAXED) != s->seen;
+	return (uint16_t)(load16(&s->avail[AVAIL_IDX], __ATOMIC_RELAXED) - s->next) >= after;
 }
 
 const struct vq_ops vq_split_ops = {

@@ -300,7 +300,7 @@ static void test_unpop(void **state)
 		assert_int_equal(pop(w), 1);
 	vq_unpop(&w->q, 4);
 	/* Nothing has come beyond what was seen; that is where the next kick is wanted. */
-	assert_false(vq_want_kick(&w->q, true));
+	assert_false(vq_want_kick(&w->q, VQ_ANY));
 	for (unsigned i = 2; i < 6; i++) {
 		assert_int_equal(pop(w), 1);
 		assert_int_equal(w->c.head, name[i]);
@@ -363,7 +363,7 @@ static void test_stop_and_start_again(void **state)
 	base = vq_stop(&w->q);
 	assert_int_equal(base, drv_base(&w->d, 1));
 	assert_int_equal(pop(w), 0);
-	assert_false(vq_want_kick(&w->q, true));
+	assert_false(vq_want_kick(&w->q, VQ_ANY));
 	vq_push(&w->q, 0, 0);
 	assert_false(vq_publish(&w->q));
 
@@ -460,20 +460,155 @@ static void test_kicks(void **state)
 		/* At the start they are wanted. */
 		drv_add(&w->d, &p, 1, 0);
 		assert_true(drv_kick(&w->d));
-		vq_want_kick(&w->q, false);
+		vq_want_kick(&w->q, VQ_QUIET);
 		for (unsigned i = 0; i < 5; i++) {
 			drv_add(&w->d, &p, 1, 0);
 			assert_false(drv_kick(&w->d));
 		}
 		/* There is work that nobody will tell of. */
-		assert_true(vq_want_kick(&w->q, true));
+		assert_true(vq_want_kick(&w->q, VQ_ANY));
 		while (pop(w) == 1)
 			vq_push(&w->q, w->c.head, 0);
 		(void)!vq_publish(&w->q);
-		assert_false(vq_want_kick(&w->q, true));
+		assert_false(vq_want_kick(&w->q, VQ_ANY));
 		drv_add(&w->d, &p, 1, 0);
 		assert_true(drv_kick(&w->d));
 	}
+}
+
+/* Adds n chains; how many of them the driver would have kicked for. */
+static unsigned offer(struct world *w, unsigned n)
+{
+	struct drv_piece p = { DRV_ROOM, 4 };
+	unsigned kicks = 0;
+
+	for (; n; n--) {
+		drv_add(&w->d, &p, 1, DRV_WRITE);
+		kicks += drv_kick(&w->d);
+	}
+	return kicks;
+}
+
+/* The device uses all that it finds: how many. */
+static unsigned use(struct world *w)
+{
+	unsigned n = 0;
+
+	for (; pop(w) == 1; n++)
+		vq_push(&w->q, w->c.head, 1);
+	(void)!vq_publish(&w->q);
+	while (w->d.reaped < drv_used_total(&w->d))
+		drv_reap(&w->d);
+	return n;
+}
+
+/* Half of the most that the driver has ever offered, be the ring as large as it may. */
+static void test_kick_at_half(void **state)
+{
+	static const unsigned most[] = { 1, 2, 3, 8, 64, 63 };
+	struct world *w = *state;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(most); i++) {
+		unsigned half = MAX(most[i] / 2, 1u);
+
+		start(w, 64, 65500, true, true);
+		offer(w, most[i]);
+		assert_int_equal(use(w), most[i]);
+		for (unsigned round = 0; round < 300; round++) {
+			assert_false(vq_want_kick(&w->q, VQ_HALF));
+			assert_int_equal(offer(w, half - 1), 0);
+			assert_int_equal(offer(w, 1), 1);
+			/* Then it is silent. */
+			assert_int_equal(offer(w, most[i] - half), 0);
+			/* It has more than half now: that can't be waited for. */
+			assert_true(vq_want_kick(&w->q, VQ_HALF));
+			assert_int_equal(use(w), most[i]);
+		}
+		assert_int_equal(w->q.most, most[i]);
+	}
+}
+
+/* What was seen and not taken is not enough for who waits: one more at least. */
+static void test_kick_at_half_of_what_was_seen(void **state)
+{
+	struct world *w = *state;
+
+	start(w, 64, 0, true, true);
+	for (unsigned seen = 1; seen < 64; seen++) {
+		offer(w, 64);
+		assert_int_equal(use(w), 64);
+		offer(w, seen);
+		for (unsigned i = 0; i < seen; i++)
+			assert_int_equal(pop(w), 1);
+		vq_unpop(&w->q, seen);
+		assert_false(vq_want_kick(&w->q, VQ_HALF));
+		assert_int_equal(offer(w, seen < 32 ? 31 - seen : 0), 0);
+		assert_int_equal(offer(w, 1), 1);
+		assert_int_equal(use(w), MAX(seen + 1, 32u));
+	}
+	/* Those that come before the question count: they are enough, or they are not. */
+	offer(w, 31);
+	assert_false(vq_want_kick(&w->q, VQ_HALF));
+	offer(w, 1);
+	assert_true(vq_want_kick(&w->q, VQ_HALF));
+}
+
+/* Without events there is no way to say it. */
+static void test_kick_at_half_without_events(void **state)
+{
+	struct world *w = *state;
+
+	start(w, 64, 0, false, true);
+	offer(w, 64);
+	assert_int_equal(use(w), 64);
+	assert_false(vq_want_kick(&w->q, VQ_HALF));
+	assert_int_equal(offer(w, 3), 3);
+	assert_true(vq_want_kick(&w->q, VQ_HALF));
+	assert_int_equal(use(w), 3);
+	vq_want_kick(&w->q, VQ_QUIET);
+	assert_int_equal(offer(w, 3), 0);
+}
+
+/* A driver that offers fewer than before. */
+static void test_half_that_does_not_come(void **state)
+{
+	struct world *w = *state;
+
+	start(w, 64, 65500, true, true);
+	offer(w, 64);
+	assert_int_equal(use(w), 64);
+	/* It did nothing: its first chain is worth a kick, and nothing else changes. */
+	assert_false(vq_want_kick(&w->q, VQ_HALF));
+	assert_false(vq_want_less(&w->q));
+	assert_int_equal(offer(w, 1), 1);
+	assert_int_equal(use(w), 1);
+	assert_false(vq_want_kick(&w->q, VQ_HALF));
+	assert_int_equal(offer(w, 31), 0);
+	assert_int_equal(offer(w, 1), 1);
+	assert_int_equal(use(w), 32);
+	/* It never has more than five: that is found out in a few rounds. */
+	for (unsigned half = 32; half > 2; half /= 2) {
+		assert_false(vq_want_kick(&w->q, VQ_HALF));
+		if (half <= 5)
+			break;
+		assert_int_equal(offer(w, 5), 0);
+		assert_true(vq_want_less(&w->q));
+		assert_int_equal(use(w), 5);
+	}
+	assert_int_equal(offer(w, 5), 1);
+	assert_int_equal(use(w), 5);
+	/* And then it has more again. */
+	offer(w, 50);
+	assert_int_equal(use(w), 50);
+	assert_false(vq_want_kick(&w->q, VQ_HALF));
+	assert_int_equal(offer(w, 24), 0);
+	assert_int_equal(offer(w, 1), 1);
+	/* Another start knows nothing of it. */
+	start(w, 64, 0, true, true);
+	assert_false(vq_want_kick(&w->q, VQ_HALF));
+	assert_int_equal(offer(w, 1), 1);
+	vq_stop(&w->q);
+	assert_false(vq_want_less(&w->q));
 }
 
 static void test_start_checks_its_packed_ring(void **state)
@@ -614,6 +749,10 @@ int main(void)
 		SPLIT(test_calls_by_flag),
 		SPLIT(test_calls_by_event),
 		SPLIT(test_kicks),
+		SPLIT(test_kick_at_half),
+		SPLIT(test_kick_at_half_of_what_was_seen),
+		SPLIT(test_kick_at_half_without_events),
+		SPLIT(test_half_that_does_not_come),
 		PACKED(test_empty_ring),
 		PACKED(test_start_checks_its_packed_ring),
 		PACKED(test_positions_of_a_packed_ring),
@@ -627,6 +766,10 @@ int main(void)
 		PACKED(test_calls_by_flag),
 		PACKED(test_calls_by_event),
 		PACKED(test_kicks),
+		PACKED(test_kick_at_half),
+		PACKED(test_kick_at_half_of_what_was_seen),
+		PACKED(test_kick_at_half_without_events),
+		PACKED(test_half_that_does_not_come),
 		PACKED(test_many_chains_at_once),
 	};
 
