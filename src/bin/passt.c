@@ -65,7 +65,7 @@ static bool start(struct process *p, struct engine *e, struct pasta *ns, struct 
 	if (process_pid_open(p))
 		return false;
 	conf_print(c);
-	if (process_drop(p, ns) || engine_start(e) || process_pid_write(p))
+	if (process_drop(p, ns) || engine_start(e, p->daemon.pid) || process_pid_write(p))
 		return false;
 	process_confine(p);
 	print_hint(e->socket_path, c->socket_type, c->vhost_user);

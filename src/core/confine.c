@@ -53,20 +53,28 @@ static const char *filter_restore(int err)
 						: "seccomp() or prctl() has to be allowed by the filter of the container";
 }
 
-/* Those of the namespaces that take CAP_SYS_ADMIN. True if there is one for mounts. */
-static bool spaces_enter(void)
+/* Which of its namespaces the process has got. */
+struct spaces {
+	bool want_pids; /* before: a daemon will be born anew, and only so one can be had of PIDs */
+	bool mounts, pids;
+};
+
+/* Those of the namespaces that take CAP_SYS_ADMIN. */
+static void spaces_enter(struct spaces *s)
 {
-	static const char *const name[BOX_NS_KINDS] = { [BOX_NS_MOUNT] = "mount", [BOX_NS_IPC] = "IPC", [BOX_NS_UTS] = "UTS" };
-	bool mounts = false;
+	static const char *const name[BOX_NS_KINDS] = {
+		[BOX_NS_MOUNT] = "mount", [BOX_NS_IPC] = "IPC", [BOX_NS_UTS] = "UTS", [BOX_NS_PID] = "PID"
+	};
 	char names[NAMES_MAX] = "";
 	int first = 0;
 
-	for (unsigned kind = BOX_NS_MOUNT; kind < BOX_NS_KINDS; kind++) {
+	for (unsigned kind = BOX_NS_MOUNT; kind < (s->want_pids ? BOX_NS_KINDS : BOX_NS_PID); kind++) {
 		size_t at = strlen(names);
 		int err = box_unshare((enum box_ns)kind);
 
 		if (!err) {
-			mounts |= kind == BOX_NS_MOUNT;
+			s->mounts |= kind == BOX_NS_MOUNT;
+			s->pids |= kind == BOX_NS_PID;
 			continue;
 		}
 		first = first ? first : err;
@@ -75,10 +83,9 @@ static bool spaces_enter(void)
 	if (first) {
 		char layer[NAMES_MAX + 32];
 
-		snprintf(layer, sizeof(layer), "%s namespace%s", names, mounts ? "" : AND_ROOT);
+		snprintf(layer, sizeof(layer), "%s namespace%s", names, s->mounts ? "" : AND_ROOT);
 		refused_log(layer, first, namespace_restore(first));
 	}
-	return mounts;
 }
 
 static void root_enter(bool chroot_fallback)
@@ -90,34 +97,42 @@ static void root_enter(bool chroot_fallback)
 }
 
 /* In a user namespace there are all capabilities again, and the rest can be had with them. */
-static int user_enter(struct ident *id, bool inside, bool chroot_fallback)
+static int user_enter(struct ident *id, bool inside, bool chroot_fallback, struct spaces *s)
 {
 	uid_t uid = geteuid();
 	int err = box_unshare(BOX_NS_USER);
 
 	if (err) {
-		refused_log(inside ? "user namespace" : "user, mount, IPC, UTS namespace" AND_ROOT, err, namespace_restore(err));
+		const char *all =
+			s->want_pids ? "user, mount, IPC, UTS, PID namespace" AND_ROOT : "user, mount, IPC, UTS namespace" AND_ROOT;
+
+		refused_log(inside ? "user namespace" : all, err, namespace_restore(err));
 		return 0;
 	}
 	err = box_map_user(uid);
 	if (err)
 		log_debug("Our user can't be told from others: %s", strerror(-err));
-	if (!inside && spaces_enter())
+	if (!inside)
+		spaces_enter(s);
+	if (!inside && s->mounts)
 		root_enter(chroot_fallback);
 	id->change = false;
 	return ident_drop(id);
 }
 
-int confine_enter(struct ident *id, bool chroot_fallback)
+int confine_enter(struct ident *id, const struct conf *c, bool *ret_unborn)
 {
+	struct spaces s = { .want_pids = !c->foreground };
 	bool inside = id->has_admin;
 	int err;
 
-	if (inside && spaces_enter())
-		root_enter(chroot_fallback);
+	if (inside)
+		spaces_enter(&s);
+	if (inside && s.mounts)
+		root_enter(c->chroot_fallback);
 	err = ident_drop(id);
 	if (!err && !id->keep_bind)
-		err = user_enter(id, inside, chroot_fallback);
+		err = user_enter(id, inside, c->chroot_fallback, &s);
 	else if (!err && !inside)
 		refused_log("namespaces" AND_ROOT, -EPERM,
 			    "they would take CAP_NET_BIND_SERVICE away, which was given without CAP_SYS_ADMIN");
@@ -126,7 +141,17 @@ int confine_enter(struct ident *id, bool chroot_fallback)
 	err = box_memory();
 	if (err)
 		refused_log("closed memory", err, "prctl() has to be allowed");
+	*ret_unborn = s.pids;
 	return 0;
+}
+
+bool confine_reborn(struct daemon *d)
+{
+	int err = daemon_reborn(d);
+
+	if (err)
+		refused_log("PID namespace", err, "one process more has to be allowed (RLIMIT_NPROC, or pids.max of a cgroup)");
+	return !err;
 }
 
 /* To these, and nobody else: 0 and negative numbers would be groups of processes. */

@@ -6,13 +6,17 @@
 #pragma once
 
 #include "core/pasta.h"
+#include "os/daemon.h"
 #include "os/ident.h"
 
 /*
  * Becomes the user of id, without capabilities but perhaps CAP_NET_BIND_SERVICE, in namespaces of our own, with an empty root, closed to
- * other processes. A user namespace is left out by design where it would take that capability away. -errno only if privileges stay.
+ * other processes. *ret_unborn: there is also a new PID namespace, for a daemon only, and no process in it yet. A user namespace is left out by design where it would take that capability away. -errno only if privileges stay.
  */
-MUST_USE int confine_enter(struct ident *id, bool chroot_fallback);
+MUST_USE int confine_enter(struct ident *id, const struct conf *c, bool *ret_unborn);
+
+/* The way into a PID namespace, where one was made: true if we are another process now, the first one there (daemon_reborn()). */
+bool confine_reborn(struct daemon *d);
 
 /*
  * Until the start is over (CONFINE_START), and from then on (CONFINE_RUN), no system calls but those that core/calls.h gives reasons for.

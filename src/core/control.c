@@ -41,7 +41,7 @@ static enum ctl_result do_hello(struct control *c, struct ctl_call *call)
 
 	err |= json_object_set_new(call->reply, "program", json_string(pasta ? "pasta" : "passt"));
 	err |= json_object_set_new(call->reply, "version", json_string(VERSION));
-	err |= json_object_set_new(call->reply, "pid", json_integer(getpid()));
+	err |= json_object_set_new(call->reply, "pid", json_integer(c->e->pid));
 	err |= json_object_set_new(call->reply, "tables", tables);
 	return err ? no_memory(call) : CTL_REPLY;
 }

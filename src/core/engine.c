@@ -207,6 +207,15 @@ static void on_signal(void *ctx, struct ref ref, uint32_t events)
 
 /* --- opening --- */
 
+/* The first process of a PID namespace is not ended by a signal unless it sees to that. */
+static void signal_add(sigset_t *set, int sig)
+{
+	struct sigaction now;
+
+	if (!sigaction(sig, NULL, &now) && now.sa_handler == SIG_DFL)
+		sigaddset(set, sig);
+}
+
 /* Before anything that somebody may wait for is there: whoever ends us then finds us ready to end in an orderly way. */
 static int signals_block(struct engine *e)
 {
@@ -221,6 +230,10 @@ static int signals_block(struct engine *e)
 		sigaddset(set, SIGTSTP);
 		sigaddset(set, SIGTTIN);
 		sigaddset(set, SIGTTOU);
+	}
+	if (!e->conf->foreground) {
+		signal_add(set, SIGINT);
+		signal_add(set, SIGHUP);
 	}
 	return sigprocmask(SIG_BLOCK, set, NULL) ? -errno : 0;
 }
@@ -598,7 +611,7 @@ static int control_start(struct engine *e)
 	return err;
 }
 
-int engine_start(struct engine *e)
+int engine_start(struct engine *e, pid_t pid)
 {
 	static int (*const step[])(struct engine *) = {
 		loop_open,  tables_open,  link_open,   translators_open, listeners_open_events,
@@ -606,6 +619,7 @@ int engine_start(struct engine *e)
 	};
 	int err = 0;
 
+	e->pid = pid;
 	guest_init(e);
 	for (size_t i = 0; !err && i < ARRAY_SIZE(step); i++)
 		err = step[i](e);

@@ -37,6 +37,7 @@ struct engine {
 	struct pasta_fwd *fwd; /* likewise */
 	struct control *control; /* NULL: no control socket */
 
+	pid_t pid; /* by which others know us */
 	struct loop loop;
 	sigset_t signals;
 	int signal_fd;
@@ -82,7 +83,7 @@ struct engine {
 
 /* Errors are logged; -errno means that we can't start. pasta: open already, or NULL in passt mode. */
 MUST_USE int engine_open(struct engine *e, const struct conf *c, struct pasta *pasta);
-MUST_USE int engine_start(struct engine *e);
+MUST_USE int engine_start(struct engine *e, pid_t pid); /* by which others know us */
 
 /* After a start that failed, however far it came: removes the socket, if engine_open() has bound it. */
 void engine_undo(struct engine *e);

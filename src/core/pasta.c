@@ -69,6 +69,7 @@ static int tap_open(struct pasta *p)
 
 int pasta_open(struct pasta *p, const struct conf *c, uid_t uid, gid_t gid)
 {
+	struct agent_seal s = { UINT32_MAX, UINT32_MAX, !c->foreground };
 	int err;
 
 	*p = (struct pasta){ .conf = c, .agent = { .fd = -1 }, .tun = { .fd = -1 } };
@@ -84,10 +85,10 @@ int pasta_open(struct pasta *p, const struct conf *c, uid_t uid, gid_t gid)
 	if (!err)
 		err = tap_open(p);
 	/* In a user namespace of its own the agent is somebody there; only one that stayed in ours is to become who we shall be. */
-	if (!err && p->ns.user_fd < 0 && uid != geteuid())
-		err = agent_seal(&p->agent, uid, gid);
-	else if (!err)
-		err = agent_seal(&p->agent, UINT32_MAX, UINT32_MAX);
+	if (p->ns.user_fd < 0 && uid != geteuid())
+		s = (struct agent_seal){ uid, gid, s.orphan };
+	if (!err)
+		err = agent_seal(&p->agent, &s);
 	/* Nobody enters any more, and a namespace that is held by its file can't be unmounted. */
 	ns_close(&p->ns);
 	return err;

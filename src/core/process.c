@@ -111,19 +111,33 @@ void process_user(const struct process *p, uid_t *ret_uid, gid_t *ret_gid)
 	ident_target(&ic, ret_uid, ret_gid);
 }
 
-int process_drop(struct process *p, const struct pasta *ns)
+/* The same process to others, by another number. The agent is somebody else's child from here on, and is out of sight. */
+static void reborn(struct process *p, struct pasta *ns)
+{
+	if (!confine_reborn(&p->daemon))
+		return;
+	logsink_pid(&p->log, p->daemon.pid);
+	if (ns)
+		agent_orphan(&ns->agent);
+}
+
+int process_drop(struct process *p, struct pasta *ns)
 {
 	struct ident_conf ic = ident_conf_of(p->conf);
 	struct ident id;
+	bool unborn = false;
 	int err = ident_plan(&ic, &id);
 
 	if (!err)
-		err = confine_enter(&id, p->conf->chroot_fallback);
-	if (err)
+		err = confine_enter(&id, p->conf, &unborn);
+	if (err) {
 		log_err("Couldn't give up privileges: %s", strerror(-err));
-	else
-		p->filtered = !confine_calls(CONFINE_START, ns);
-	return err;
+		return err;
+	}
+	if (unborn)
+		reborn(p, ns);
+	p->filtered = !confine_calls(CONFINE_START, ns);
+	return 0;
 }
 
 void process_confine(struct process *p)
@@ -149,7 +163,7 @@ int process_ready(struct process *p)
 		log_err("Couldn't become a daemon: %s", strerror(-err));
 		return err;
 	}
-	snprintf(lines, sizeof(lines), "READY=1\nMAINPID=%i\n", (int)getpid());
+	snprintf(lines, sizeof(lines), "READY=1\nMAINPID=%i\n", (int)p->daemon.pid);
 	notify_send(p->notify_fd, lines);
 	if (!p->conf->foreground)
 		logsink_stderr_off(&p->log);

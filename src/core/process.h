@@ -32,9 +32,9 @@ void process_user(const struct process *p, uid_t *ret_uid, gid_t *ret_gid);
 
 /*
  * Everything that takes privileges or a path is open: gives them up, and leaves for namespaces and an empty root of our own. What of the
- * latter is refused is a warning. ns: of pasta, NULL in passt.
+ * latter is refused is a warning. A daemon is another process then, by the number p->daemon.pid to others. ns: of pasta, NULL in passt.
  */
-MUST_USE int process_drop(struct process *p, const struct pasta *ns);
+MUST_USE int process_drop(struct process *p, struct pasta *ns);
 
 /* Nothing of the start can fail any more: what is left of files goes out of reach. What is refused is a warning. */
 void process_confine(struct process *p);

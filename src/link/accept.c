@@ -16,12 +16,16 @@ void guest_listen_init(struct acceptor *a, struct loop *loop, int fd)
 	acceptor_init(a, loop, fd, "a guest");
 }
 
-static pid_t peer_pid(int fd)
+/* A process outside of our PID namespace has no number here. */
+static void peer_log(int fd, const char *what)
 {
 	struct ucred cred = { .pid = 0 };
 	socklen_t len = sizeof(cred);
 
-	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) ? 0 : cred.pid;
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) || cred.pid <= 0)
+		log_limited(LOG_LVL_INFO, "%s connection", what);
+	else
+		log_limited(LOG_LVL_INFO, "%s connection from PID %i", what, (int)cred.pid);
 }
 
 int guest_listen_take(struct acceptor *a, bool busy, int *ret_fd)
@@ -31,11 +35,11 @@ int guest_listen_take(struct acceptor *a, bool busy, int *ret_fd)
 	if (err)
 		return err;
 	if (busy) {
-		log_limited(LOG_LVL_INFO, "discarding connection from PID %i", (int)peer_pid(fd));
+		peer_log(fd, "discarding");
 		close(fd);
 		return -EBUSY;
 	}
-	log_limited(LOG_LVL_INFO, "accepted connection from PID %i", (int)peer_pid(fd));
+	peer_log(fd, "accepted");
 	*ret_fd = fd;
 	return 0;
 }

@@ -16,6 +16,7 @@
 #include "netns/agent_child.h"
 
 #define CALL_TIMEOUT_MS 10000 /* a machine under load, not a network */
+#define END_TIMEOUT_MS 1000
 
 static void fds_close(const int *fds, unsigned n)
 {
@@ -187,8 +188,16 @@ int agent_start(const struct ns *ns, struct agent *ret_a)
 	return 0;
 }
 
+void agent_orphan(struct agent *a)
+{
+	a->pid = 0;
+}
+
 void agent_close(struct agent *a)
 {
+	/* It ends at the end of the socket, and that is the end of ours. */
+	if (a->fd >= 0 && a->pid <= 0 && !shutdown(a->fd, SHUT_WR))
+		(void)!fdpass_wait(a->fd, END_TIMEOUT_MS);
 	if (a->fd >= 0)
 		close(a->fd);
 	a->fd = -1;
@@ -276,9 +285,9 @@ int agent_diag(struct agent *a, int *ret_fd)
 	return err;
 }
 
-int agent_seal(struct agent *a, uid_t uid, gid_t gid)
+int agent_seal(struct agent *a, const struct agent_seal *s)
 {
-	struct agent_req req = { .head.type = AGENT_SEAL, .seal = { .uid = uid, .gid = gid } };
+	struct agent_req req = { .head.type = AGENT_SEAL, .seal = *s };
 	struct agent_reply r = { .err = 0 };
 	int fds[FDPASS_MAX];
 

@@ -22,7 +22,7 @@ typedef void agent_reply_fn(void *ctx, const struct agent_reply *r, const int *f
 
 struct agent {
 	int fd; /* for the loop: readable, non-blocking; -1: gone */
-	pid_t pid;
+	pid_t pid; /* 0: none, or not our child */
 	uint32_t cookie; /* of the last request */
 	agent_reply_fn *fn; /* NULL until agent_set_reply() */
 	void *ctx;
@@ -48,7 +48,10 @@ MUST_USE int agent_on_event(struct agent *a);
  */
 MUST_USE int agent_call(struct agent *a, struct agent_req *req, struct agent_reply *ret_reply, int ret_fds[FDPASS_MAX]);
 
-/* Ends it, and waits for that. Once more does nothing. */
+/* We are another process than the one that started it, and have only its socket. */
+void agent_orphan(struct agent *a);
+
+/* Ends it, and waits for that: of an orphan that does not answer, a second. Once more does nothing. */
 void agent_close(struct agent *a);
 
 /* --- start-up, by agent_call(); errors are logged --- */
@@ -64,9 +67,10 @@ MUST_USE int agent_diag(struct agent *a, int *ret_fd);
 
 /*
  * No more taps and no more configuration: the agent gives up all capabilities but CAP_NET_BIND_SERVICE and CAP_NET_RAW and, with a uid
- * and a gid, becomes that user. (uid_t)-1: it stays who it is, as it must in the user namespace of somebody without privileges.
+ * and a gid, becomes that user. UINT32_MAX: it stays who it is, as it must in the user namespace of somebody without privileges. With
+ * s->orphan the process that started it may end before those who use it, so that the end of the socket is all that ends it.
  */
-MUST_USE int agent_seal(struct agent *a, uid_t uid, gid_t gid);
+MUST_USE int agent_seal(struct agent *a, const struct agent_seal *s);
 
 /* --- start-up as well; nothing is logged --- */
 

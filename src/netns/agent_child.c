@@ -167,7 +167,9 @@ static int seal(struct child *c)
 
 	if (!err)
 		err = caps_keep(cap, ARRAY_SIZE(cap));
-	if (!err)
+	if (!err && c->req.seal.orphan)
+		err = prctl(PR_SET_PDEATHSIG, 0UL) ? -errno : 0;
+	else if (!err)
 		err = parent_watch(c->parent);
 	if (err)
 		return err;

@@ -48,6 +48,7 @@ struct agent_sockets {
 /* The user to become, who keeps some capabilities all the same. */
 struct agent_seal {
 	uint32_t uid, gid; /* UINT32_MAX: stay */
+	uint32_t orphan; /* 1: the process that started it may end earlier; 0: ends with it */
 };
 
 struct agent_req {

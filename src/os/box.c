@@ -16,10 +16,8 @@ static const char *const places[] = { "/proc", "/dev", "/tmp", "/sys", "/etc" };
 int box_unshare(enum box_ns kind)
 {
 	static const int flag[BOX_NS_KINDS] = {
-		[BOX_NS_USER] = CLONE_NEWUSER,
-		[BOX_NS_MOUNT] = CLONE_NEWNS,
-		[BOX_NS_IPC] = CLONE_NEWIPC,
-		[BOX_NS_UTS] = CLONE_NEWUTS,
+		[BOX_NS_USER] = CLONE_NEWUSER, [BOX_NS_MOUNT] = CLONE_NEWNS, [BOX_NS_IPC] = CLONE_NEWIPC,
+		[BOX_NS_UTS] = CLONE_NEWUTS,   [BOX_NS_PID] = CLONE_NEWPID,
 	};
 
 	return unshare(flag[kind]) ? -errno : 0;

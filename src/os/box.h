@@ -9,10 +9,10 @@
 
 #include "base/defs.h"
 
-enum box_ns { BOX_NS_USER, BOX_NS_MOUNT, BOX_NS_IPC, BOX_NS_UTS, BOX_NS_KINDS };
+enum box_ns { BOX_NS_USER, BOX_NS_MOUNT, BOX_NS_IPC, BOX_NS_UTS, BOX_NS_PID, BOX_NS_KINDS };
 
 /*
- * Moves the process into a new namespace (namespaces(7)). All but the first kind take CAP_SYS_ADMIN; a user namespace gives it, inside,
+ * Moves the process into a new namespace (namespaces(7)), but only its next child into one of PIDs. All but the first kind take CAP_SYS_ADMIN; a user namespace gives it, inside,
  * and takes away what the process had outside. No user is mapped in there. -EPERM, -ENOSPC, -EINVAL: as unshare(2).
  */
 MUST_USE int box_unshare(enum box_ns kind);

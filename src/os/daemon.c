@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -82,11 +83,11 @@ int daemon_fds_close(int *fd)
 
 void daemon_init(struct daemon *d)
 {
-	*d = (struct daemon){ .ready_fd = -1, .null_fd = -1, .pid_fd = -1, .pid_new = leftover_none() };
+	*d = (struct daemon){ .pid = getpid(), .ready_fd = -1, .null_fd = -1, .pid_fd = -1, .pid_new = leftover_none() };
 }
 
-/* In the parent. _exit(), as what stdio holds is the child's to write. */
-static void parent_wait(pid_t child, int fd)
+/* In the parent, which tells its own, if it has one at fd up. _exit(), as what stdio holds is the child's to write. */
+__attribute__((noreturn)) static void parent_wait(pid_t child, int fd, int up)
 {
 	int status = 0;
 	ssize_t n;
@@ -96,42 +97,85 @@ static void parent_wait(pid_t child, int fd)
 		n = read(fd, &byte, 1);
 	} while (n < 0 && errno == EINTR);
 	if (n == 1)
-		_exit(EXIT_SUCCESS);
+		_exit(up < 0 || write(up, "", 1) == 1 ? EXIT_SUCCESS : EXIT_FAILURE);
 	while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
 	}
 	_exit(WIFEXITED(status) && WEXITSTATUS(status) ? WEXITSTATUS(status) : EXIT_FAILURE);
 }
 
+/* As fork(2); each side gets its end of a connection to the other. */
+static pid_t fork_linked(int *ret_fd)
+{
+	int s[2], err;
+	pid_t pid;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, s))
+		return -errno;
+	fflush(NULL);
+	pid = fork();
+	if (pid < 0) {
+		err = -errno;
+		close(s[0]);
+		close(s[1]);
+		return err;
+	}
+	close(s[!!pid]);
+	*ret_fd = s[!pid];
+	return pid;
+}
+
 int daemon_fork(struct daemon *d)
 {
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC), p[2];
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC), fd;
 	pid_t pid;
 
 	if (null < 0)
 		return -errno;
-	if (pipe2(p, O_CLOEXEC)) {
-		int err = -errno;
-
-		close(null);
-		return err;
-	}
-	fflush(NULL);
-	pid = fork();
+	pid = fork_linked(&fd);
 	if (pid < 0) {
-		int err = -errno;
-
 		close(null);
-		close(p[0]);
-		close(p[1]);
-		return err;
+		return (int)pid;
 	}
-	if (pid) {
-		close(p[1]);
-		parent_wait(pid, p[0]);
-	}
-	close(p[0]);
+	if (pid)
+		parent_wait(pid, fd, -1);
 	d->null_fd = null;
-	d->ready_fd = p[1];
+	d->ready_fd = fd;
+	d->pid = getpid();
+	return 0;
+}
+
+/*
+ * Whoever gives a port or a file back may have it at once, and a signal that comes now is not ours to take. The child can't see the number
+ * that it has here.
+ */
+__attribute__((noreturn)) static void parent_stay(pid_t child, int fd, int up)
+{
+	sigset_t none;
+
+	sigemptyset(&none);
+	(void)sigprocmask(SIG_SETMASK, &none, NULL);
+	close_run(0, (unsigned)MIN(fd, up) - 1);
+	close_run((unsigned)MIN(fd, up) + 1, (unsigned)MAX(fd, up) - 1);
+	close_run((unsigned)MAX(fd, up) + 1, ~0u);
+	if (write(fd, &child, sizeof(child)) != sizeof(child))
+		_exit(EXIT_FAILURE);
+	parent_wait(child, fd, up);
+}
+
+int daemon_reborn(struct daemon *d)
+{
+	int fd;
+	pid_t pid = fork_linked(&fd);
+
+	if (pid < 0)
+		return (int)pid;
+	if (pid)
+		parent_stay(pid, fd, d->ready_fd);
+	close(d->ready_fd);
+	d->ready_fd = fd;
+	/* Where this fails nobody waits for us any more, which daemon_ready() will say. */
+	if (read(fd, &d->pid, sizeof(d->pid)) != sizeof(d->pid))
+		d->pid = getpid();
 	return 0;
 }
 
@@ -191,7 +235,7 @@ int daemon_pid_write(struct daemon *d)
 	/* What was reserved would go with the truncation. */
 	if (fstat(d->pid_fd, &st) || (S_ISREG(st.st_mode) && st.st_size && ftruncate(d->pid_fd, 0)))
 		return -errno;
-	len = snprintf(buf, sizeof(buf), "%i\n", (int)getpid());
+	len = snprintf(buf, sizeof(buf), "%i\n", (int)d->pid);
 	err = fd_write(d->pid_fd, buf, (size_t)len);
 	close(d->pid_fd);
 	d->pid_fd = -1;

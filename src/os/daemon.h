@@ -5,10 +5,13 @@
  */
 #pragma once
 
+#include <sys/types.h>
+
 #include "base/defs.h"
 #include "os/leftover.h"
 
 struct daemon {
+	pid_t pid; /* by which others know us */
 	int ready_fd; /* to the waiting parent; -1 in the foreground */
 	int null_fd; /* /dev/null, opened while there is one; -1 in the foreground */
 	int pid_fd; /* -1: none */
@@ -35,6 +38,13 @@ void daemon_init(struct daemon *d);
  * if that ends before (1 if by a signal).
  */
 MUST_USE int daemon_fork(struct daemon *d);
+
+/*
+ * After daemon_fork(), and once our children are to be born in a new PID namespace: goes on in the first of them, which is process 1 there. The
+ * one that called is left as a waiting parent that has nothing open but that, and ends as the other one does. Its children are adopted by
+ * whoever adopts orphans. -errno: nothing has changed.
+ */
+MUST_USE int daemon_reborn(struct daemon *d);
 
 /* Opens the pid file, in place if there is one, whose content stays until daemon_pid_write(). */
 MUST_USE int daemon_pid_open(struct daemon *d, const char *path);

@@ -16,6 +16,8 @@
 #define SYSLOG_PATH "/dev/log"
 #define STAMP_MAX 48
 #define COPY_CHUNK 4096
+#define PID_DIGITS 7 /* of the largest that Linux has */
+#define PID_TEXT_MAX 32
 
 static const struct {
 	int priority; /* syslog(3) */
@@ -44,7 +46,7 @@ static void put_stderr(const char *line)
 static void put_syslog(const struct logsink *s, enum log_level level, const char *line)
 {
 	char buf[LOG_LINE_MAX + 64];
-	int len = snprintf(buf, sizeof(buf), "<%d>%s[%i]: %s", LOG_DAEMON | levels[level].priority, s->ident, (int)getpid(), line);
+	int len = snprintf(buf, sizeof(buf), "<%d>%s[%i]: %s", LOG_DAEMON | levels[level].priority, s->ident, (int)s->pid, line);
 
 	if (len > 0)
 		(void)!send(s->syslog_fd, buf, MIN((size_t)len, sizeof(buf) - 1), MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -123,7 +125,7 @@ static void logsink_put(void *ctx, enum log_level level, const char *line)
 
 void logsink_init(struct logsink *s, const char *ident)
 {
-	*s = (struct logsink){ .to_stderr = true, .syslog_fd = -1, .file_fd = -1, .start_ns = clock_ns() };
+	*s = (struct logsink){ .to_stderr = true, .syslog_fd = -1, .file_fd = -1, .start_ns = clock_ns(), .pid = getpid() };
 	snprintf(s->ident, sizeof(s->ident), "%s", ident);
 	log_set_sink(logsink_put, s);
 }
@@ -146,16 +148,24 @@ int logsink_syslog(struct logsink *s)
 	return 0;
 }
 
+/* Behind the number is room for a longer one. */
+static int pid_text(const struct logsink *s, char text[PID_TEXT_MAX])
+{
+	return snprintf(text, PID_TEXT_MAX, " (%i)%*s", (int)s->pid, PID_DIGITS - snprintf(NULL, 0, "%i", (int)s->pid), "");
+}
+
 int logsink_file(struct logsink *s, const char *path, size_t max, const char *head)
 {
 	int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	char first[LOGSINK_HEAD_MAX];
+	char first[LOGSINK_HEAD_MAX], pid[PID_TEXT_MAX];
 
 	if (fd < 0)
 		return -errno;
-	snprintf(first, sizeof(first), "%s (%i)", head, (int)getpid());
+	(void)pid_text(s, pid);
+	snprintf(first, sizeof(first), "%s%s", head, pid);
 	s->start_ns = clock_ns();
 	s->max = max;
+	s->pid_at = (off_t)strlen(head);
 	s->size = 0;
 	s->file_fd = fd;
 	errno = 0;
@@ -164,6 +174,17 @@ int logsink_file(struct logsink *s, const char *path, size_t max, const char *he
 	if (s->size < strlen(first) + 1)
 		log_warn("Messages may be missing in the log file %s: %s", path, strerror(errno ? errno : ENOSPC));
 	return 0;
+}
+
+void logsink_pid(struct logsink *s, pid_t pid)
+{
+	char text[PID_TEXT_MAX];
+	int len;
+
+	s->pid = pid;
+	len = pid_text(s, text);
+	if (s->file_fd >= 0 && s->head_len == (size_t)s->pid_at + (size_t)len + 1)
+		(void)!pwrite(s->file_fd, text, (size_t)len, s->pid_at);
 }
 
 void logsink_stderr_off(struct logsink *s)

@@ -8,6 +8,8 @@
  */
 #pragma once
 
+#include <sys/types.h>
+
 #include "base/log.h"
 
 #define LOGSINK_HEAD_MAX 512
@@ -17,8 +19,10 @@ struct logsink {
 	int syslog_fd; /* -1: none */
 	int file_fd; /* -1: none */
 	size_t size, max; /* of the file, bytes */
-	size_t head_len; /* of its first line */
+	size_t head_len; /* of its first line, */
+	off_t pid_at; /* and where our number is in there */
 	uint64_t start_ns;
+	pid_t pid; /* by which others know us */
 	char ident[32];
 };
 
@@ -30,9 +34,12 @@ MUST_USE int logsink_syslog(struct logsink *s);
 
 /*
  * Lines also go to this file, which is emptied; max bytes long at most. The first line is "head (PID)" with the process ID of the
- * caller; if that can't be written, there is one warning, and the file is tried again with each line.
+ * caller, and room for a longer one; if that can't be written, there is one warning, and the file is tried again with each line.
  */
 MUST_USE int logsink_file(struct logsink *s, const char *path, size_t max, const char *head);
+
+/* Others know us by another number: syslog, and the first line of the file. */
+void logsink_pid(struct logsink *s, pid_t pid);
 
 /* For a daemon, which has no stderr any more. */
 void logsink_stderr_off(struct logsink *s);

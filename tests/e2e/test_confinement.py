@@ -8,13 +8,15 @@ where the kernel, a container or an administrator refuses a part.
 import errno
 import os
 import re
+import signal
 import subprocess
 
 import pytest
 from lab import refuse
+from lab.control import Control
 from lab.guest import Guest
 from lab.pasta import children, exchange_tcp
-from lab.program import Passt, assert_clean, binary
+from lab.program import assert_clean, binary, gone
 from lab.topology import REMOTE4
 from lab.wait import LIMIT, until
 
@@ -51,13 +53,25 @@ def descriptors(pid):
     return [what for fd, what in found.items() if fd > 2]
 
 
+def is_pasta(pid):
+    with open(f"/proc/{pid}/comm", encoding="ascii") as f:
+        return f.read().startswith("pas")
+
+
 def agent_of(pid):
     """The other process of pasta's that is called like it."""
-    for child in children(pid):
-        with open(f"/proc/{child}/comm", encoding="ascii") as f:
-            if f.read().startswith("pas"):
-                return child
-    raise AssertionError("no agent")
+    return next(child for child in children(pid) if is_pasta(child))
+
+
+def agent_in(inside):
+    """That of a daemon, which is nobody's child: the only pasta that is in the network namespace of process inside."""
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if namespace(name, "net") == namespace(inside, "net") and is_pasta(name):
+                return int(name)
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            pass
+    return None
 
 
 def root_is_empty(pid):
@@ -73,14 +87,15 @@ def assert_closed(pid, allowed):
     assert field(pid, "NoNewPrivs") == "1"
 
 
-def assert_engine(pid, outside, user):
-    """user: started without capabilities, which a user namespace of its own makes up for."""
+def assert_engine(pid, outside, user, daemon=False):
+    """user: started without capabilities, which a user namespace of its own makes up for. daemon: born in a PID namespace."""
     # What says that it is ready comes a little before the last of it.
     until(lambda: field(pid, "Seccomp_filters") == "2", "all filters")
     until(lambda: not [what for what in descriptors(pid) if not ENGINE_FD.match(what)], f"no more descriptors than needed: {descriptors(pid)}")
     assert_closed(pid, 0 if user else BIND_SERVICE)
-    own = {"mnt", "ipc", "uts"} | ({"user"} if user else set())
-    assert {kind for kind in ("mnt", "ipc", "uts", "user", "net") if namespace(pid, kind) != namespace(outside, kind)} == own
+    own = {"mnt", "ipc", "uts"} | ({"user"} if user else set()) | ({"pid"} if daemon else set())
+    assert (field(pid, "NSpid").split()[-1] == "1") == daemon
+    assert {kind for kind in ("mnt", "ipc", "uts", "user", "net", "pid") if namespace(pid, kind) != namespace(outside, kind)} == own
     assert root_is_empty(pid)
 
 
@@ -116,15 +131,40 @@ def test_pasta_command(net, pasta, prefix, options):
 @prefixes
 def test_pasta_process(net, daemon, container, prefix):
     d = daemon("--config-net", container.pid, prefix=prefix)
-    assert_engine(d.pid, net.host.pid, bool(prefix))
-    assert_agent(agent_of(d.pid))
+    assert_engine(d.pid, net.host.pid, bool(prefix), True)
+    assert_agent(agent_in(container.pid))
     assert WARNING not in d.done.stderr
+
+
+@pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGQUIT, signal.SIGINT, signal.SIGHUP, signal.SIGKILL], ids=lambda s: s.name)
+def test_daemon_ends(daemon, container, sig):
+    """As the first process of a PID namespace it sees signals from outside only where it looks for them. The agent, an orphan, goes with it."""
+    d = daemon("--config-net", container.pid)
+    agent = agent_in(container.pid)
+    os.kill(d.pid, sig)
+    until(lambda: d.gone() and gone(agent), "both are gone")
+
+
+def test_daemon_passt(net, tmp_path):
+    """Everybody who is told of its number is told that of the host's namespace; and what ignores a signal goes on doing so."""
+    words = ["-s", tmp_path / "s", "--pid", tmp_path / "pid", "--log-file", tmp_path / "log", "-c", tmp_path / "control"]
+    done = net.host.run("env", "--ignore-signal=HUP", binary(), *words, timeout=60)
+    pid = int((tmp_path / "pid").read_text())
+    try:
+        assert field(pid, "NSpid").split()[-1] == "1"
+        assert WARNING not in done.stderr and re.search(r"\((\d+)\) *\n", (tmp_path / "log").read_text()).group(1) == str(pid)
+        os.kill(pid, signal.SIGHUP)
+        with Control(tmp_path / "control") as c:
+            assert c.get("hello")["pid"] == pid
+    finally:
+        os.kill(pid, signal.SIGTERM)
+        until(lambda: gone(pid), "it is gone")
 
 
 def test_pasta_path(net, daemon, plain):
     d = daemon("--config-net", "--netns", f"/proc/{plain.pid}/ns/net")
-    assert_engine(d.pid, net.host.pid, False)
-    assert_agent(agent_of(d.pid))
+    assert_engine(d.pid, net.host.pid, False, True)
+    assert_agent(agent_in(plain.pid))
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="needs to be root")
@@ -276,6 +316,25 @@ def test_refused_root(net, start, tmp_path, requests, says, has):
     assert_closed(p.pid, BIND_SERVICE)
     assert_has(p.pid, net.host.pid, has, 1 + own_filters(says))
     works(net, p, tmp_path)
+
+
+@pytest.mark.parametrize("prefix,says,has", [
+    (limited("pid"), f"PID namespace: {LIMITED}", {"user", "mnt", "ipc", "uts"}),
+    ([*USER, *refuse.prefix(errno.EPERM, "unshare")], "user, mount, IPC, UTS, PID namespace and empty root: Operation not permitted; ", set()),
+], ids=["limit", "unshare"])
+def test_daemon_refused(net, tmp_path, prefix, says, has):
+    """It is no other process then than it was, and has the rest."""
+    done = net.host.run(*prefix, binary(), "-s", tmp_path / "s", "--pid", tmp_path / "pid", timeout=60)
+    pid = int((tmp_path / "pid").read_text())
+    try:
+        assert_says(done.stderr, [says])
+        assert {kind for kind in (*ALL, "pid") if namespace(pid, kind) != namespace(net.host.pid, kind)} == has
+        g = Guest(str(tmp_path / "s"))
+        g.announce()
+        g.close()
+    finally:
+        os.kill(pid, signal.SIGTERM)
+        until(lambda: gone(pid), "it is gone")
 
 
 def test_chroot_fallback(start, net, tmp_path):

@@ -361,7 +361,7 @@ def test_log_file(net, tmp_path):
     until(lambda: "Client connection closed" in log.read_text(), "message in the log file")
     assert p.stop() == 0
     text = log.read_text()
-    assert re.match(r"passt \S+: \S+ \(\d+\)\n", text), text
+    assert re.match(r"passt \S+: \S+ \(\d+\) *\n", text), text
     assert "earlier" not in text
     assert re.search(r"^\d+\.\d{4}: \S.*$", text, re.M), text
 

@@ -50,7 +50,7 @@ static void ask(struct agent *a, uint8_t what)
 			close(fd);
 		break;
 	case 3:
-		(void)!agent_seal(a, 1, 1);
+		(void)!agent_seal(a, &(struct agent_seal){ 1, 1, 1 });
 		break;
 	default:
 		if (!agent_listen(a, &spec, &fd, &v6))

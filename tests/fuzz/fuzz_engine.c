@@ -654,7 +654,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	log_set_level(how & 0x40 ? LOG_LVL_TRACE : LOG_LVL_INFO);
 	conf_set(&z.conf, how);
 	CHECK(!engine_open(&z.e, &z.conf, NULL));
-	CHECK(!engine_start(&z.e));
+	CHECK(!engine_start(&z.e, getpid()));
 	surroundings_set(rd_u8(&z.r));
 	for (unsigned i = 0; i < OPS_MAX && rd_left(&z.r); i++)
 		op();

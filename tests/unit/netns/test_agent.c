@@ -390,7 +390,7 @@ static void test_privileges(void **state)
 	snprintf(line, sizeof(line), "CapPrm:\t%016llx\nCapEff:\t%016llx\nNoNewPrivs:\t1\n", (unsigned long long)want,
 		 (unsigned long long)want);
 	assert_string_equal(shell("grep -E '^(CapPrm|CapEff|NoNewPrivs)' /proc/%i/status", (int)a.pid), line);
-	assert_int_equal(agent_seal(&a, (uid_t)-1, (gid_t)-1), 0);
+	assert_int_equal(agent_seal(&a, &(struct agent_seal){ UINT32_MAX, UINT32_MAX, 0 }), 0);
 	assert_string_equal(shell("grep -E '^(CapPrm|CapEff)' /proc/%i/status", (int)a.pid),
 			    "CapPrm:\t0000000000002400\nCapEff:\t0000000000002400\n");
 }
@@ -515,7 +515,7 @@ static void test_tap(void **state)
 	assert_int_equal(listen_on("2001:db8::2", 80, IPPROTO_TCP, &plain.fd), 0);
 	close(plain.fd);
 
-	assert_int_equal(agent_seal(&a, (uid_t)-1, (gid_t)-1), 0);
+	assert_int_equal(agent_seal(&a, &(struct agent_seal){ UINT32_MAX, UINT32_MAX, 0 }), 0);
 	assert_int_equal(agent_open_tap(&a, "eth1", true, &plain), -EPERM);
 	assert_int_equal(agent_config(&a, &conf), -EPERM);
 	assert_non_null(strstr(logged, "Operation not permitted\n"));
@@ -533,7 +533,7 @@ static void test_seal_user(void **state)
 	int fd;
 
 	if (geteuid()) {
-		assert_int_not_equal(agent_seal(&a, 1234, 1234), 0);
+		assert_int_not_equal(agent_seal(&a, &(struct agent_seal){ 1234, 1234, 0 }), 0);
 		assert_string_equal(logged, "Request 6 to the namespace agent failed: Operation not permitted\n");
 		logged[0] = '\0';
 		return;
@@ -543,7 +543,7 @@ static void test_seal_user(void **state)
 	assert_int_equal(spawn_start(&c, &t, &own), 0);
 	agent_close(&a);
 	assert_int_equal(agent_start(&own, &a), 0);
-	assert_int_equal(agent_seal(&a, 1234, 1235), 0);
+	assert_int_equal(agent_seal(&a, &(struct agent_seal){ 1234, 1235, 0 }), 0);
 	assert_string_equal(shell("grep -E '^(Uid|Gid|Groups|CapEff)' /proc/%i/status", (int)a.pid),
 			    "Uid:\t1234\t1234\t1234\t1234\nGid:\t1235\t1235\t1235\t1235\nGroups:\t \nCapEff:\t0000000000002400\n");
 	assert_int_equal(listen_on("0.0.0.0", 80, IPPROTO_TCP, &fd), 0);

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,7 +20,7 @@
 
 #include "os/daemon.h"
 
-enum fate { READY, FAILS, DIES };
+enum fate { READY, FAILS, DIES, REBORN, REBORN_FAILS };
 
 struct run {
 	pid_t starter;
@@ -28,6 +29,14 @@ struct run {
 };
 
 static char pid_path[] = "/tmp/daemon-test-XXXXXX";
+
+/* As the first process of a PID namespace, which has no children yet. */
+static int reborn(struct daemon *d)
+{
+	int err = unshare(CLONE_NEWUSER | CLONE_NEWPID) ? -errno : daemon_reborn(d);
+
+	return err ? err : getpid() == 1 && d->pid > 1 && !getppid() ? 0 : -EPROTO;
+}
 
 /* In the program: never returns. */
 static void program(enum fate fate, int life)
@@ -39,7 +48,9 @@ static void program(enum fate fate, int life)
 	if (daemon_fork(&d) || daemon_pid_open(&d, pid_path))
 		_exit(100);
 	(void)!write(STDERR_FILENO, "starting\n", 9);
-	if (fate == FAILS)
+	if (fate >= REBORN && reborn(&d))
+		_exit(102);
+	if (fate == FAILS || fate == REBORN_FAILS)
 		_exit(7);
 	if (fate == DIES)
 		raise(SIGKILL);
@@ -136,6 +147,31 @@ static void test_ready(void **state)
 	assert_int_equal(c, 'S');
 	shutdown(r.life, SHUT_WR);
 	assert_int_equal(read(r.life, &c, 1), 0);
+	close(r.life);
+}
+
+/* The number in the file is the one that it has for us, and it is gone by that. */
+static void test_reborn(void **state)
+{
+	struct run r = start(REBORN);
+	char buf[32] = "";
+	char c;
+	int fd;
+
+	assert_int_equal(exit_status(&r), 0);
+	fd = open(pid_path, O_RDONLY);
+	assert_true(read(fd, buf, sizeof(buf) - 1) > 1);
+	close(fd);
+	expect_output(&r, "starting\n");
+	assert_int_equal(read(r.life, &c, 1), 1);
+	assert_int_equal(c, 'S');
+	/* Of a namespace around, this is a signal that it can't ignore. */
+	assert_int_equal(kill(atoi(buf), SIGKILL), 0);
+	assert_int_equal(read(r.life, &c, 1), 0);
+	close(r.life);
+	r = start(REBORN_FAILS);
+	assert_int_equal(exit_status(&r), 7);
+	expect_output(&r, "starting\n");
 	close(r.life);
 }
 
@@ -274,7 +310,7 @@ static void test_descriptors(void **state)
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-	const struct CMUnitTest tests[] = { T(test_ready),    T(test_failure),     T(test_foreground),
+	const struct CMUnitTest tests[] = { T(test_ready),    T(test_reborn),      T(test_failure),     T(test_foreground),
 					    T(test_pid_undo), T(test_descriptors), T(test_stdio_socket) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -87,6 +87,12 @@ static void test_no_room(void **state)
 	assert_int_equal(full, 1);
 }
 
+/* Blanks behind a number, as far as others can be longer. */
+static int pid_room(pid_t pid)
+{
+	return 7 - snprintf(NULL, 0, "%i", (int)pid);
+}
+
 static void test_lines(void **state)
 {
 	static const char *const tail[] = { "error:   one", "warning: two", "info:    three", "debug:   four", "trace:   five" };
@@ -103,7 +109,7 @@ static void test_lines(void **state)
 	log_debug("four");
 	log_trace("five");
 
-	snprintf(head, sizeof(head), "passt 1.0: /usr/bin/passt (%i)", (int)getpid());
+	snprintf(head, sizeof(head), "passt 1.0: /usr/bin/passt (%i)%*s", (int)getpid(), pid_room(getpid()), "");
 	file_text(x);
 	line = strtok_r(x->text, "\n", &save);
 	assert_string_equal(line, head);
@@ -118,6 +124,39 @@ static void test_lines(void **state)
 		assert_string_equal(line + at, tail[i]);
 	}
 	assert_null(strtok_r(NULL, "\n", &save));
+}
+
+/* A number of another length stands in the place of the first one, and nothing else moves. */
+static void test_pid(void **state)
+{
+	static const pid_t pid[] = { 4194304, 1, 65536, 4194303 };
+	struct fix *x = *state;
+	char want[128];
+
+	assert_int_equal(logsink_file(&x->sink, x->path, MAX_SIZE, "passt 1.0: /usr/bin/passt"), 0);
+	logsink_stderr_off(&x->sink);
+	log_err("one");
+	for (unsigned i = 0; i < ARRAY_SIZE(pid); i++) {
+		logsink_pid(&x->sink, pid[i]);
+		snprintf(want, sizeof(want), "passt 1.0: /usr/bin/passt (%i)%*s\n", (int)pid[i], pid_room(pid[i]), "");
+		file_text(x);
+		assert_memory_equal(x->text, want, strlen(want));
+		assert_string_equal(strstr(x->text, "error:"), "error:   one\n");
+	}
+}
+
+/* Without a file, or with one that does not hold the first line, there is nothing to change. */
+static void test_pid_nowhere(void **state)
+{
+	struct fix *x = *state;
+	char text[1024];
+
+	logsink_pid(&x->sink, 12345);
+	assert_int_equal(logsink_file(&x->sink, x->path, 8, "passt 1.0: /usr/bin/passt"), 0);
+	logsink_stderr_off(&x->sink);
+	snprintf(text, sizeof(text), "%s", file_text(x));
+	logsink_pid(&x->sink, 54321);
+	assert_string_equal(file_text(x), text);
 }
 
 /* However much is written: the file stays within its size, begins with its first line, ends with the newest one, and holds whole lines
@@ -181,7 +220,8 @@ static void test_bad_file(void **state)
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-	const struct CMUnitTest tests[] = { T(test_lines), T(test_rotation), T(test_stderr), T(test_bad_file), T(test_no_room) };
+	const struct CMUnitTest tests[] = { T(test_lines),  T(test_pid),      T(test_pid_nowhere), T(test_rotation),
+					    T(test_stderr), T(test_bad_file), T(test_no_room) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
