@@ -17,6 +17,7 @@ static const struct syscall_rule run[] = {
 	{ "epoll_ctl", "the loop: a descriptor comes, goes, or waits for something else" },
 	{ "read", "frames of a tap, signals, wake-ups, what watches tell" },
 	{ "recvfrom", "frames of a stream; connections of which nothing is to be kept" },
+	{ "preadv2", "events of a hypervisor" },
 	{ "recvmsg", "what comes from the host; messages of the agent and the hypervisor" },
 	{ "recvmmsg", "several datagrams at once" },
 	{ "recvmmsg_time64", "recvmmsg() with long times" },

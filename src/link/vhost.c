@@ -14,6 +14,7 @@
 #include "link/vhost/req.h"
 #include "link/vhost/rx.h"
 #include "link/vhost/tx.h"
+#include "os/event.h"
 #include "os/sock.h"
 
 #ifndef VIRTIO_NET_F_GUEST_USO4 /* Linux 6.2 */
@@ -359,13 +360,12 @@ static bool ring_work(struct vhost *v, unsigned i)
 
 static void ring_kicked(struct vhost *v, unsigned i)
 {
-	uint64_t count;
-	ssize_t n = read(v->dev.ring[i].kick, &count, sizeof(count));
+	int err = event_read(v->dev.ring[i].kick);
 
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+	if (err == -EAGAIN)
 		return;
 	/* Something else than an event would be readable for ever. */
-	if (n != sizeof(count)) {
+	if (err) {
 		ring_broken(v, i, "its kicks are no events");
 		return;
 	}

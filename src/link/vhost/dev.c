@@ -5,10 +5,10 @@
 #include <linux/vhost_types.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_ring.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "base/log.h"
+#include "os/event.h"
 
 #define BIT(n) (UINT64_C(1) << (n))
 #define RING_FEATURES \
@@ -135,7 +135,9 @@ void vdev_remap(struct vdev *d)
 /* Is full when nobody took what was told before: another says nothing more. */
 static void event_tell(int fd, const char *what, unsigned i)
 {
-	if (fd >= 0 && eventfd_write(fd, 1) && errno != EAGAIN)
+	int err = fd < 0 ? 0 : event_write(fd);
+
+	if (err && err != -EAGAIN)
 		log_limited(LOG_LVL_DEBUG, "The %s event of ring %u goes nowhere", what, i);
 }
 

@@ -170,7 +170,7 @@ static int rem_mem_reg(struct vdev *d, struct vchan *c, struct reply *ret_reply)
 	return err;
 }
 
-/* The descriptor of a message; whatever it is, it does not make us wait. */
+/* The descriptor of a message. That it does not wait is a courtesy of ours: the front-end may change that at any time (os/event.h). */
 static int fd_take(struct vchan *c, int *ret_fd)
 {
 	int flags, fd = -1;
