@@ -45,3 +45,24 @@ void hops_get(const struct msghdr *h, struct hops *hops)
 			hops->tos = value(c);
 	}
 }
+
+uint8_t hops_tos_accepted(int fd, bool v4)
+{
+	union {
+		char b[HOPS_CTL];
+		struct cmsghdr align;
+	} ctl;
+	struct msghdr h = { .msg_control = &ctl, .msg_controllen = sizeof(ctl) };
+	struct hops hops = { 0 };
+	int err = hops_want_tos(fd, !v4);
+
+	if (err)
+		return 0;
+	err = v4 ? sock_get_ctl(fd, IPPROTO_IP, IP_PKTOPTIONS, &h) : sock_get_ctl(fd, IPPROTO_IPV6, IPV6_2292PKTOPTIONS, &h);
+	if (!err)
+		hops_get(&h, &hops);
+	/* For as long as it is asked, the kernel makes a copy of every segment. */
+	if (!v4)
+		(void)!sock_set_int(fd, IPPROTO_IPV6, IPV6_RECVTCLASS, 0);
+	return hops.tos;
+}

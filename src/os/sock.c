@@ -55,6 +55,16 @@ int sock_get_int(int fd, int level, int opt, int *ret_val)
 	return 0;
 }
 
+int sock_get_ctl(int fd, int level, int opt, struct msghdr *h)
+{
+	socklen_t len = (socklen_t)h->msg_controllen;
+
+	if (getsockopt(fd, level, opt, h->msg_control, &len))
+		return -errno;
+	h->msg_controllen = len;
+	return 0;
+}
+
 int sock_set_dual(int fd)
 {
 	return sock_set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);

@@ -16,6 +16,7 @@ void sock_close(int fd);
 
 MUST_USE int sock_set_int(int fd, int level, int opt, int val);
 MUST_USE int sock_get_int(int fd, int level, int opt, int *ret_val);
+MUST_USE int sock_get_ctl(int fd, int level, int opt, struct msghdr *h); /* an option whose value is control messages */
 MUST_USE int sock_set_dual(int fd); /* clears IPV6_V6ONLY, before bind */
 MUST_USE int sock_bind_dev(int fd, const char *ifname); /* SO_BINDTODEVICE */
 MUST_USE unsigned sock_ifindex(int fd, const char *ifname); /* 0: none; unlike if_nametoindex(3), opens nothing */

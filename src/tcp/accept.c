@@ -42,6 +42,7 @@ static int accept_conn(struct tcp *t, const struct listener *ls, int fd, const s
 		return -ENOSPC;
 	k->peek_off = peek_off;
 	k->host_first = true;
+	carry_accepted(k, addr_is4(&peer->addr));
 	tcp_snd_init(&k->snd, conn_isn(t, &key), conn_mss_local(t, addr_is4(&key.guest)));
 	conn_set(k, CONN_SYN_SENT);
 	(void)seg_send_ctl(k, TCP_SYN, k->snd.iss); /* no guest yet, or no room: the timer sends it again */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* What is carried over of the IP headers of the guest's segments. */
+/* What is carried over of the IP headers of segments. */
 #include <netinet/in.h>
 
 #include "base/log.h"
+#include "os/hops.h"
 #include "os/sock.h"
 #include "tcp/conn.h"
 #include "wire/ip.h"
@@ -36,6 +37,11 @@ void carry_data(struct tcp_conn *k, const struct pkt *p)
 {
 	if (!ipopts_same(&k->ip, p->ttl, p->tos & DSCP))
 		opts_set(&k->ip, k->fd, p);
+}
+
+void carry_accepted(struct tcp_conn *k, bool v4)
+{
+	k->tos = hops_tos_accepted(k->fd, v4) & DSCP;
 }
 
 void carry_connected(struct tcp_conn *k)

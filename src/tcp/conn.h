@@ -55,6 +55,7 @@ struct tcp_conn {
 	uint8_t idle_in; /* EPOLLIN events without progress since the last progress */
 	uint8_t lazy_acks; /* since the receive queue was last cut short */
 	uint16_t seen; /* bytes peeked since the receive queue was last empty, up to LAZY_BYTES (host.c) */
+	uint8_t tos; /* of segments to the guest */
 	uint8_t probes; /* keepalive probes without an answer */
 	uint8_t challenges; /* challenge ACKs since challenge_s, in seconds */
 	bool guest_fin : 1;
@@ -179,6 +180,7 @@ MUST_USE int host_acked(struct tcp_conn *k); /* the same, unless it is too littl
 void carry_syn(struct ipopts *o, int fd, const struct addr *to, const struct pkt *p); /* before connect() */
 void carry_data(struct tcp_conn *k, const struct pkt *p); /* p has data */
 void carry_connected(struct tcp_conn *k);
+void carry_accepted(struct tcp_conn *k, bool v4); /* DSCP of the peer's SYN: of what comes behind it, a socket does not tell */
 bool carry_failed(struct tcp_conn *k); /* true: it was on the way, and the guest has been told */
 
 /* accept.c */

@@ -28,7 +28,7 @@ static struct seg seg_init(const struct tcp_conn *k, uint8_t flags, uint32_t seq
 	const struct flow_key *key = &k->f.key;
 
 	return (struct seg){
-		.ip = { .src = key->remote, .dst = key->guest, .proto = PROTO_TCP, .ttl = IP_TTL_DEFAULT },
+		.ip = { .src = key->remote, .dst = key->guest, .proto = PROTO_TCP, .ttl = IP_TTL_DEFAULT, .tos = k->tos },
 		.tcp = { .sport = key->rport,
 			 .dport = key->gport,
 			 .seq = seq,

@@ -143,6 +143,25 @@ def test_marks_of_datagrams_from_outside(net, pasta, family):
             assert (data, [value[0] for _, kind, value in anc if kind == mark]) == (b"word", [tos])
 
 
+@pytest.mark.parametrize("family", ["v4", "v6"])
+def test_marks_of_connections_from_outside(net, pasta, family):
+    """All segments have the DSCP of the peer's SYN, whatever its kernel does about ECN."""
+    p = pasta("--config-net", "-t", "9006", "-u", "none", *NONE[4:])
+    here, there = {"v4": ("0.0.0.0", HOST4), "v6": ("::", HOST6)}[family]
+    level, mark, told, recv = {
+        "v4": (socket.IPPROTO_IP, socket.IP_TOS, 9, 13),  # IP_PKTOPTIONS
+        "v6": (socket.IPPROTO_IPV6, socket.IPV6_TCLASS, 6, socket.IPV6_RECVTCLASS),  # IPV6_2292PKTOPTIONS
+    }[family]
+    with p.ns.listen(here, 9006) as server, net.remote.socket(socket.AF_INET if family == "v4" else socket.AF_INET6, socket.SOCK_STREAM) as peer:
+        peer.setsockopt(level, mark, 0xB8)
+        peer.connect((there, 9006))
+        conn, _ = server.accept()
+        with conn:
+            conn.setsockopt(level, recv, 1)
+            anc = conn.getsockopt(level, told, 64)
+            assert anc[16] == 0xB8, anc.hex()
+
+
 def test_datagrams_are_forgotten_when_the_host_says(net, pasta):
     """That is, by its connection tracking."""
     paths = ["/proc/sys/net/netfilter/nf_conntrack_udp_timeout", "/proc/sys/net/netfilter/nf_conntrack_udp_timeout_stream"]

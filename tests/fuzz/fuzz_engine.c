@@ -49,6 +49,7 @@ static struct fuzz {
 	struct engine e;
 	struct conf conf;
 	struct fake_link fl;
+	bool takes_all; /* the guest always has room */
 	struct rd r;
 	int signal_fd;
 	uint8_t bytes[BATCH_MAX][FRAME_MAX];
@@ -112,6 +113,8 @@ uint64_t rlimit_nofile_want(uint64_t want)
 int stream_new(struct loop *loop, const struct stream_conf *c, struct link **ret_link)
 {
 	fake_link_init(&z.fl);
+	fake_link_room(&z.fl, FAKE_LINK_FRAMES);
+	z.takes_all = true;
 	z.fl.link.cb = c->cb;
 	z.fl.link.up = false;
 	*ret_link = &z.fl.link;
@@ -161,22 +164,31 @@ static void check_frame(const struct fake_frame *f)
 		check_ip(f, &p);
 }
 
-static void drain(void)
+/* A guest that takes all has room for what the link can keep, each turn. True: frames waited for that. */
+static bool drain(void)
 {
+	bool full = !z.fl.room && z.takes_all;
+
 	for (size_t i = 0; i < z.fl.frames; i++)
 		check_frame(fake_link_frame(&z.fl, i));
 	fake_link_clear(&z.fl);
+	if (z.takes_all)
+		fake_link_room(&z.fl, FAKE_LINK_FRAMES);
+	if (full)
+		z.fl.link.cb.tx_ready(z.fl.link.cb.ctx);
+	return full;
 }
 
 static void settle(void)
 {
+	bool more;
 	unsigned n = 0;
 
 	do {
 		CHECK(n++ < TURNS_MAX);
 		CHECK(!loop_turn(&z.e.loop));
-		drain();
-	} while (fake_os.dispatched || !timers_next(&z.e.loop.timers, fake_os.now_ns));
+		more = drain();
+	} while (more || fake_os.dispatched || !timers_next(&z.e.loop.timers, fake_os.now_ns));
 }
 
 /* --- frames of the guest --- */
@@ -558,8 +570,9 @@ static void op_link(void)
 	struct link *l = &z.fl.link;
 	uint8_t what = rd_u8(&z.r);
 
-	fake_link_room(&z.fl, what & 1 ? SIZE_MAX : what >> 2);
-	if (what & 1) {
+	z.takes_all = what & 1;
+	fake_link_room(&z.fl, z.takes_all ? FAKE_LINK_FRAMES - z.fl.frames : what >> 2);
+	if (z.takes_all) {
 		l->cb.tx_ready(l->cb.ctx);
 	} else if (what & 2) {
 		l->up = !l->up;
@@ -658,7 +671,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	surroundings_set(rd_u8(&z.r));
 	for (unsigned i = 0; i < OPS_MAX && rd_left(&z.r); i++)
 		op();
-	fake_link_room(&z.fl, SIZE_MAX);
+	z.takes_all = true;
 	for (unsigned i = 0; i < FAKE_CALLS; i++)
 		fake_os.fail[i].times = 0;
 	settle();

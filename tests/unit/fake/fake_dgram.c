@@ -303,7 +303,7 @@ int fake_dgram_sendmmsg(struct fake_fd *f, struct mmsghdr *m, unsigned n, int fl
 }
 
 /* A control message behind those that are in h; room is what its buffer has. */
-static void put_cmsg(struct msghdr *h, size_t room, const int kind[2], const void *data, size_t len)
+void fake_put_cmsg(struct msghdr *h, size_t room, const int kind[2], const void *data, size_t len)
 {
 	struct cmsghdr *c = (struct cmsghdr *)((char *)h->msg_control + h->msg_controllen);
 
@@ -324,13 +324,13 @@ static void put_pktinfo(const struct fake_fd *f, struct msghdr *h, size_t room, 
 
 		memcpy(&pi.ipi_addr, d->to.addr.b + 12, 4);
 		memcpy(&pi.ipi_spec_dst, d->to.addr.b + 12, 4);
-		put_cmsg(h, room, kind4, &pi, sizeof(pi));
+		fake_put_cmsg(h, room, kind4, &pi, sizeof(pi));
 	} else if (f->family == AF_INET6 && fake_opt(f, SOL_IPV6, IPV6_RECVPKTINFO, 0)) {
 		/* With IPv4 on a dual-stack socket this is the mapped address. */
 		struct in6_pktinfo pi = { .ipi6_ifindex = 7 };
 
 		memcpy(&pi.ipi6_addr, d->to.addr.b, 16);
-		put_cmsg(h, room, kind6, &pi, sizeof(pi));
+		fake_put_cmsg(h, room, kind6, &pi, sizeof(pi));
 	}
 }
 
@@ -342,11 +342,11 @@ static void put_hops(const struct fake_fd *f, struct msghdr *h, size_t room, con
 	int ttl = d->ttl ? d->ttl : 64, tos = d->tos;
 
 	if (v4 ? fake_opt(f, SOL_IP, IP_RECVTTL, 0) : fake_opt(f, SOL_IPV6, IPV6_RECVHOPLIMIT, 0))
-		put_cmsg(h, room, v4 ? ttl4 : ttl6, &ttl, sizeof(ttl));
+		fake_put_cmsg(h, room, v4 ? ttl4 : ttl6, &ttl, sizeof(ttl));
 	if (v4 && fake_opt(f, SOL_IP, IP_RECVTOS, 0))
-		put_cmsg(h, room, tos4, &d->tos, sizeof(d->tos));
+		fake_put_cmsg(h, room, tos4, &d->tos, sizeof(d->tos));
 	if (!v4 && fake_opt(f, SOL_IPV6, IPV6_RECVTCLASS, 0))
-		put_cmsg(h, room, tos6, &tos, sizeof(tos));
+		fake_put_cmsg(h, room, tos6, &tos, sizeof(tos));
 }
 
 static void put_cmsgs(const struct fake_fd *f, struct msghdr *h, const struct fake_dgram *d)
@@ -361,7 +361,7 @@ static void put_cmsgs(const struct fake_fd *f, struct msghdr *h, const struct fa
 		return;
 	}
 	if (seg)
-		put_cmsg(h, room, gro, &seg, sizeof(seg));
+		fake_put_cmsg(h, room, gro, &seg, sizeof(seg));
 	put_pktinfo(f, h, room, d);
 	put_hops(f, h, room, d);
 }

@@ -366,6 +366,24 @@ int sock_listen(int fd, int backlog)
 	return 0;
 }
 
+/* A socket for both families tells of each what it was asked about that. */
+int sock_get_ctl(int fd, int level, int opt, struct msghdr *h)
+{
+	static const int tos4[] = { SOL_IP, IP_TOS }, tos6[] = { SOL_IPV6, IPV6_TCLASS };
+	const struct fake_fd *f = fake_fd(fd);
+	size_t room = h->msg_controllen;
+	int err = fake_inject(FAKE_GETOPT, fd), tos = f->stream->tos;
+
+	if (err)
+		return -err;
+	h->msg_controllen = 0;
+	if (level == SOL_IP && opt == IP_PKTOPTIONS && fake_opt(f, SOL_IP, IP_RECVTOS, 0))
+		fake_put_cmsg(h, room, tos4, &f->stream->tos, 1);
+	else if (level == SOL_IPV6 && opt == IPV6_2292PKTOPTIONS && fake_opt(f, SOL_IPV6, IPV6_RECVTCLASS, 0))
+		fake_put_cmsg(h, room, tos6, &tos, sizeof(tos));
+	return 0;
+}
+
 int sock_accept(int fd, struct ep *ret_peer, int *ret_fd)
 {
 	struct fake_fd *l = fake_fd(fd), *f;

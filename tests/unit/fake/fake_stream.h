@@ -25,6 +25,7 @@ struct fake_stream {
 	int fd; /* -1: not accepted yet, or closed */
 	enum fake_stream_state state;
 	struct ep local, peer;
+	uint8_t tos; /* of the SYN of a peer that arrived */
 
 	/* Towards the remote. The test may set the first four at any time. */
 	uint32_t size; /* of the send buffer */

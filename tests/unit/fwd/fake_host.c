@@ -99,6 +99,12 @@ int sock_set_int(int fd, int level, int opt, int val)
 	return -EINVAL;
 }
 
+int sock_get_ctl(int fd, int level, int opt, struct msghdr *h)
+{
+	fail_msg("fd %d: listeners are not asked for control messages", fd);
+	return -EOPNOTSUPP;
+}
+
 int sock_set_dual(int fd)
 {
 	struct fake_sock *s = fake_get(fd);

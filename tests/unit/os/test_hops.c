@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include <netinet/in.h>
+#include <poll.h>
 #include <string.h>
 
 #include "os/hops.h"
@@ -80,6 +81,43 @@ static void test_hops(void **state)
 	check(true);
 }
 
+/* The SYN's, of either family, also over a socket for both; data that are there already change nothing. */
+static void test_accepted(void **state)
+{
+	for (int i = 0; i < 3; i++) {
+		bool v6 = i == 1, dual = i == 2;
+		int family = v6 ? AF_INET6 : AF_INET, l, a, b, val = 1;
+		struct ep lo = { .addr = v6 ? addr_loopback6 : addr_loopback4 }, peer;
+
+		if (sock_open(v6 || dual ? AF_INET6 : AF_INET, SOCK_STREAM, 0, &l))
+			continue;
+		if (dual)
+			assert_int_equal(sock_set_dual(l), 0);
+		if (sock_bind(l, v6 || dual ? AF_INET6 : AF_INET, dual ? &(struct ep){ .addr = addr_any6 } : &lo, 0)) {
+			sock_close(l);
+			continue;
+		}
+		assert_int_equal(sock_listen(l, 1), 0);
+		assert_int_equal(sock_local(l, &peer), 0);
+		lo.port = peer.port;
+		assert_int_equal(sock_open(family, SOCK_STREAM, 0, &a), 0);
+		assert_int_equal(v6 ? sock_set_int(a, IPPROTO_IPV6, IPV6_TCLASS, TOS) : sock_set_int(a, IPPROTO_IP, IP_TOS, TOS),
+				 0);
+		(void)!sock_connect(a, family, &lo, 0);
+		assert_int_equal(poll(&(struct pollfd){ .fd = l, .events = POLLIN }, 1, 10000), 1);
+		assert_int_equal(sock_send(a, &(struct iovec){ "x", 1 }, 1, 0), 1);
+		assert_int_equal(sock_accept(l, &peer, &b), 0);
+		/* The kernel has no ECN bits of TCP sockets set. */
+		assert_int_equal(hops_tos_accepted(b, !v6), TOS & 0xfc);
+		if (v6)
+			assert_int_equal(sock_get_int(b, IPPROTO_IPV6, IPV6_RECVTCLASS, &val), 0);
+		assert_int_equal(val, !v6);
+		sock_close(a);
+		sock_close(b);
+		sock_close(l);
+	}
+}
+
 /* An ICMP error has a hop limit of its own: that of the kernel, on loopback. */
 static void test_error(void **state)
 {
@@ -114,6 +152,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_hops),
+		cmocka_unit_test(test_accepted),
 		cmocka_unit_test(test_error),
 	};
 

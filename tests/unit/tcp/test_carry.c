@@ -126,6 +126,37 @@ static void test_data(void **state)
 	}
 }
 
+/* All segments of a connection from the host are marked as its SYN was, which its socket is asked for once, and not more about. */
+static void test_accepted(void **state)
+{
+	for (unsigned i = 0; i < 4; i++) {
+		bool v6 = i & 1, untold = i & 2;
+		unsigned calls;
+		struct world w;
+		struct seen a;
+
+		world_init(&w, &(struct world_conf){ .v6 = v6 });
+		w.g.port = 80;
+		w.s = fake_stream_arrive(w.listener.fd, &w.r);
+		w.s->tos = 0xbb;
+		if (untold)
+			fake_fail(FAKE_GETOPT, -1, EOPNOTSUPP, 0, 1);
+		calls = fake_os.calls[FAKE_GETOPT];
+		world_settle(&w);
+		assert_int_equal(fake_os.calls[FAKE_GETOPT] - calls, 1);
+		assert_int_equal(fake_opt(fake_fd(w.s->fd), SOL_IPV6, IPV6_RECVTCLASS, 0), 0);
+		assert_true(world_take(&w, &a));
+		assert_int_equal(a.h.flags, TCP_SYN);
+		assert_int_equal(a.tos, untold ? 0 : 0xb8);
+		world_wait(&w, 2 * NSEC_PER_SEC);
+		assert_true(world_take(&w, &a));
+		assert_int_equal(a.tos, untold ? 0 : 0xb8);
+		w.ack = a.h.seq + 1;
+		conn_kill(&w);
+		world_fini(&w);
+	}
+}
+
 /* The router reports it, not we; whether the kernel gives up by that or would go on trying. */
 static void test_ends_on_the_way(void **state)
 {
@@ -207,8 +238,9 @@ static void test_not_set(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_syn),     cmocka_unit_test(test_data),    cmocka_unit_test(test_ends_on_the_way),
-		cmocka_unit_test(test_refused), cmocka_unit_test(test_not_set),
+		cmocka_unit_test(test_syn),      cmocka_unit_test(test_data),
+		cmocka_unit_test(test_accepted), cmocka_unit_test(test_ends_on_the_way),
+		cmocka_unit_test(test_refused),  cmocka_unit_test(test_not_set),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "base/log.h"
+#include "wire/be.h"
 #include "wire/eth.h"
 #include "wire/icmp.h"
 #include "wire/ip.h"
@@ -387,6 +388,7 @@ bool world_take(struct world *w, struct seen *ret_s)
 	assert_memory_equal(rd_bytes(&r, MAC_LEN), our_mac, MAC_LEN);
 	assert_int_equal(rd_be16(&r), w->conf.v6 ? ETHERTYPE_IP6 : ETHERTYPE_IP4);
 	assert_true(rd_left(&r) <= (f->gso_type ? 65535 : w->fl.link.mtu));
+	ret_s->tos = w->conf.v6 ? (uint8_t)(be16_get(r.p + r.pos) >> 4) : r.p[r.pos + 1];
 	take_ip(&r, false, &ret_s->src, &ret_s->dst, &ret_s->proto);
 	ret_s->gso_size = f->gso_size;
 	len = rd_left(&r);

@@ -61,7 +61,7 @@ struct gseg {
 /* A packet towards the guest. data points into the link's memory until world_clear(). */
 struct seen {
 	struct addr src, dst;
-	uint8_t proto;
+	uint8_t proto, tos;
 	struct tcp_hdr h;
 	const uint8_t *data;
 	size_t len;
