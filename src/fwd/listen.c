@@ -394,10 +394,19 @@ static uint64_t listeners_budget(const struct listeners *ls)
 	return limit - MIN(limit, taken);
 }
 
-static void listener_events(struct listeners *ls, struct listener *l, uint32_t events)
+static bool listener_events(struct listeners *ls, struct listener *l, uint32_t events)
 {
-	if (loop_mod(ls->loop, l->fd, listener_ref(ls, l), events))
-		log_limited(LOG_LVL_WARN, "Can't watch port %u", l->port);
+	int err = loop_mod(ls->loop, l->fd, listener_ref(ls, l), events);
+
+	if (err)
+		log_limited(LOG_LVL_WARN, "Can't watch port %u: %s", l->port, strerror(-err));
+	return !err;
+}
+
+static void retry_arm(struct listeners *ls)
+{
+	if (!timer_armed(&ls->retry))
+		timer_set(&ls->loop->timers, &ls->retry, ls->loop->now_ns + PAUSE_NS);
 }
 
 static void listeners_resume(struct timer *t, uint64_t now_ns)
@@ -407,9 +416,10 @@ static void listeners_resume(struct timer *t, uint64_t now_ns)
 	for (uint32_t i = 0; i < ls->n; i++) {
 		struct listener *l = &ls->l[i];
 
-		if (l->paused && l->fd >= 0)
-			listener_events(ls, l, EPOLLIN);
-		l->paused = 0;
+		l->paused = l->paused && l->fd >= 0 && !listener_events(ls, l, EPOLLIN);
+		/* Nobody else would ever look at it again. */
+		if (l->paused)
+			retry_arm(ls);
 	}
 }
 
@@ -419,10 +429,10 @@ void listener_pause(struct listeners *ls, uint32_t index)
 
 	if (l->paused || l->fd < 0)
 		return;
+	if (!listener_events(ls, l, 0))
+		return; /* the next event comes at once, and is another try */
 	l->paused = 1;
-	listener_events(ls, l, 0);
-	if (!timer_armed(&ls->retry))
-		timer_set(&ls->loop->timers, &ls->retry, ls->loop->now_ns + PAUSE_NS);
+	retry_arm(ls);
 }
 
 /* What accept(2) and sockets run out of: it comes back, but not by trying again at once. */

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "link/accept.h"
 
-#include <errno.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -48,9 +47,9 @@ void guest_sock_prepare(int fd)
 {
 	/* The forced variants go past the system's limit where we are allowed to. */
 	if (sock_set_int(fd, SOL_SOCKET, SO_SNDBUFFORCE, SOCK_BUF) && sock_set_int(fd, SOL_SOCKET, SO_SNDBUF, SOCK_BUF))
-		log_debug("The send buffer of the guest's socket stays as it is");
+		log_limited(LOG_LVL_DEBUG, "The send buffer of the guest's socket stays as it is");
 	if (sock_set_int(fd, SOL_SOCKET, SO_RCVBUFFORCE, SOCK_BUF) && sock_set_int(fd, SOL_SOCKET, SO_RCVBUF, SOCK_BUF))
-		log_debug("The receive buffer of the guest's socket stays as it is");
+		log_limited(LOG_LVL_DEBUG, "The receive buffer of the guest's socket stays as it is");
 }
 
 bool peer_hung_up(int fd)

@@ -30,9 +30,10 @@ struct packet {
 	int fd; /* -1: none. A bound one stays when the guest goes */
 	bool bound;
 	bool one_off;
-	bool out_armed;
+	uint32_t armed; /* events asked for */
 	bool tx_dead; /* the guest does not take frames any more; it will be found to be gone soon */
 	bool blocked; /* a reservation got nothing: tx_ready() is owed */
+	struct timer rest; /* armed: no events, for want of memory */
 
 	struct unixname_dir dir;
 	struct unixname peer; /* of a bound socket */
@@ -63,22 +64,46 @@ static void buffers_forget(struct packet *p)
 	stream_tx_forget(&p->tx);
 }
 
+static void events_update(struct packet *p)
+{
+	bool out = p->link.up && (p->blocked || !stream_tx_empty(&p->tx)) && !p->tx_dead;
+	uint32_t want = timer_armed(&p->rest) ? 0 : EPOLLIN | (out ? EPOLLOUT : 0);
+
+	if (p->fd < 0 || want == p->armed)
+		return;
+	if (!loop_mod(p->loop, p->fd, guest_ref(p), want))
+		p->armed = want;
+}
+
+static void rest_begin(struct packet *p)
+{
+	timer_set(&p->loop->timers, &p->rest, p->loop->now_ns + GUEST_REST_NS);
+	events_update(p);
+}
+
+static void rest_end(struct timer *t, uint64_t now_ns)
+{
+	struct packet *p = container_of(t, struct packet, rest);
+
+	events_update(p);
+	if (!p->armed)
+		rest_begin(p);
+}
+
 /* Gives the socket back: all of it, or to whoever comes next. */
 static void sock_leave(struct packet *p)
 {
-	int err = 0;
-
+	timer_cancel(&p->loop->timers, &p->rest);
+	p->armed = 0;
 	if (p->bound) {
 		unixname_disconnect(p->fd);
-		err = loop_mod(p->loop, p->fd, guest_ref(p), EPOLLIN);
 		timer_cancel(&p->loop->timers, &p->look);
+		rest_end(&p->rest, p->loop->now_ns);
 	} else {
 		loop_del(p->loop, p->fd);
 		close(p->fd);
 		p->fd = -1;
 	}
-	if (err)
-		log_warn("No other guest can come: %s", strerror(-err));
 }
 
 /* The guest has gone. The buffers stay as they are: a batch of frames may still be in use by the caller of link_reset(). */
@@ -88,10 +113,10 @@ static void guest_close(struct packet *p)
 		return;
 	p->link.up = false;
 	p->gen = (p->gen + 1) & 0xffffff;
-	p->out_armed = p->tx_dead = false;
+	p->tx_dead = false;
 	sock_leave(p);
 	stream_tx_clear(&p->tx);
-	log_info("Client connection closed%s", p->one_off ? ", exiting" : "");
+	log_limited(LOG_LVL_INFO, "Client connection closed%s", p->one_off ? ", exiting" : "");
 	if (p->one_off)
 		p->link.cb.gone(p->link.cb.ctx);
 	else
@@ -106,25 +131,16 @@ static void guest_up(struct packet *p)
 
 static int guest_open(struct packet *p, int fd)
 {
-	int err = loop_add(p->loop, fd, guest_ref(p), EPOLLIN | (p->blocked ? EPOLLOUT : 0));
+	uint32_t events = EPOLLIN | (p->blocked ? EPOLLOUT : 0);
+	int err = loop_add(p->loop, fd, guest_ref(p), events);
 
 	if (err)
 		return err;
 	guest_sock_prepare(fd);
 	p->fd = fd;
-	p->out_armed = p->blocked;
+	p->armed = events;
 	guest_up(p);
 	return 0;
-}
-
-static void events_update(struct packet *p)
-{
-	bool want = (p->blocked || !stream_tx_empty(&p->tx)) && !p->tx_dead;
-
-	if (!p->link.up || want == p->out_armed)
-		return;
-	if (!loop_mod(p->loop, p->fd, guest_ref(p), EPOLLIN | (want ? EPOLLOUT : 0)))
-		p->out_armed = want;
 }
 
 /* --- from the guest --- */
@@ -173,6 +189,10 @@ static void guest_read(struct packet *p)
 		n = sock_recvmmsg(p->fd, p->m, LINK_BATCH, 0);
 		if (n == -EAGAIN || n == -EINTR)
 			return;
+		if (guest_sock_short(n)) {
+			rest_begin(p);
+			return;
+		}
 		n = n < 0 ? n : frames_up(p, (unsigned)n) ?: n;
 		if (n < 0 && n != -ECONNRESET)
 			guest_close(p);
@@ -188,6 +208,10 @@ static void guest_meet(struct packet *p)
 
 	if (err == -EAGAIN || err == -EINTR)
 		return;
+	if (guest_sock_short(err)) {
+		rest_begin(p);
+		return;
+	}
 	if (!err)
 		err = unixname_connect(&p->peer, &p->dir, p->fd);
 	if (err) {
@@ -199,7 +223,8 @@ static void guest_meet(struct packet *p)
 	}
 	p->heard = UINT64_MAX;
 	timer_set(&p->loop->timers, &p->look, p->loop->now_ns + LOOK_NS);
-	log_info("accepted datagrams from %s", p->peer.addr.sun_path[0] ? p->peer.addr.sun_path : "an abstract address");
+	log_limited(LOG_LVL_INFO, "accepted datagrams from %s",
+		    p->peer.addr.sun_path[0] ? p->peer.addr.sun_path : "an abstract address");
 	guest_up(p);
 }
 
@@ -221,8 +246,11 @@ static void guest_accept(struct packet *p)
 	int fd;
 
 	/* A guest that comes back at once may be seen before its old connection was read to the end. */
-	while (peer_hung_up(p->fd))
+	while (peer_hung_up(p->fd)) {
+		if (timer_armed(&p->rest))
+			return;
 		guest_read(p);
+	}
 	if (!guest_listen_take(&p->acceptor, p->fd >= 0, &fd) && guest_open(p, fd))
 		close(fd);
 }
@@ -231,7 +259,14 @@ static void guest_accept(struct packet *p)
 
 static void tx_send(struct packet *p)
 {
-	if (!p->link.up || p->tx_dead || !stream_tx_send(&p->tx, p->fd))
+	int err;
+
+	if (!p->link.up || p->tx_dead || timer_armed(&p->rest))
+		return;
+	err = stream_tx_send(&p->tx, p->fd);
+	if (guest_sock_short(err))
+		rest_begin(p);
+	if (!err || guest_sock_short(err))
 		return;
 	/* What the guest sent before it went is still to be read: the end of a connection is handled there. Datagrams have none. */
 	p->tx_dead = true;
@@ -322,6 +357,7 @@ static void packet_free(struct link *l)
 	struct packet *p = packet_of(l);
 
 	timer_cancel(&p->loop->timers, &p->look);
+	timer_cancel(&p->loop->timers, &p->rest);
 	acceptor_fini(&p->acceptor);
 	if (p->fd >= 0)
 		loop_del(p->loop, p->fd);
@@ -364,6 +400,7 @@ int packet_new(struct loop *loop, const struct packet_conf *c, struct link **ret
 	p->bound = c->bound_fd >= 0;
 	p->dir = (struct unixname_dir){ c->dir_fd, c->dir };
 	timer_init(&p->look, guest_look);
+	timer_init(&p->rest, rest_end);
 	guest_listen_init(&p->acceptor, loop, c->listen_fd);
 	p->fd = p->bound ? c->bound_fd : c->fd;
 	p->one_off = c->one_off || c->fd >= 0;
@@ -381,6 +418,7 @@ int packet_start(struct link *l)
 		return 0;
 	if (p->bound) {
 		guest_sock_prepare(fd);
+		p->armed = EPOLLIN;
 		return loop_add(p->loop, fd, guest_ref(p), EPOLLIN);
 	}
 	p->fd = -1;

@@ -29,9 +29,10 @@ struct stream {
 	struct acceptor acceptor;
 	int fd;
 	bool one_off;
-	bool out_armed;
+	uint32_t armed; /* events asked for */
 	bool tx_dead; /* the guest does not take frames any more; the end of the connection will be read soon */
 	bool blocked; /* a reservation got nothing: tx_ready() is owed */
+	struct timer rest; /* armed: no events, for want of memory */
 
 	uint8_t *rx;
 	size_t rx_start, rx_end; /* received, not handed up */
@@ -62,7 +63,9 @@ static void guest_close(struct stream *s)
 	s->fd = -1;
 	s->gen = (s->gen + 1) & 0xffffff;
 	s->link.up = false;
-	s->out_armed = s->tx_dead = false;
+	s->armed = 0;
+	s->tx_dead = false;
+	timer_cancel(&s->loop->timers, &s->rest);
 	s->rx_start = s->rx_end = 0;
 	stream_tx_clear(&s->tx);
 	log_limited(LOG_LVL_INFO, "Client connection closed%s", s->one_off ? ", exiting" : "");
@@ -75,13 +78,14 @@ static void guest_close(struct stream *s)
 static int guest_open(struct stream *s, int fd)
 {
 	struct ref ref = ref_init(s->owner, WHICH_GUEST, s->gen);
-	int err = loop_add(s->loop, fd, ref, EPOLLIN | (s->blocked ? EPOLLOUT : 0));
+	uint32_t events = EPOLLIN | (s->blocked ? EPOLLOUT : 0);
+	int err = loop_add(s->loop, fd, ref, events);
 
 	if (err)
 		return err;
 	guest_sock_prepare(fd);
 	s->fd = fd;
-	s->out_armed = s->blocked;
+	s->armed = events;
 	s->link.up = true;
 	s->link.cb.up(s->link.cb.ctx);
 	return 0;
@@ -90,12 +94,28 @@ static int guest_open(struct stream *s, int fd)
 static void events_update(struct stream *s)
 {
 	struct ref ref = ref_init(s->owner, WHICH_GUEST, s->gen);
-	bool want = (s->blocked || !stream_tx_empty(&s->tx)) && !s->tx_dead;
+	bool out = (s->blocked || !stream_tx_empty(&s->tx)) && !s->tx_dead;
+	uint32_t want = timer_armed(&s->rest) ? 0 : EPOLLIN | (out ? EPOLLOUT : 0);
 
-	if (s->fd < 0 || want == s->out_armed)
+	if (s->fd < 0 || want == s->armed)
 		return;
-	if (!loop_mod(s->loop, s->fd, ref, EPOLLIN | (want ? EPOLLOUT : 0)))
-		s->out_armed = want;
+	if (!loop_mod(s->loop, s->fd, ref, want))
+		s->armed = want;
+}
+
+static void rest_begin(struct stream *s)
+{
+	timer_set(&s->loop->timers, &s->rest, s->loop->now_ns + GUEST_REST_NS);
+	events_update(s);
+}
+
+static void rest_end(struct timer *t, uint64_t now_ns)
+{
+	struct stream *s = container_of(t, struct stream, rest);
+
+	events_update(s);
+	if (!s->armed)
+		rest_begin(s);
 }
 
 /* The next whole frame. 1: *ret_len bytes at *ret_bytes; 0: more has to be received first; -EBADMSG. */
@@ -166,6 +186,10 @@ static void guest_read(struct stream *s)
 
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))
 			return;
+		if (n < 0 && guest_sock_short(-errno)) {
+			rest_begin(s);
+			return;
+		}
 		if (n <= 0) {
 			guest_close(s);
 			return;
@@ -190,18 +214,26 @@ static void guest_accept(struct stream *s)
 	int fd;
 
 	/* A guest that comes back at once may be seen before its old connection was read to the end. */
-	while (peer_hung_up(s->fd))
+	while (peer_hung_up(s->fd)) {
+		if (timer_armed(&s->rest))
+			return;
 		guest_read(s);
+	}
 	if (!guest_listen_take(&s->acceptor, s->fd >= 0, &fd) && guest_open(s, fd))
 		close(fd);
 }
 
 static void tx_send(struct stream *s)
 {
-	if (s->fd < 0 || s->tx_dead)
+	int err;
+
+	if (s->fd < 0 || s->tx_dead || timer_armed(&s->rest))
 		return;
-	/* What the guest sent before it went is still to be read: the end is handled there. */
-	if (stream_tx_send(&s->tx, s->fd)) {
+	err = stream_tx_send(&s->tx, s->fd);
+	if (guest_sock_short(err)) {
+		rest_begin(s);
+	} else if (err) {
+		/* What the guest sent before it went is still to be read: the end is handled there. */
 		s->tx_dead = true;
 		stream_tx_clear(&s->tx);
 	}
@@ -287,6 +319,7 @@ static void stream_free(struct link *l)
 {
 	struct stream *s = stream_of(l);
 
+	timer_cancel(&s->loop->timers, &s->rest);
 	acceptor_fini(&s->acceptor);
 	if (s->fd >= 0)
 		loop_del(s->loop, s->fd);
@@ -324,6 +357,7 @@ int stream_new(struct loop *loop, const struct stream_conf *c, struct link **ret
 	s->link = (struct link){ .ops = &stream_ops, .cb = c->cb, .lossy = true, .mtu = c->mtu, .max_body = c->mtu };
 	s->loop = loop;
 	s->owner = loop_owner(loop, loop_event, s);
+	timer_init(&s->rest, rest_end);
 	guest_listen_init(&s->acceptor, loop, c->listen_fd);
 	s->fd = c->fd;
 	s->one_off = c->one_off || c->fd >= 0;

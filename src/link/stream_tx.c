@@ -182,5 +182,5 @@ int stream_tx_send(struct stream_tx *t, int fd)
 		if (!stream_tx_empty(t))
 			n = t->messages ? messages_send(t, fd) : bytes_send(t, fd);
 	} while (t->messages && n > 0 && !stream_tx_empty(t));
-	return n < 0 && n != -EAGAIN && n != -EINTR && n != -ENOBUFS ? (int)n : 0;
+	return n < 0 && n != -EAGAIN && n != -EINTR ? (int)n : 0;
 }

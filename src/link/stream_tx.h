@@ -40,7 +40,8 @@ void stream_tx_commit(struct stream_tx *t, const struct txframe *f, const struct
 bool stream_tx_half_free(const struct stream_tx *t);
 
 /*
- * Sends what the socket takes, with one call or, as messages, with one for each batch; the rest stays. 0 also if it took nothing; -errno if
- * the connection is broken. A message that is too long for the socket is dropped.
+ * Sends what the socket takes, with one call or, as messages, with one for each batch; the rest stays. 0 also if it took nothing; -ENOBUFS
+ * or -ENOMEM if the system has no memory for it now; other -errno if the connection is broken. A message that is too long for the socket is
+ * dropped.
  */
 MUST_USE int stream_tx_send(struct stream_tx *t, int fd);

@@ -75,7 +75,7 @@ ssize_t fdpass_recv(int sock, void *buf, size_t cap, int flags, int ret_fds[FDPA
 		len = recvmsg(sock, &msg, flags | MSG_CMSG_CLOEXEC);
 	} while (len < 0 && errno == EINTR);
 	if (len < 0)
-		return -errno;
+		return errno == ENOMEM || errno == ENOBUFS ? -EAGAIN : -errno;
 	n = fds_take(&msg, ret_fds);
 	/* Some alone would be of no use: which ones they are, only their number tells. */
 	while (n && msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC))

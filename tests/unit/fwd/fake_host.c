@@ -196,6 +196,10 @@ int loop_mod(struct loop *l, int fd, struct ref ref, uint32_t events)
 	struct fake_sock *s = fake_get(fd);
 
 	assert_true(s->in_loop);
+	if (fake->mods_failing) {
+		fake->mods_failing--;
+		return -ENOMEM;
+	}
 	s->ref = ref;
 	s->events = events;
 	return 0;

@@ -33,6 +33,7 @@ struct fake_host {
 	unsigned accepts; /* calls of sock_accept() */
 	int dev_result, listen_result, dual_result, freebind_result, pktinfo_result;
 	unsigned loop_room; /* additions that succeed */
+	unsigned mods_failing; /* changes that do not, from now on */
 	uint64_t limit; /* of rlimit_nofile_want() */
 	uint64_t wanted;
 

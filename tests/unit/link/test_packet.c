@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/iov.h"
+#include "failing.h"
 #include "link/packet.h"
 #include "link/unixpath.h"
 #include "link_world.h"
@@ -428,6 +429,49 @@ static void test_other_folder(void **state)
 	rmdir(sub);
 }
 
+/* The system has no memory for a while: nothing is lost, the guest stays, and nobody asks again and again. */
+static void test_no_memory(void **state)
+{
+	static const int errs[] = { ENOMEM, ENOBUFS };
+	struct fix *x = *state;
+	static uint8_t buf[FRAME + 1];
+
+	start_pair(x, SOCK_SEQPACKET);
+	for (unsigned i = 0; i < ARRAY_SIZE(errs); i++) {
+		failing_set(FAIL_RECVMMSG, errs[i], 0, 3);
+		assert_int_equal(send(x->w.peer, frame, 60, 0), 60);
+		while (x->frames <= i)
+			link_world_turn(&x->w);
+		assert_int_equal(failing[FAIL_RECVMMSG].calls, 4);
+		failing_set(FAIL_SENDMMSG, errs[i], 0, 3);
+		assert_int_equal(link_send(x->w.link, 0, frame, 60), 0);
+		while (recvfrom(x->w.peer, buf, sizeof(buf), MSG_DONTWAIT, NULL, NULL) != 60)
+			link_world_turn(&x->w);
+		assert_int_equal(failing[FAIL_SENDMMSG].calls, 4);
+	}
+	assert_true(x->w.link->up);
+	assert_int_equal(x->w.down, 0);
+}
+
+/* The guest has gone, and what would watch for the next one fails: it is watched for a little later. */
+static void test_watched_again(void **state)
+{
+	struct fix *x = *state;
+
+	start_bound(x, false);
+	x->w.peer = guest_bind(x->name[0]);
+	assert_int_equal(guest_send(x, x->w.peer, frame, 60), 0);
+	turns(x);
+	assert_int_equal(x->w.up, 1);
+	failing_set(FAIL_EPOLL_CTL, ENOMEM, 0, 3);
+	x->w.link->ops->reset(x->w.link);
+	assert_int_equal(x->w.down, 1);
+	assert_int_equal(guest_send(x, x->w.peer, frame, 60), 0);
+	while (x->w.up < 2)
+		link_world_turn(&x->w);
+	assert_int_equal(failing[FAIL_EPOLL_CTL].times, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -442,6 +486,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_datagrams, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_silent_end, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_other_folder, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_no_memory, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_watched_again, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

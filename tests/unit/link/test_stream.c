@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/iov.h"
+#include "failing.h"
 #include "link/stream.h"
 #include "link/unixpath.h"
 #include "link_world.h"
@@ -489,13 +491,98 @@ static void test_no_spin(void **state)
 	assert_int_equal(epoll_wait(x->w.loop.epfd, &ev, 1, 0), 0);
 }
 
+static const int shortages[] = { ENOMEM, ENOBUFS };
+
+/* The system has no memory for a while: nothing is lost, the guest stays, and nobody asks again and again. */
+static void test_no_memory_from_guest(void **state)
+{
+	struct fix *x = *state;
+	uint8_t buf[64];
+	size_t len = put_frame(buf, 60, 7);
+
+	start_pair(x);
+	for (unsigned i = 0; i < 2 * ARRAY_SIZE(shortages); i++) {
+		bool deaf = i % 2; /* what watches the socket fails as well */
+
+		failing_set(FAIL_RECV, shortages[i / 2], 0, deaf ? 1 : 3);
+		if (deaf)
+			failing_set(FAIL_EPOLL_CTL, ENOMEM, 1, 2);
+		assert_int_equal(write(x->w.peer, buf, len), len);
+		while (x->frames <= i)
+			link_world_turn(&x->w);
+		assert_int_equal(failing[FAIL_RECV].calls, deaf ? 2 : 4);
+		assert_int_equal(failing[FAIL_EPOLL_CTL].times, 0);
+	}
+	assert_true(x->w.link->up);
+	assert_int_equal(x->w.down, 0);
+}
+
+static void test_no_memory_to_guest(void **state)
+{
+	struct fix *x = *state;
+	uint8_t frame[60] = { 1 };
+
+	start_pair(x);
+	for (unsigned i = 0; i < ARRAY_SIZE(shortages); i++) {
+		struct pollfd p = { .fd = x->w.peer, .events = POLLIN };
+		uint8_t buf[100];
+
+		failing_set(FAIL_SENDMSG, shortages[i], 0, 3);
+		assert_int_equal(link_send(x->w.link, 0, frame, sizeof(frame)), 0);
+		while (!poll(&p, 1, 0))
+			link_world_turn(&x->w);
+		assert_int_equal(read(x->w.peer, buf, sizeof(buf)), 64);
+		assert_int_equal(failing[FAIL_SENDMSG].calls, 4);
+	}
+	assert_true(x->w.link->up);
+}
+
+/* A guest has gone and come again, and nothing can be read meanwhile. */
+static void test_no_memory_and_next_guest(void **state)
+{
+	struct fix *x = *state;
+	uint8_t buf[64];
+	size_t len = put_frame(buf, 60, 7);
+
+	start_listen(x, false);
+	x->w.peer = vmm_connect(x);
+	link_world_turn(&x->w);
+	assert_int_equal(x->w.up, 1);
+	assert_int_equal(write(x->w.peer, buf, len), len);
+	close(x->w.peer);
+	x->w.peer = vmm_connect(x);
+	failing_set(FAIL_RECV, ENOMEM, 0, 3);
+	while (x->w.up < 2)
+		link_world_turn(&x->w);
+	assert_int_equal(x->w.down, 1);
+	assert_int_equal(x->frames, 1);
+	assert_int_equal(write(x->w.peer, buf, len), len);
+	while (x->frames < 2)
+		link_world_turn(&x->w);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(test_every_split),   T(test_byte_by_byte), T(test_bulk),         T(test_batches),       T(test_bad_length),
-		T(test_second_client), T(test_reconnect),    T(test_back_at_once), T(test_one_off),       T(test_fd_is_one_off),
-		T(test_last_words),    T(test_reset_in_rx),  T(test_no_guest),     T(test_back_pressure), T(test_no_spin),
+		T(test_every_split),
+		T(test_byte_by_byte),
+		T(test_bulk),
+		T(test_batches),
+		T(test_bad_length),
+		T(test_second_client),
+		T(test_reconnect),
+		T(test_back_at_once),
+		T(test_one_off),
+		T(test_fd_is_one_off),
+		T(test_last_words),
+		T(test_reset_in_rx),
+		T(test_no_guest),
+		T(test_back_pressure),
+		T(test_no_spin),
+		T(test_no_memory_from_guest),
+		T(test_no_memory_to_guest),
+		T(test_no_memory_and_next_guest),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
