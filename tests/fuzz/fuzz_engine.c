@@ -625,7 +625,6 @@ static void conf_set(struct conf *c, uint8_t how)
 	c->fd = 3;
 	c->socket_type = SOCK_STREAM;
 	c->v4 = c->v6 = c->tcp = c->udp = c->icmp = true;
-	c->mtu = 1500;
 	c->nat.v4.our = c->nat.v4.map_loopback = addrs4[2];
 	c->nat.v6.our = c->nat.v6.map_loopback = addrs6[2];
 	c->nat.v4.host = c->nat.v4.guest = addrs4[1];
@@ -642,11 +641,10 @@ static void conf_set(struct conf *c, uint8_t how)
 /* Of the link, and of the host's kernel. */
 static void surroundings_set(uint8_t how)
 {
-	static const size_t mtu[] = { 1500, 65520, 1280, 68 };
 	struct link *l = &z.fl.link;
 
 	z.fl.piece = 700;
-	l->mtu = l->max_body = mtu[how & 3];
+	l->mtu = l->max_body = z.conf.mtu;
 	l->lossy = how & 4;
 	if (how & 8) {
 		l->offloads = LINK_OFF_CSUM | LINK_OFF_TSO4 | LINK_OFF_TSO6 | LINK_OFF_USO;
@@ -657,18 +655,21 @@ static void surroundings_set(uint8_t how)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-	uint8_t how;
+	static const uint16_t mtu[] = { 1500, 65520, 1280, 68 };
+	uint8_t how, around;
 
 	setenv("CMOCKA_TEST_ABORT", "1", 1);
 	log_set_sink(sink, NULL);
 	z.r = rd_init(data, len);
 	fake_os_init();
 	how = rd_u8(&z.r);
+	around = rd_u8(&z.r);
 	log_set_level(how & 0x40 ? LOG_LVL_TRACE : LOG_LVL_INFO);
 	conf_set(&z.conf, how);
+	z.conf.mtu = z.conf.guest.mtu = mtu[around & 3];
 	CHECK(!engine_open(&z.e, &z.conf, NULL));
 	CHECK(!engine_start(&z.e, getpid()));
-	surroundings_set(rd_u8(&z.r));
+	surroundings_set(around);
 	for (unsigned i = 0; i < OPS_MAX && rd_left(&z.r); i++)
 		op();
 	z.takes_all = true;
