@@ -15,16 +15,13 @@ void guest_listen_init(struct acceptor *a, struct loop *loop, int fd)
 	acceptor_init(a, loop, fd, "a guest");
 }
 
-/* A process outside of our PID namespace has no number here. */
-static void peer_log(int fd, const char *what)
+/* A process outside of our PID namespace has no number here: 0, so that who reads the line finds one. */
+static pid_t peer_pid(int fd)
 {
 	struct ucred cred = { .pid = 0 };
 	socklen_t len = sizeof(cred);
 
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) || cred.pid <= 0)
-		log_limited(LOG_LVL_INFO, "%s connection", what);
-	else
-		log_limited(LOG_LVL_INFO, "%s connection from PID %i", what, (int)cred.pid);
+	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) ? 0 : cred.pid;
 }
 
 int guest_listen_take(struct acceptor *a, bool busy, int *ret_fd)
@@ -34,11 +31,11 @@ int guest_listen_take(struct acceptor *a, bool busy, int *ret_fd)
 	if (err)
 		return err;
 	if (busy) {
-		peer_log(fd, "discarding");
+		log_limited(LOG_LVL_INFO, "discarding connection from PID %i", (int)peer_pid(fd));
 		close(fd);
 		return -EBUSY;
 	}
-	peer_log(fd, "accepted");
+	log_limited(LOG_LVL_INFO, "accepted connection from PID %i", (int)peer_pid(fd));
 	*ret_fd = fd;
 	return 0;
 }

@@ -136,6 +136,15 @@ def test_daemon_with_one_off_ends_with_its_guest(daemon):
     until(d.gone, "daemon is gone")
 
 
+def test_log_of_a_daemon_names_its_guest(daemon, tmp_path):
+    """By a number, which is 0 for who is out of sight."""
+    d = daemon("--log-file", str(tmp_path / "log"))
+    g = Guest(d.socket_path)
+    g.announce()
+    g.close()
+    assert re.search(r"accepted connection from PID (\d+)\n", (tmp_path / "log").read_text()).group(1) in ("0", str(os.getpid()))
+
+
 def test_failed_start_of_a_daemon(daemon, net, tmp_path):
     """A port that is taken is told by the parent: status 1, and nothing stays behind."""
     with net.host.listen("0.0.0.0", 4714):

@@ -78,6 +78,8 @@ def test_second_guest_is_turned_away(passt, guest):
     second = Guest(passt.socket_path)
     second.wait_closed()
     guest.announce()
+    for what in "accepted", "discarding":
+        assert f"{what} connection from PID {os.getpid()}\n" in passt.output()
 
 
 def test_reconnect(passt):
