@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "bin/pesto_cmd.h"
+#include "ctl/path.h"
 #include "ctl/plan.h"
 
 /* What the words ask for. */
@@ -17,6 +18,7 @@ struct wish {
 	bool adding, deleting; /* -A, -D was the last of both; none: tables are replaced */
 	bool cleared[CTL_TABLES];
 	bool debug, show;
+	struct ctl_path path; /* of the UNIX socket that a new rule has */
 };
 
 static struct ctl_client client = { .fd = -1 };
@@ -133,26 +135,46 @@ static void show(const char *title, const char *path)
 }
 
 /* In the words that a start has for the same failure. */
-static void failure_print(const json_t *r)
+static void failure_print(const struct wish *w, const json_t *r)
 {
 	const char *spec = text_of(r, "spec"), *slash = strchr(spec, '/');
 	bool in = !strcmp(text_of(r, "table"), "in"), udp = !strcmp(text_of(r, "proto"), "udp");
+	bool unsent = !strcmp(text_of(r, "errno"), "EBADF") && w->path.err;
 
+	if (unsent || spec[0] == '/') {
+		fprintf(stderr, "Listen failed for %s TCP port %s: %s\n", in ? "HOST" : "SPLICE", spec,
+			unsent ? strerror(-w->path.err) : text_of(r, "reason"));
+		return;
+	}
 	fprintf(stderr, "Listen failed for %s %s port %.*s/%" JSON_INTEGER_FORMAT ": %s\n", in ? "HOST" : "SPLICE",
 		udp ? "UDP" : "TCP", (int)(slash ? slash - spec : 0), spec, json_integer_value(json_object_get(r, "port")),
 		text_of(r, "reason"));
 }
 
+/* Nobody listens any more on the socket of a rule that has gone. */
+static void socket_remove(const json_t *r)
+{
+	int err = strcmp(text_of(r, "verdict"), "removed") || strcmp(text_of(r, "table"), "in")
+			  ? 0
+			  : ctl_path_remove(text_of(r, "spec"));
+
+	if (err)
+		fprintf(stderr, "The socket of %s stays: %s\n", text_of(r, "spec"), strerror(-err));
+}
+
 static bool change(struct wish *w)
 {
-	json_t *reply = pesto_ask(&client, "change", json_pack("{s:O}", "steps", w->steps), -1), *r;
+	json_t *reply = pesto_ask(&client, "change", json_pack("{s:O}", "steps", w->steps), w->path.fd), *r;
 	bool ok = json_is_true(json_object_get(reply, "ok"));
 	size_t i;
 
+	ctl_path_close(&w->path, ok);
 	json_array_foreach(json_object_get(reply, "results"), i, r)
 	{
 		if (json_object_get(r, "errno"))
-			failure_print(r);
+			failure_print(w, r);
+		else if (ok)
+			socket_remove(r);
 	}
 	if (!ok)
 		fprintf(stderr, "%s\n", text_of(reply, "message"));
@@ -180,6 +202,8 @@ static void spec(struct wish *w, char letter, const char *text)
 
 	if (!w->adding && !w->deleting && !w->cleared[t])
 		clear(w, t);
+	if (!w->deleting && proto[0] == 't' && ctl_path_open(&w->path, text, t == CTL_OUT))
+		pesto_die("Only one UNIX socket can be added at a time: %s", text);
 	step_put(w, json_pack("{s:{s:s, s:s, s:s}}", w->deleting ? "remove" : "add", "table", ctl_table_name(t), "proto", proto,
 			      "spec", text));
 	if (w->debug)
@@ -249,7 +273,7 @@ static int rules(int argc, char **argv)
 		{ "version", no_argument, NULL, 'V' },
 		{ NULL },
 	};
-	struct wish w = { .steps = json_array() };
+	struct wish w = { .steps = json_array(), .path = CTL_PATH_NONE };
 	const char *path;
 	bool ok = true;
 	int val;

@@ -10,6 +10,8 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 
+#define UNIX_STREAM (SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC)
+
 static const struct syscall_rule run[] = {
 	{ "epoll_wait", "the loop" },
 	{ "epoll_pwait", "the loop, on newer architectures and other C libraries" },
@@ -80,6 +82,10 @@ static const struct syscall_rule pasta[] = {
 	{ "ioctl", "the terminal back from a command that has ended", { SYSCALL_IS(1, TIOCSPGRP) } },
 };
 
+static const struct syscall_rule paths[] = {
+	{ "socket", "a connection to a UNIX socket of the host", { SYSCALL_IS(0, AF_UNIX), SYSCALL_IS(1, UNIX_STREAM) } },
+};
+
 static const struct syscall_rule start[] = {
 	{ "seccomp", "the filter for later" },
 	{ "prctl", "the filter for later", { SYSCALL_IS(0, PR_SET_NO_NEW_PRIVS) } },
@@ -110,4 +116,5 @@ static const struct syscall_rule start[] = {
 
 const struct syscall_table calls_run = { run, ARRAY_SIZE(run) };
 const struct syscall_table calls_pasta = { pasta, ARRAY_SIZE(pasta) };
+const struct syscall_table calls_paths = { paths, ARRAY_SIZE(paths) };
 const struct syscall_table calls_start = { start, ARRAY_SIZE(start) };

@@ -170,9 +170,20 @@ static size_t kill_rules(const struct pasta *p, struct syscall_rule ret_rule[KIL
 	return n;
 }
 
+/* Forwards lead to UNIX sockets, or may at some time. */
+static bool may_lead_to_path(const struct conf *c)
+{
+	const struct fwd_table *t = &c->out_rules;
+	bool found = c->conf_path[0];
+
+	for (unsigned i = 0; i < t->n; i++)
+		found |= !!(t->rule[i].flags & FWD_TO_PATH);
+	return found;
+}
+
 int confine_calls(enum confine_phase phase, const struct pasta *pasta)
 {
-	const struct syscall_table *tables[] = { &calls_run, NULL, NULL, NULL };
+	const struct syscall_table *tables[] = { &calls_run, NULL, NULL, NULL, NULL };
 	struct syscall_rule rule[KILL_RULES];
 	struct syscall_table kills = { rule, 0 };
 	size_t n = 1;
@@ -182,6 +193,8 @@ int confine_calls(enum confine_phase phase, const struct pasta *pasta)
 		kills.n = kill_rules(pasta, rule);
 		tables[n++] = &calls_pasta;
 		tables[n++] = &kills;
+		if (may_lead_to_path(pasta->conf))
+			tables[n++] = &calls_paths;
 	}
 	if (phase == CONFINE_START)
 		tables[n++] = &calls_start;

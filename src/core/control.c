@@ -23,7 +23,8 @@ struct control {
 	struct ctl_rules rules;
 	struct change change;
 	struct ctl_plan plan;
-	struct ctl_who asker; /* of the change that is under way */
+	struct ctl_who asker; /* of the change that is under way, */
+	int fd; /* and what came with it, until a rule has it; -1: nothing */
 };
 
 static enum ctl_result no_memory(struct ctl_call *call)
@@ -179,12 +180,30 @@ static enum ctl_result do_forwards(struct control *c, struct ctl_call *call)
 
 /* --- changes --- */
 
+/* What a rule of a UNIX socket needs, and we can't open any more: it has to have come with the request. */
+static int path_take(struct control *c, struct listeners *ls, unsigned rule)
+{
+	const struct fwd_rule *r = &ls->table->rule[rule];
+	int fd = c->fd;
+
+	if (r->flags & FWD_TO_PATH && listener_find(ls, rule, r->first)->dir >= 0)
+		return 0; /* asked before, when the agent had no time */
+	if (fd < 0)
+		return -EBADF;
+	c->fd = -1;
+	return r->flags & FWD_AT_PATH ? listener_take_path(ls, rule, fd) : listener_take_dir(ls, rule, fd);
+}
+
 static int port_open(void *ctx, enum ctl_table t, unsigned rule, uint16_t port)
 {
 	struct control *c = ctx;
 	struct listeners *ls = listeners_of(c, t);
 	int err;
 
+	if (ls->table->rule[rule].flags & (FWD_AT_PATH | FWD_TO_PATH) && path_take(c, ls, rule))
+		return -EBADF;
+	if (ls->table->rule[rule].flags & FWD_AT_PATH)
+		return 0;
 	if (c->e->fwd)
 		return pasta_fwd_port_open(c->e->fwd, t == CTL_IN ? AUTO_IN : AUTO_OUT, rule, port);
 	err = listener_open(ls, rule, port);
@@ -240,7 +259,7 @@ static const char *err_name(int err)
 	} known[] = {
 #define ERR(e) { e, #e }
 		ERR(EADDRINUSE), ERR(EADDRNOTAVAIL), ERR(EACCES),       ERR(EPERM),  ERR(EMFILE), ERR(ENFILE), ERR(ENOBUFS),
-		ERR(ENOMEM),     ERR(ENODEV),        ERR(EAFNOSUPPORT), ERR(EINVAL), ERR(E2BIG),  ERR(ENOSPC),
+		ERR(ENOMEM),     ERR(ENODEV),        ERR(EAFNOSUPPORT), ERR(EINVAL), ERR(E2BIG),  ERR(ENOSPC), ERR(EBADF),
 #undef ERR
 	};
 
@@ -276,6 +295,8 @@ static void change_done(void *ctx, bool ok)
 	json_t *reply = json_object(), *list = json_array();
 	int err = 0;
 
+	sock_close(c->fd);
+	c->fd = -1;
 	for (unsigned i = 0; i < c->plan.n; i++)
 		err |= result_put(list, &c->plan.item[i], &c->change.result[i]);
 	err |= json_object_set_new(reply, "results", list);
@@ -299,6 +320,8 @@ static enum ctl_result do_change(struct control *c, struct ctl_call *call)
 		return ctl_fail(call, c->plan.error, "%s", c->plan.message);
 	}
 	c->asker = call->who;
+	c->fd = call->fd;
+	call->fd = -1;
 	return change_start(&c->change, &c->plan) ? CTL_AGAIN : CTL_LATER;
 }
 
@@ -345,10 +368,10 @@ void control_exit(struct control *c, int status)
 
 int control_listen(const char *path, char ret_path[UNIXPATH_MAX], struct control_fds *ret_fds)
 {
-	mode_t mask = umask(0177);
-	int err = unixpath_listen(path, ret_path, &ret_fds->listen);
+	int err = unixpath_listen_private(path, &ret_fds->listen);
 
-	umask(mask);
+	if (!err)
+		snprintf(ret_path, UNIXPATH_MAX, "%s", path);
 	/* Without it, only what the peer's number tells counts. */
 	if (!err)
 		ret_fds->file = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
@@ -380,6 +403,7 @@ int control_new(struct engine *e, const struct control_fds *fds, struct control 
 	if (!c)
 		return -ENOMEM;
 	c->e = e;
+	c->fd = -1;
 	c->rules = (struct ctl_rules){ conf->v4, conf->v6, e->pasta, conf->tcp, conf->udp, conf->eph_first, conf->eph_last };
 	change_init(&c->change, &cc);
 	err = ctl_arena_open();
@@ -398,6 +422,7 @@ void control_free(struct control *c)
 	if (!c)
 		return;
 	change_stop(&c->change);
+	sock_close(c->fd);
 	ctl_server_free(c->server);
 	c->e->control = NULL;
 	free(c);

@@ -4,7 +4,7 @@
 
 #include "ctl/server.h"
 #include "flow/flow.h"
-#include "link/unixpath.h"
+#include "os/unixpath.h"
 
 struct engine;
 struct control;

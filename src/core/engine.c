@@ -357,6 +357,7 @@ void engine_undo(struct engine *e)
 		return; /* engine_open() was never called */
 	left_undo(&e->socket_left, e->socket_path);
 	left_undo(&e->control_left, e->control_path);
+	listeners_undo(&e->listeners);
 }
 
 /* --- starting --- */
@@ -467,12 +468,26 @@ static int link_open(struct engine *e)
 	return 0;
 }
 
+/* Where a UNIX socket can't be joined with one of the guest's network. */
+static bool wants_unix_in(const struct engine *e)
+{
+	bool found = e->conf->conf_path[0];
+
+	for (unsigned i = 0; i < e->in.n; i++)
+		found |= !!(e->in.rule[i].flags & FWD_AT_PATH);
+	return found && !e->pasta && e->conf->tcp;
+}
+
 /* Automatic ports are closed most of the time. */
-static struct budget budget_find(const struct engine *e)
+static struct budget budget_find(struct engine *e)
 {
 	uint64_t held = (uint64_t)listeners_held(&e->listeners) + listeners_held(&e->ns_listeners);
 	uint64_t limit = rlimit_nofile_want(budget_want(held, e->pasta));
 
+	if (wants_unix_in(e)) {
+		e->unix_in_max = (uint32_t)MIN(limit / 32 + 1, (uint64_t)UNIX_IN_MAX);
+		held += UINT64_C(2) * (e->unix_in_max + MIN(e->unix_in_max, UNIX_IN_PIPES));
+	}
 	return budget_share(limit, held, e->pasta, !e->conf->ns.splice_only);
 }
 
@@ -532,6 +547,20 @@ static int translators_open(struct engine *e)
 	return 0;
 }
 
+static int guest_listeners_start(struct engine *e)
+{
+	struct unix_in_conf uc = { .loop = &e->loop,
+				   .ls = &e->listeners,
+				   .tcp = e->tcp,
+				   .v4 = e->conf->v4,
+				   .max = e->unix_in_max,
+				   .pipes = MIN(e->unix_in_max, UNIX_IN_PIPES) };
+	int err = e->unix_in_max ? unix_in_new(&uc, &e->unix_in) : 0;
+	unsigned tcp = e->unix_in ? unix_in_owner(e->unix_in) : e->tcp ? tcp_listen_owner(e->tcp) : 0;
+
+	return err ? err : listeners_start(&e->listeners, &e->loop, tcp, e->udp ? udp_listen_owner(e->udp) : 0);
+}
+
 /* Who hears of the listeners: in pasta mode some of what arrives there doesn't go to the translators. */
 static int listeners_open_events(struct engine *e)
 {
@@ -539,8 +568,7 @@ static int listeners_open_events(struct engine *e)
 				    &e->ns_listeners, e->tcp,     e->udp,    NULL, e };
 
 	if (!e->pasta)
-		return listeners_start(&e->listeners, &e->loop, e->tcp ? tcp_listen_owner(e->tcp) : 0,
-				       e->udp ? udp_listen_owner(e->udp) : 0);
+		return guest_listeners_start(e);
 	d.agent = &e->pasta->agent;
 	if (e->control_fds.listen >= 0)
 		d.opened = control_port_opened;
@@ -636,6 +664,7 @@ int engine_run(struct engine *e)
 
 	leftover_forget(&e->socket_left);
 	leftover_forget(&e->control_left);
+	listeners_keep(&e->listeners);
 	settle_memory();
 	status = loop_run(&e->loop);
 
@@ -664,6 +693,7 @@ void engine_close(struct engine *e)
 	stats_fini(&e->stats);
 	control_free(e->control);
 	pasta_fwd_free(e->fwd);
+	unix_in_free(e->unix_in);
 	if (e->flows)
 		flow_each(e->flows, flow_abort, e);
 	if (e->link)

@@ -15,13 +15,14 @@
 #include "fwd/listen.h"
 #include "icmp/icmp.h"
 #include "link/link.h"
-#include "link/unixpath.h"
+#include "os/unixpath.h"
 #include "core/budget.h"
 #include "core/control.h"
 #include "core/neigh.h"
 #include "core/pasta.h"
 #include "core/pasta_fwd.h"
 #include "core/stats.h"
+#include "core/unix_in.h"
 #include "os/leftover.h"
 #include "os/loop.h"
 #include "os/pcap.h"
@@ -61,6 +62,8 @@ struct engine {
 	struct fwd_table in, out; /* the rules in effect */
 	struct listeners listeners;
 	struct listeners ns_listeners; /* of the namespace; none in passt mode */
+	struct unix_in *unix_in; /* NULL: pasta, or there is no such rule and can be none */
+	uint32_t unix_in_max; /* connections by it */
 	struct tcp *tcp; /* NULL: --no-tcp, and so on */
 	struct udp *udp;
 	struct icmp *icmp;

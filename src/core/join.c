@@ -52,16 +52,17 @@ void join_fini(struct join *j)
 		late_arm(j);
 }
 
-int join_open(struct join *j, int fd, const struct ep *dst)
+int join_open(struct join *j, unsigned way, int fd, const struct ep *dst)
 {
 	/* Those that wait come first. */
 	bool full = splice_room(j->splice) <= j->n;
 	int to, err = full ? -ENOSPC : pool_take(j->pool, kind_of(dst), &to);
 
 	if (!err)
-		return splice_open(j->splice, SPLICE_IN, fd, to, dst);
+		return splice_open(j->splice, way, fd, to, dst);
 	if (err == -EAGAIN && j->n < JOIN_WAIT_MAX) {
 		j->wait[j->n].fd = fd;
+		j->wait[j->n].way = way;
 		j->wait[j->n].dst = *dst;
 		j->wait[j->n++].due_ns = j->loop->now_ns + JOIN_WAIT_NS;
 		if (j->n == 1)
@@ -81,7 +82,7 @@ void join_reply(struct join *j, enum pool_kind kind, int err)
 		int fd = j->wait[i].fd, to, rc = err && k == kind ? err : 0;
 
 		/* Whoever has reset the connection meanwhile is not to be seen by the service. */
-		if (!rc && sock_is_over(fd))
+		if (!rc && !(j->wait[i].way & SPLICE_FROM_UNIX) && sock_is_over(fd))
 			rc = -ECONNRESET;
 		if (!rc)
 			rc = pool_take(j->pool, k, &to);
@@ -93,7 +94,7 @@ void join_reply(struct join *j, enum pool_kind kind, int err)
 			give_up(fd, rc);
 			continue;
 		}
-		rc = splice_open(j->splice, SPLICE_IN, fd, to, &j->wait[i].dst);
+		rc = splice_open(j->splice, j->wait[i].way, fd, to, &j->wait[i].dst);
 		if (rc)
 			log_limited(LOG_LVL_DEBUG, "Connection to the namespace: %s", strerror(-rc));
 	}

@@ -19,6 +19,7 @@ struct join {
 	struct timer late; /* armed while some wait: for the first of them */
 	struct {
 		int fd;
+		unsigned way;
 		struct ep dst;
 		uint64_t due_ns;
 	} wait[JOIN_WAIT_MAX]; /* in the order in which they came */
@@ -29,10 +30,10 @@ void join_init(struct join *j, struct loop *loop, struct pool *pool, struct spli
 void join_fini(struct join *j);
 
 /*
- * Joins the connection fd, which it takes in any case, with one to dst in the namespace. 0, perhaps to wait; -ENOBUFS if too many wait
+ * way: as for splice_open(). Joins the connection fd, which it takes in any case, with one to dst in the namespace. 0, perhaps to wait; -ENOBUFS if too many wait
  * already, -ENOSPC if there are too many connections with those that wait; else -errno of pool_take() or splice_open().
  */
-MUST_USE int join_open(struct join *j, int fd, const struct ep *dst);
+MUST_USE int join_open(struct join *j, unsigned way, int fd, const struct ep *dst);
 
 /* After a pool_reply() that told this of that kind (POOL_KINDS: of none). */
 void join_reply(struct join *j, enum pool_kind kind, int err);

@@ -14,6 +14,7 @@
 #include "core/ns_refuse.h"
 #include "core/pool.h"
 #include "os/sock.h"
+#include "os/unixpath.h"
 #include "wire/ip.h"
 
 #define PIPES_BIG 32
@@ -37,11 +38,13 @@ struct pasta_fwd {
 static bool splice_dst(const struct pasta_fwd *f, const struct listener *l, const struct addr *peer, struct ep *ret_dst)
 {
 	const struct conf *c = f->d.conf;
-	bool v4 = addr_is4(peer);
+	uint8_t flags = f->d.in->table->rule[l->rule].flags;
+	bool by_path = flags & FWD_AT_PATH, v4 = by_path ? c->v4 : addr_is4(peer);
 	struct addr lo = v4 ? addr_loopback4 : addr_loopback6;
 	const struct addr *own = v4 ? &f->d.guest->addr4 : &f->d.guest->addr6;
 
-	if (!c->ns.splice || !addr_is_loopback(peer) || f->d.in->table->rule[l->rule].flags & FWD_TARGET)
+	/* Whoever comes to a UNIX socket has no address that could be shown on an interface. */
+	if (!by_path && (!c->ns.splice || !addr_is_loopback(peer) || flags & FWD_TARGET))
 		return false;
 	*ret_dst = (struct ep){ .addr = c->ns.host_lo_to_ns_lo ? lo : *own, .port = l->to };
 	return !addr_is_any(&ret_dst->addr);
@@ -56,11 +59,12 @@ static int wait_if_full(int err)
 static int accepted_in(void *ctx, const struct listener *l, int fd, const struct ep *peer)
 {
 	struct pasta_fwd *f = ctx;
+	bool by_path = f->d.in->table->rule[l->rule].flags & FWD_AT_PATH;
 	struct ep dst;
 
 	if (splice_dst(f, l, &peer->addr, &dst))
-		return wait_if_full(join_open(&f->join, fd, &dst));
-	if (f->d.tcp)
+		return wait_if_full(join_open(&f->join, by_path ? SPLICE_IN | SPLICE_FROM_UNIX : SPLICE_IN, fd, &dst));
+	if (f->d.tcp && !by_path)
 		tcp_accepted(f->d.tcp, l, fd, peer);
 	else
 		sock_abort(fd);
@@ -74,6 +78,19 @@ static void on_in(void *ctx, struct ref ref, uint32_t events)
 	listener_accept(f->d.in, ref.index, accepted_in, f);
 }
 
+/* To a UNIX socket of the host. */
+static int accepted_to_path(struct pasta_fwd *f, const struct listener *l, int fd)
+{
+	const char *path = f->d.out->table->rule[l->rule].path;
+	int to, err = unixpath_connect(l->dir, path, &to);
+
+	if (!err)
+		return wait_if_full(splice_open(f->splice, SPLICE_OUT | SPLICE_TO_UNIX, fd, to, NULL));
+	log_limited(LOG_LVL_DEBUG, "Connection to %s: %s", path, strerror(-err));
+	sock_abort(fd);
+	return err;
+}
+
 /*
  * A connection to the namespace's loopback goes to that of the host, and to the same of its addresses: a local resolver may have another
  * one than 127.0.0.1.
@@ -83,9 +100,12 @@ static int accepted_out(void *ctx, const struct listener *l, int fd, const struc
 	struct pasta_fwd *f = ctx;
 	bool v4 = addr_is4(&peer->addr);
 	struct ep dst = { .addr = v4 ? addr_loopback4 : addr_loopback6, .port = l->to };
-	int to, err = sock_open(v4 ? AF_INET : AF_INET6, SOCK_STREAM, IPPROTO_TCP, &to);
 	struct ep local;
+	int to, err;
 
+	if (f->d.out->table->rule[l->rule].flags & FWD_TO_PATH)
+		return accepted_to_path(f, l, fd);
+	err = sock_open(v4 ? AF_INET : AF_INET6, SOCK_STREAM, IPPROTO_TCP, &to);
 	if (err) {
 		sock_abort(fd);
 		return err;
@@ -290,7 +310,7 @@ static void auto_ours(struct pasta_fwd *f, enum auto_dir dir, const struct fwd_t
 	for (unsigned i = 0; i < t->n; i++) {
 		const struct fwd_rule *r = &t->rule[i];
 
-		for (uint32_t port = r->first; port <= r->last && !(r->flags & FWD_SCAN); port++)
+		for (uint32_t port = r->first; port <= r->last && !(r->flags & (FWD_SCAN | FWD_AT_PATH)); port++)
 			auto_run_ours(f->auto_run, dir, r->proto, (uint16_t)port);
 	}
 }

@@ -311,6 +311,8 @@ void auto_run_rule_new(struct auto_run *a, enum auto_dir dir, unsigned rule)
 {
 	const struct fwd_rule *r = &a->c.table[dir]->rule[rule];
 
+	if (r->flags & FWD_AT_PATH)
+		return; /* its port is one of the namespace */
 	if (!(r->flags & FWD_SCAN)) {
 		for (uint32_t port = r->first; port <= r->last; port++)
 			auto_run_ours(a, dir, r->proto, (uint16_t)port);
@@ -332,7 +334,7 @@ static void fixed_update(struct auto_run *a, enum auto_dir dir, unsigned but)
 	for (unsigned i = 0; i < t->n; i++) {
 		const struct fwd_rule *r = &t->rule[i];
 
-		for (uint32_t port = r->first; i != but && port <= r->last && !(r->flags & FWD_SCAN); port++)
+		for (uint32_t port = r->first; i != but && port <= r->last && !(r->flags & (FWD_SCAN | FWD_AT_PATH)); port++)
 			portmap_set(&a->fixed[dir][proto_of(r->proto)], (uint16_t)port);
 	}
 }

@@ -8,10 +8,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "os/rlimit.h"
 #include "os/sock.h"
+#include "os/unixpath.h"
 
 #define PAUSE_NS NSEC_PER_SEC
 #define ACCEPT_BATCH 32
@@ -36,7 +39,7 @@ static const char *ports_fmt(const struct fwd_rule *r, uint16_t first, uint16_t 
 
 	plain.first = plain.to = first;
 	plain.last = last;
-	plain.flags &= FWD_DUAL;
+	plain.flags &= FWD_DUAL | FWD_AT_PATH;
 	fwd_rule_fmt(&plain, buf, RULE_STRLEN);
 	return buf;
 }
@@ -66,10 +69,18 @@ void listener_spec(const struct listeners *ls, const struct listener *l, struct 
 
 static int listener_open_at(struct listeners *ls, struct listener *l)
 {
+	const struct fwd_rule *r = &ls->table->rule[l->rule];
 	struct bound_spec s;
 	bool v6;
 	int rc;
 
+	if (r->flags & (FWD_AT_PATH | FWD_TO_PATH) && l->dir < 0) {
+		rc = unixpath_folder(r->path, &l->dir);
+		if (rc)
+			return rc;
+	}
+	if (r->flags & FWD_AT_PATH)
+		return unixpath_listen_private(r->path, &l->fd);
 	listener_spec(ls, l, &s);
 	rc = ls->place.open(ls->place.ctx, &s, &l->fd, &v6);
 	if (!rc)
@@ -96,6 +107,13 @@ static void listener_close_at(struct listeners *ls, struct listener *l)
 	sock_close(l->fd);
 	l->fd = -1;
 	l->paused = 0;
+}
+
+static void dir_close(struct listener *l)
+{
+	if (l->dir >= 0)
+		sock_close(l->dir);
+	l->dir = -1;
 }
 
 struct listener *listener_find(const struct listeners *ls, unsigned rule, uint16_t port)
@@ -142,6 +160,31 @@ int listener_take(struct listeners *ls, unsigned rule, uint16_t port, int fd, bo
 	return listener_opened(ls, l);
 }
 
+int listener_take_path(struct listeners *ls, unsigned rule, int fd)
+{
+	const struct fwd_rule *r = &ls->table->rule[rule];
+
+	if (!unixpath_is(fd, r->path) || sock_set_nonblock(fd)) {
+		sock_close(fd);
+		return -EBADF;
+	}
+	return listener_take(ls, rule, r->first, fd, false);
+}
+
+int listener_take_dir(struct listeners *ls, unsigned rule, int dir)
+{
+	struct listener *l = &ls->l[ls->first[rule]];
+	struct stat st;
+
+	if (fstat(dir, &st) || !S_ISDIR(st.st_mode)) {
+		sock_close(dir);
+		return -EBADF;
+	}
+	dir_close(l);
+	l->dir = dir;
+	return 0;
+}
+
 void listener_close(struct listeners *ls, unsigned rule, uint16_t port)
 {
 	struct listener *l = listener_find(ls, rule, port);
@@ -160,6 +203,7 @@ static void listeners_put(struct listeners *ls, unsigned rule, uint32_t first)
 	for (unsigned p = r->first; p <= r->last; p++) {
 		*l++ = (struct listener){
 			.fd = -1,
+			.dir = -1,
 			.rule = (uint16_t)rule,
 			.port = (uint16_t)p,
 			.to = (uint16_t)(r->to + (p - r->first)),
@@ -244,8 +288,10 @@ void listeners_rule_remove(struct listeners *ls, unsigned rule)
 	struct fwd_table *t = ls->table;
 	uint32_t ports = fwd_rule_ports(&t->rule[rule]);
 
-	for (uint32_t i = 0; i < ports; i++)
+	for (uint32_t i = 0; i < ports; i++) {
 		listener_close_at(ls, &ls->l[ls->first[rule] + i]);
+		dir_close(&ls->l[ls->first[rule] + i]);
+	}
 	t->rule[rule] = fwd_rule_none;
 	while (t->n && !fwd_rule_ports(&t->rule[t->n - 1]))
 		t->n--;
@@ -485,6 +531,25 @@ void listener_accept(struct listeners *ls, uint32_t index, listener_conn_fn *fn,
 	listener_pause(ls, index);
 }
 
+void listeners_keep(struct listeners *ls)
+{
+	for (uint32_t i = 0; i < ls->n; i++) {
+		if (ls->table->rule[ls->l[i].rule].flags & FWD_AT_PATH)
+			dir_close(&ls->l[i]);
+	}
+}
+
+void listeners_undo(struct listeners *ls)
+{
+	for (uint32_t i = 0; i < ls->n; i++) {
+		struct listener *l = &ls->l[i];
+		const struct fwd_rule *r = &ls->table->rule[l->rule];
+
+		if (r->flags & FWD_AT_PATH && l->fd >= 0 && l->dir >= 0 && unlinkat(l->dir, strrchr(r->path, '/') + 1, 0))
+			log_debug("Socket %s stays: %s", r->path, strerror(errno));
+	}
+}
+
 uint32_t listeners_held(const struct listeners *ls)
 {
 	uint32_t n = 0;
@@ -569,8 +634,10 @@ int listeners_open(struct listeners *ls, struct fwd_table *t, const struct liste
 	}
 	if (!err)
 		err = open_weak_all(ls, fds);
-	if (err)
+	if (err) {
+		listeners_undo(ls);
 		listeners_close(ls);
+	}
 	return err;
 }
 
@@ -595,8 +662,10 @@ void listeners_close(struct listeners *ls)
 {
 	if (ls->loop)
 		timer_cancel(&ls->loop->timers, &ls->retry);
-	for (uint32_t i = 0; i < ls->n; i++)
+	for (uint32_t i = 0; i < ls->n; i++) {
 		listener_close_at(ls, &ls->l[i]);
+		dir_close(&ls->l[i]);
+	}
 	free(ls->l);
 	ls->l = NULL;
 	ls->n = 0;

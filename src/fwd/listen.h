@@ -8,6 +8,7 @@
 
 struct listener {
 	int fd; /* -1: closed */
+	int dir; /* folder of the socket that a rule with FWD_TO_PATH leads to; of FWD_AT_PATH, until listeners_keep(). -1: none */
 	uint16_t rule; /* index into the table */
 	uint16_t port; /* the port that it listens on */
 	uint16_t to; /* the port on the other side */
@@ -57,6 +58,10 @@ MUST_USE int listeners_open(struct listeners *ls, struct fwd_table *t, const str
 MUST_USE int listeners_start(struct listeners *ls, struct loop *loop, unsigned owner_tcp, unsigned owner_udp);
 void listeners_close(struct listeners *ls);
 
+/* Sockets with paths that listeners_open() has made: from now on they stay, even when we end; or they go, after a start that failed. */
+void listeners_keep(struct listeners *ls);
+void listeners_undo(struct listeners *ls);
+
 /* How many are open now. */
 uint32_t listeners_held(const struct listeners *ls);
 
@@ -73,6 +78,14 @@ void listener_close(struct listeners *ls, unsigned rule, uint16_t port);
 /* The same in two steps, for a socket that somebody else opens meanwhile: what it has to be, and taking it. Closed on failure. */
 void listener_spec(const struct listeners *ls, const struct listener *l, struct bound_spec *ret_spec);
 MUST_USE int listener_take(struct listeners *ls, unsigned rule, uint16_t port, int fd, bool v6);
+
+/*
+ * The only listener of a rule with FWD_AT_PATH that was opened elsewhere, as there are no paths here any more: takes a socket that listens at
+ * the rule's path. And the folder of a rule with FWD_TO_PATH, before its port is opened. Both are closed on failure: -EBADF, they are not
+ * that.
+ */
+MUST_USE int listener_take_path(struct listeners *ls, unsigned rule, int fd);
+MUST_USE int listener_take_dir(struct listeners *ls, unsigned rule, int dir);
 
 /*
  * One more rule in the table, and closed listeners for its ports, to be opened one by one. -ENOSPC: the table is full; -E2BIG: too many

@@ -3,6 +3,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 struct text {
 	char *buf;
@@ -65,6 +66,8 @@ static void rule_fmt_ports(const struct fwd_rule *r, struct text *t)
 	} else if (r->to != r->first) {
 		text_add_range(t, ":", r->to, to_last);
 	}
+	if (r->flags & FWD_TO_PATH)
+		text_add(t, ":%s", r->path);
 	if (r->flags & FWD_SCAN)
 		text_add(t, ",auto");
 }
@@ -76,6 +79,10 @@ const char *fwd_rule_fmt(const struct fwd_rule *r, char *buf, size_t len)
 	if (!len)
 		return buf;
 	buf[0] = '\0';
+	if (r->flags & FWD_AT_PATH) {
+		text_add(&t, "%s:%u", r->path, r->to);
+		return buf;
+	}
 	if (r->flags & FWD_DUAL)
 		text_add(&t, "*");
 	else
@@ -102,5 +109,7 @@ static bool rule_addr_overlap(const struct fwd_rule *a, const struct fwd_rule *b
 
 bool fwd_rule_conflict(const struct fwd_rule *a, const struct fwd_rule *b)
 {
+	if ((a->flags | b->flags) & FWD_AT_PATH)
+		return a->flags & b->flags & FWD_AT_PATH && !strcmp(a->path, b->path);
 	return a->proto == b->proto && a->first <= b->last && b->first <= a->last && rule_addr_overlap(a, b);
 }

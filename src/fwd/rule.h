@@ -4,18 +4,24 @@
  */
 #pragma once
 
+#include <assert.h>
+
 #include "base/addr.h"
 #include "base/bitmap.h"
 
 #define FWD_RULES_MAX 255 /* in effect */
 #define FWD_PLACES (2 * FWD_RULES_MAX) /* more than that only while rules are replaced */
 #define FWD_ERR_LEN 256
+#define FWD_PATH_MAX 108 /* sun_path with its NUL, unix(7) */
+#define FWD_PATH_ROOM 112 /* that, without padding behind it */
 
 enum fwd_flags {
 	FWD_DUAL = 0x01, /* no address given: both families, one socket */
 	FWD_WEAK = 0x02, /* of "all", or exclusions only: a port that can't be bound is only a warning */
 	FWD_SCAN = 0x04, /* of "auto": bound while something listens on the other side */
 	FWD_TARGET = 0x08, /* target is set */
+	FWD_AT_PATH = 0x10, /* listens on the UNIX socket at path, not on address and port; TCP to the guest */
+	FWD_TO_PATH = 0x20, /* leads to the UNIX socket at path; from the namespace, by TCP */
 };
 
 struct fwd_rule {
@@ -26,7 +32,12 @@ struct fwd_rule {
 	uint16_t to; /* port of the guest that first goes to; the others follow */
 	uint8_t proto; /* PROTO_TCP or PROTO_UDP by number: 6 or 17 */
 	uint8_t flags; /* enum fwd_flags */
+	char path
+		[FWD_PATH_ROOM]; /* of a UNIX socket of the host, from the root on; with FWD_AT_PATH or FWD_TO_PATH, which have one port */
 };
+
+/* Rules are compared byte by byte. */
+static_assert(sizeof(struct fwd_rule) == offsetof(struct fwd_rule, path) + FWD_PATH_ROOM, "no padding");
 
 /* While the program runs, a rule keeps its place: one that was taken out leaves a place without ports, which is no rule. */
 struct fwd_table {
@@ -62,5 +73,5 @@ MUST_USE int fwd_parse(const struct fwd_ctx *c, const char *spec, struct fwd_tab
 /* Text form of one rule, as shown at start-up and accepted again by fwd_parse(): "10.0.0.1%eth0/80-81:8080-8081". Returns buf. */
 const char *fwd_rule_fmt(const struct fwd_rule *r, char *buf, size_t len);
 
-/* True if both rules could claim the same port: same protocol, overlapping ports, equal addresses or one of them any of its family. */
+/* True if both rules could claim the same port: same protocol, overlapping ports, equal addresses or one of them any of its family; or the same path. */
 bool fwd_rule_conflict(const struct fwd_rule *a, const struct fwd_rule *b);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Port specifiers: "none", or [[ADDR][%IF]/]ITEM[,ITEM...].
+ * Port specifiers: "none", [[ADDR][%IF]/]ITEM[,ITEM...], or one of a UNIX socket (fwd/path.h).
  *
  * Exclusions hold for the whole specifier wherever they stand, so the items are walked twice: first for exclusions and keywords, then
  * for the ports. The ports that are left are kept as sorted rules that never overlap and are merged where both sides follow on.
@@ -14,6 +14,7 @@
 
 #include "base/num.h"
 #include "fwd/item.h"
+#include "fwd/path.h"
 
 #define SHOWN 120 /* characters of a specifier that a message repeats */
 
@@ -312,12 +313,37 @@ static int spec_families(struct spec *s, bool any)
 	return 0;
 }
 
+/* The one rule of a UNIX socket. */
+static int spec_parse_path(struct spec *s, const char *text, enum spec_path kind)
+{
+	struct fwd_rule r = s->base;
+	const char *why;
+
+	if (s->c->proto != IPPROTO_TCP)
+		return spec_invalid(s, "a UNIX socket can be forwarded with TCP only");
+	if (kind == SPEC_AT_PATH && s->c->outwards)
+		return spec_fail(s, -EINVAL, "Listening address not allowed for %s %.*s", s->c->opt, SHOWN, s->text);
+	if (kind == SPEC_TO_PATH && !s->c->outwards)
+		return spec_invalid(s, "only ports of a namespace can lead to a UNIX socket");
+	why = spec_path_parse(text, kind, &r);
+	if (why)
+		return spec_invalid(s, why);
+	s->rule[s->n++] = r;
+	return 0;
+}
+
 static int spec_parse(struct spec *s)
 {
 	bool any;
 	int rc;
 
+	if (spec_path_kind(s->text) == SPEC_AT_PATH)
+		return spec_parse_path(s, s->text, SPEC_AT_PATH);
 	rc = spec_head(s, &any);
+	if (!rc && spec_path_kind(s->list) == SPEC_TO_PATH) {
+		rc = spec_families(s, any);
+		return rc ? rc : spec_parse_path(s, s->list, SPEC_TO_PATH);
+	}
 	if (!rc)
 		rc = spec_each(s, spec_note);
 	if (!rc)

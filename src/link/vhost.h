@@ -16,7 +16,7 @@
 #include "os/loop.h"
 
 struct vhost_conf {
-	int listen_fd; /* a listening socket (link/unixpath.h), or -1 */
+	int listen_fd; /* a listening socket (os/unixpath.h), or -1 */
 	int fd; /* a connected socket, or -1; owned by the link from vhost_new() on, as is listen_fd */
 	bool one_off; /* the end of a connection is cb.gone(); always so with fd */
 	size_t mtu;

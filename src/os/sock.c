@@ -2,6 +2,7 @@
 #include "os/sock.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/errqueue.h>
 #include <linux/sock_diag.h>
 #include <linux/sockios.h>
@@ -87,6 +88,13 @@ unsigned sock_ifindex(int fd, const char *ifname)
 	return ioctl(fd, SIOCGIFINDEX, &ifr) ? 0 : (unsigned)ifr.ifr_ifindex;
 }
 
+int sock_set_nonblock(int fd)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	return flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) ? -errno : 0;
+}
+
 int sock_linger_reset(int fd)
 {
 	struct linger lg = { .l_onoff = 1 };
@@ -159,16 +167,18 @@ int sock_accept(int fd, struct ep *ret_peer, int *ret_fd)
 {
 	struct sockaddr_storage ss = { .ss_family = AF_UNSPEC };
 	socklen_t len = sizeof(ss);
+	struct ep peer = { .port = 0 };
 	int conn = accept4(fd, (struct sockaddr *)&ss, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	int err;
 
 	if (conn < 0)
 		return -errno;
-	err = sock_to_ep(&ss, ret_peer);
+	err = ss.ss_family == AF_UNIX ? 0 : sock_to_ep(&ss, &peer);
 	if (err) {
 		close(conn);
 		return err;
 	}
+	*ret_peer = peer;
 	*ret_fd = conn;
 	return 0;
 }

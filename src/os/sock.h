@@ -20,6 +20,7 @@ MUST_USE int sock_get_ctl(int fd, int level, int opt, struct msghdr *h); /* an o
 MUST_USE int sock_set_dual(int fd); /* clears IPV6_V6ONLY, before bind */
 MUST_USE int sock_bind_dev(int fd, const char *ifname); /* SO_BINDTODEVICE */
 MUST_USE unsigned sock_ifindex(int fd, const char *ifname); /* 0: none; unlike if_nametoindex(3), opens nothing */
+MUST_USE int sock_set_nonblock(int fd); /* one that somebody else has opened */
 MUST_USE int sock_linger_reset(int fd); /* SO_LINGER {1, 0}: close() sends RST */
 
 /* The end of a connection that the peer is to see as a reset. */
@@ -33,7 +34,7 @@ static inline void sock_abort(int fd)
 MUST_USE int sock_bind(int fd, int family, const struct ep *ep, unsigned scope);
 MUST_USE int sock_connect(int fd, int family, const struct ep *ep, unsigned scope); /* -EINPROGRESS is the usual result for TCP */
 MUST_USE int sock_listen(int fd, int backlog);
-MUST_USE int sock_accept(int fd, struct ep *ret_peer, int *ret_fd);
+MUST_USE int sock_accept(int fd, struct ep *ret_peer, int *ret_fd); /* whoever comes to a UNIX socket has an endpoint of zeros */
 MUST_USE int sock_local(int fd, struct ep *ret_ep); /* getsockname(2) */
 MUST_USE int sock_peer(int fd, struct ep *ret_ep); /* getpeername(2) */
 MUST_USE int sock_shutdown_wr(int fd);

@@ -22,7 +22,8 @@
 #define COPY_BUF (64u << 10)
 #define PIPES_SPARE 4 /* kept while there is no connection */
 #define NO_SLOT UINT32_MAX
-#define EVENTS (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET) /* of both sockets, always */
+#define EVENTS (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET) /* of both sockets, always, */
+#define EVENTS_UNIX (EVENTS & ~(uint32_t)EPOLLPRI) /* and of one that has nothing urgent */
 
 enum state {
 	STATE_FREE,
@@ -34,9 +35,10 @@ struct conn {
 	struct list again; /* in splice.again: more to do, without an event */
 	uint32_t next_free;
 	uint32_t gen : 24;
-	uint32_t state : 6;
+	uint32_t state : 4;
 	uint32_t way : 1; /* enum splice_way */
 	uint32_t err : 1; /* a socket has reported an error */
+	uint32_t unix_ends : 2; /* a bit for each of fd that is a UNIX socket */
 	int fd[2]; /* accepted, connected */
 	struct splice_dir dir[2]; /* dir[i] has fd[i] as its input */
 	uint32_t taken[2]; /* bytes read from fd[i], modulo 2^32 */
@@ -57,6 +59,11 @@ struct splice {
 	struct splice_stats stats;
 	uint8_t buf[COPY_BUF];
 };
+
+static bool is_unix(const struct conn *k, unsigned side)
+{
+	return k->unix_ends & 1u << side;
+}
 
 /* Each connection has two references: slot times two, plus the side. */
 static struct ref ref_of(const struct splice *s, const struct conn *k, unsigned side)
@@ -143,7 +150,16 @@ static void end_check(struct conn *k, unsigned i)
  */
 static ssize_t sent_result(const struct conn *k, unsigned i, ssize_t r)
 {
-	return r == -EPIPE && !tcpfin_arrived(k->fd[!i], k->taken[!i]) ? -ECONNRESET : r;
+	return r == -EPIPE && !is_unix(k, !i) && !tcpfin_arrived(k->fd[!i], k->taken[!i]) ? -ECONNRESET : r;
+}
+
+/* Takes len bytes from input i that have been seen there, and sent: nobody else reads from it. */
+static void input_drop(struct splice *s, struct conn *k, unsigned i, size_t len)
+{
+	ssize_t got = is_unix(k, i) ? sock_recv(k->fd[i], &(struct iovec){ s->buf, len }, 1, 0) : sock_discard(k->fd[i], len);
+
+	if (got != (ssize_t)len)
+		k->dir[i].in_broken = true;
 }
 
 /* Each of the following takes one step in direction i and returns how many bytes have got nearer to the output. */
@@ -162,10 +178,7 @@ static size_t step_copy(struct splice *s, struct conn *k, unsigned i)
 		splice_dir_drained(&k->dir[i], sent_result(k, i, sent));
 		return 0;
 	}
-	/* What we saw there can still be taken: nobody else reads from this socket. */
-	got = sock_discard(k->fd[i], (size_t)sent);
-	if (got != sent)
-		k->dir[i].in_broken = true;
+	input_drop(s, k, i, (size_t)sent);
 	k->taken[i] += (uint32_t)sent;
 	s->stats.copied += (uint64_t)sent;
 	moved(s, k, i, sent);
@@ -218,13 +231,12 @@ static size_t step_urgent(struct splice *s, struct conn *k, unsigned i)
 		splice_dir_filled(d, r);
 		return 0;
 	}
-	r = sock_send(k->fd[!i], &iov, 1, MSG_OOB);
+	r = sock_send(k->fd[!i], &iov, 1, is_unix(k, !i) ? 0 : MSG_OOB);
 	if (r <= 0) {
 		splice_dir_drained(d, sent_result(k, i, r));
 		return 0;
 	}
-	if (sock_discard(k->fd[i], 1) != 1)
-		d->in_broken = true;
+	input_drop(s, k, i, 1);
 	k->taken[i]++;
 	d->urgent = false;
 	s->stats.urgent++;
@@ -326,10 +338,15 @@ static void on_connected(struct splice *s, struct conn *k)
 	conn_pump(s, k);
 }
 
-/* Whoever resets the connection before there is another end must not be seen there. One who has said all may wait for an answer. */
+/*
+ * Whoever resets the connection before there is another end must not be seen there. One who has said all may wait for an answer; or, on a
+ * UNIX socket, which has no reset, for none.
+ */
 static void on_event_connecting(struct splice *s, struct conn *k, unsigned side, uint32_t events)
 {
-	if (side == 0 && events & (EPOLLERR | EPOLLHUP))
+	uint32_t reset = is_unix(k, 0) ? 0 : EPOLLERR | EPOLLHUP;
+
+	if (side == 0 && events & reset)
 		conn_fail(s, k);
 	else if (side == 1 && events & (EPOLLOUT | EPOLLERR | EPOLLHUP))
 		on_connected(s, k);
@@ -368,7 +385,12 @@ static void sock_prepare(int fd)
 		log_limited(LOG_LVL_DEBUG, "Splice: socket option not set: %s", strerror(-err));
 }
 
-int splice_open(struct splice *s, enum splice_way way, int from, int to, const struct ep *dst)
+static int conn_watch(struct splice *s, struct conn *k, unsigned side)
+{
+	return loop_add(s->loop, k->fd[side], ref_of(s, k, side), is_unix(k, side) ? EVENTS_UNIX : EVENTS);
+}
+
+int splice_open(struct splice *s, unsigned way, int from, int to, const struct ep *dst)
 {
 	struct conn *k = slot_take(s);
 	int err;
@@ -379,16 +401,19 @@ int splice_open(struct splice *s, enum splice_way way, int from, int to, const s
 		return -ENOSPC;
 	}
 	s->stats.opened++;
-	k->way = way;
+	k->way = way & SPLICE_OUT;
+	k->unix_ends = way >> 1 & 3;
 	k->fd[0] = from;
 	k->fd[1] = to;
-	sock_prepare(from);
-	sock_prepare(to);
-	err = sock_connect(to, addr_family(&dst->addr), dst, 0);
+	for (unsigned i = 0; i < 2; i++) {
+		if (!is_unix(k, i))
+			sock_prepare(k->fd[i]);
+	}
+	err = is_unix(k, 1) ? 0 : sock_connect(to, addr_family(&dst->addr), dst, 0);
 	if (!err || err == -EINPROGRESS)
-		err = loop_add(s->loop, to, ref_of(s, k, 1), EVENTS);
+		err = conn_watch(s, k, 1);
 	if (!err)
-		err = loop_add(s->loop, from, ref_of(s, k, 0), EVENTS);
+		err = conn_watch(s, k, 0);
 	if (err)
 		conn_fail(s, k);
 	return err;

@@ -29,6 +29,10 @@ struct splice_stats {
 /* Which side the accepted socket is on: that of the host, or the guest's. */
 enum splice_way { SPLICE_IN, SPLICE_OUT };
 
+/* Added to a way. UNIX sockets of the stream kind have no urgent data, and no reset but the end. */
+#define SPLICE_FROM_UNIX 2u /* the accepted socket is one */
+#define SPLICE_TO_UNIX 4u /* the other one is, and is connected already */
+
 /* A connection, for those who look on. */
 struct splice_show {
 	const char *state;
@@ -47,10 +51,10 @@ struct splice *splice_new(const struct splice_conf *c);
 void splice_free(struct splice *s);
 
 /*
- * Connects the stream socket to (of the address family of dst, not connected, perhaps bound) to dst, and joins it with the connection from.
+ * way: enum splice_way, and perhaps what may be added to it. Connects the stream socket to (of the address family of dst, not connected, perhaps bound) to dst, and joins it with the connection from.
  * Takes both in any case. On failure, now or later, from is reset. -ENOSPC: too many connections; other -errno as for connect(2).
  */
-MUST_USE int splice_open(struct splice *s, enum splice_way way, int from, int to, const struct ep *dst);
+MUST_USE int splice_open(struct splice *s, unsigned way, int from, int to, const struct ep *dst);
 
 /* How many connections there may be, and how many more than there are. */
 uint32_t splice_max(const struct splice *s);

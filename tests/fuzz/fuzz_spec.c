@@ -45,9 +45,12 @@ static void check_rule(const struct fwd_ctx *c, const struct fwd_rule *r)
 	must(r->to + (r->last - r->first) <= UINT16_MAX);
 	must(r->proto == c->proto);
 	must(!(r->flags & FWD_SCAN) || c->pasta);
-	must(addr_is4(&r->addr) ? c->v4 : c->v6);
+	must(r->flags & FWD_AT_PATH || (addr_is4(&r->addr) ? c->v4 : c->v6));
 	must(!(r->flags & FWD_DUAL) || (c->v4 && c->v6));
 	must(!(r->flags & FWD_TARGET) || addr_is4(&r->target) == addr_is4(&r->addr));
+	must(!!r->path[0] == !!(r->flags & (FWD_AT_PATH | FWD_TO_PATH)));
+	must(!r->path[0] || (r->path[0] == '/' && r->first == r->last && c->outwards == !!(r->flags & FWD_TO_PATH)));
+	must(strnlen(r->path, sizeof(r->path)) < FWD_PATH_MAX);
 	must(strnlen(r->ifname, sizeof(r->ifname)) < sizeof(r->ifname));
 
 	fwd_rule_fmt(r, text, sizeof(text));

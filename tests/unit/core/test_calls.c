@@ -14,7 +14,7 @@
 /* A wrong name would be passed over, as one of another architecture is. */
 static void test_rows(void **state)
 {
-	static const struct syscall_table *const tables[] = { &calls_run, &calls_pasta, &calls_start, &agent_calls };
+	static const struct syscall_table *const tables[] = { &calls_run, &calls_pasta, &calls_paths, &calls_start, &agent_calls };
 
 	for (size_t t = 0; t < ARRAY_SIZE(tables); t++) {
 		for (size_t i = 0; i < tables[t]->n; i++) {
@@ -61,7 +61,7 @@ static void test_never(void **state)
 		"tkill",
 		"tgkill",
 	};
-	static const struct syscall_table *const tables[] = { &calls_run, &calls_pasta, &calls_start, &agent_calls };
+	static const struct syscall_table *const tables[] = { &calls_run, &calls_pasta, &calls_paths, &calls_start, &agent_calls };
 
 	for (size_t t = 0; t < ARRAY_SIZE(tables); t++) {
 		for (size_t i = 0; i < tables[t]->n; i++) {

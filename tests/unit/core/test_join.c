@@ -141,7 +141,7 @@ static int client_join(struct fix *x, bool v4)
 	assert_int_equal(sock_connect(x->client[x->n++], AF_INET, &x->listen_ep, 0), -EINPROGRESS);
 	assert_int_equal(poll(&p, 1, -1), 1);
 	assert_int_equal(sock_accept(x->listen_fd, &peer, &fd), 0);
-	return join_open(&x->join, fd, &dst);
+	return join_open(&x->join, SPLICE_IN, fd, &dst);
 }
 
 static void client_reset(struct fix *x, unsigned i)

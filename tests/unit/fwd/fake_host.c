@@ -115,6 +115,12 @@ int sock_set_dual(int fd)
 	return fake->dual_result;
 }
 
+int sock_set_nonblock(int fd)
+{
+	fail_msg("nothing here was opened by somebody else");
+	return -EINVAL;
+}
+
 int sock_linger_reset(int fd)
 {
 	fail_msg("nothing here is a connection");

@@ -103,6 +103,15 @@ static void test_accept(void **state)
 		{ ONLY4, "127.0.0.1/80", "127.0.0.1/80" },
 		{ ONLY6, "[::1]/80", "[::1]/80" },
 
+		/* UNIX sockets; what begins with a slash otherwise has an empty address */
+		{ 0, "/run/a.sock:80", "/run/a.sock:80" },
+		{ ONLY4, "/run/a:b,c d.sock:65535", "/run/a:b,c d.sock:65535" },
+		{ PASTA, "//a.sock:80", "//a.sock:80" },
+		{ PASTA | OUT, "80:/run/a.sock", "*/80:/run/a.sock" },
+		{ PASTA | OUT | ONLY4, "/80:/run/a:b/c,d", "0.0.0.0/80:/run/a:b/c,d" },
+		{ PASTA | OUT, "*/80:/a", "*/80:/a" },
+		{ 0, "/\xc3\xa9/\xe2\x82\xac/\xf0\x9f\x90\xa7:80", "/\xc3\xa9/\xe2\x82\xac/\xf0\x9f\x90\xa7:80" },
+
 		/* exclusions, wherever they stand */
 		{ 0, "5-25,~10-20", "*/5-9 */21-25" },
 		{ 0, "~10-20,5-25", "*/5-9 */21-25" },
@@ -215,6 +224,27 @@ static void test_reject(void **state)
 		const char *spec, *want; /* how the message begins */
 	} t[] = {
 		{ 0, "", INVALID "'" },
+		{ 0, "/80:10/90:80", INVALID "/80:10/90:80'" },
+		{ 0, "./a.sock:80", INVALID "./a.sock:80': the path of a UNIX socket has to begin at the root" },
+		{ 0, "../a.sock", INVALID "../a.sock': the path of a UNIX socket has to begin at the root" },
+		{ PASTA | OUT, "80:./a", INVALID "80:./a': the path of a UNIX socket has to begin at the root" },
+		{ 0, "/run/a", INVALID "/run/a': a UNIX socket goes with one port" },
+		{ 0, "/run/a:", INVALID "/run/a:': a UNIX socket goes with one port" },
+		{ 0, "/run/a:0", INVALID "/run/a:0': a UNIX socket goes with one port" },
+		{ 0, "/run/a:80-81", INVALID "/run/a:80-81': a UNIX socket goes with one port" },
+		{ 0, "/run/a:80,81", INVALID "/run/a:80,81': a UNIX socket goes with one port" },
+		{ PASTA | OUT, "80-81:/run/a", INVALID "80-81:/run/a'" },
+		{ PASTA | OUT, "80,81:/run/a", INVALID "80,81:/run/a'" },
+		{ 0, "/run/a/:80", INVALID "/run/a/:80': the path of a UNIX socket can't be that of a folder" },
+		{ 0, "/run/\001b:80", INVALID "/run/\001b:80': the path of a UNIX socket has to be text" },
+		{ 0, "/run/\xc3:80", INVALID "/run/\xc3:80': the path of a UNIX socket has to be text" },
+		{ 0, "/run/\xc0\x80:80", INVALID "/run/\xc0\x80:80': the path of a UNIX socket has to be text" },
+		{ 0, "/run/\xed\xa0\x80:80", INVALID "/run/\xed\xa0\x80:80': the path of a UNIX socket has to be text" },
+		{ UDP, "/run/a:80", INVALID "/run/a:80': a UNIX socket can be forwarded with TCP only" },
+		{ PASTA | OUT | UDP, "80:/run/a", INVALID "80:/run/a': a UNIX socket can be forwarded with TCP only" },
+		{ PASTA, "80:/run/a", INVALID "80:/run/a': only ports of a namespace can lead to a UNIX socket" },
+		{ PASTA | OUT, "/run/a:80", "Listening address not allowed for -T /run/a:80" },
+		{ PASTA | OUT, "::1/80:/run/a", "Listening address not allowed for -T ::1/80:/run/a" },
 		{ 0, "/", INVALID "/'" },
 		{ 0, "*/", INVALID "*/'" },
 		{ 0, "*", INVALID "*'" },
@@ -519,12 +549,58 @@ static void test_conflict(void **state)
 	}
 }
 
+/* One place for a socket, whatever its port; and the ports that lead to sockets are ports like others. */
+static void test_path_conflict(void **state)
+{
+	static const struct {
+		int how;
+		const char *first, *second;
+		int want;
+	} t[] = {
+		{ 0, "/run/a:80", "/run/b:80", 0 },
+		{ 0, "/run/a:80", "/run/a:81", -EEXIST },
+		{ 0, "/run/a:80", "80", 0 },
+		{ PASTA | OUT, "80:/run/a", "81:/run/a", 0 },
+		{ PASTA | OUT, "80:/run/a", "80", -EEXIST },
+		{ PASTA | OUT, "80:/run/a", "80:/run/b", -EEXIST },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(t); i++) {
+		struct fwd_ctx c = ctx(t[i].how);
+		struct fwd_table tab = { .n = 0 };
+		char err[FWD_ERR_LEN];
+
+		assert_int_equal(fwd_parse(&c, t[i].first, &tab, err), 0);
+		assert_int_equal(fwd_parse(&c, t[i].second, &tab, err), t[i].want);
+	}
+}
+
+/* The longest path of a socket address, and one more. */
+static void test_path_length(void **state)
+{
+	struct fwd_ctx c = ctx(0);
+	struct fwd_table tab = { .n = 0 };
+	char err[FWD_ERR_LEN], spec[FWD_PATH_MAX + 8], shown[160];
+
+	memset(spec, 'a', sizeof(spec));
+	spec[0] = spec[2] = '/';
+	strcpy(spec + FWD_PATH_MAX - 1, ":80");
+	assert_int_equal(fwd_parse(&c, spec, &tab, err), 0);
+	assert_int_equal(strlen(tab.rule[0].path), FWD_PATH_MAX - 1);
+	assert_string_equal(fwd_rule_fmt(&tab.rule[0], shown, sizeof(shown)), spec);
+	spec[FWD_PATH_MAX - 1] = 'a';
+	strcpy(spec + FWD_PATH_MAX, ":80");
+	assert_int_equal(fwd_parse(&c, spec, &tab, err), -EINVAL);
+	assert_non_null(strstr(err, "has to be shorter than 108 bytes"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_accept),           cmocka_unit_test(test_reject),   cmocka_unit_test(test_sequence),
-		cmocka_unit_test(test_protocols_apart),  cmocka_unit_test(test_too_many), cmocka_unit_test(test_long_text),
-		cmocka_unit_test(test_fmt_short_buffer), cmocka_unit_test(test_fmt_odd),  cmocka_unit_test(test_conflict),
+		cmocka_unit_test(test_path_conflict), cmocka_unit_test(test_path_length), cmocka_unit_test(test_accept),
+		cmocka_unit_test(test_reject),        cmocka_unit_test(test_sequence),    cmocka_unit_test(test_protocols_apart),
+		cmocka_unit_test(test_too_many),      cmocka_unit_test(test_long_text),   cmocka_unit_test(test_fmt_short_buffer),
+		cmocka_unit_test(test_fmt_odd),       cmocka_unit_test(test_conflict),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

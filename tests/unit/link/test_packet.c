@@ -19,7 +19,7 @@
 #include "base/iov.h"
 #include "failing.h"
 #include "link/packet.h"
-#include "link/unixpath.h"
+#include "os/unixpath.h"
 #include "link_world.h"
 
 #define FRAME 65535u

@@ -18,7 +18,7 @@
 #include "base/iov.h"
 #include "failing.h"
 #include "link/stream.h"
-#include "link/unixpath.h"
+#include "os/unixpath.h"
 #include "link_world.h"
 
 #define SEEN_MAX (64u << 20)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The AF_UNIX socket that a VMM connects to. */
+/* AF_UNIX sockets by their paths: that which a VMM connects to, and those of forwards. */
 #pragma once
 
 #include <sys/socket.h>
@@ -21,3 +21,21 @@ static inline MUST_USE int unixpath_listen(const char *path, char ret_path[UNIXP
 {
 	return unixpath_open(SOCK_STREAM, path, ret_path, ret_fd);
 }
+
+/* The same at a path that is given, with mode 0600. */
+MUST_USE int unixpath_listen_private(const char *path, int *ret_fd);
+
+/* Removes the socket at a path if nobody listens on it any more. 0: nothing is there now; else as above. */
+MUST_USE int unixpath_sweep(const char *path);
+
+/* What fd is: a stream socket that listens at this path. */
+bool unixpath_is(int fd, const char *path);
+
+/* The folder of a path, to connect to sockets in it once paths lead nowhere any more. -errno of open(2). */
+MUST_USE int unixpath_folder(const char *path, int *ret_dir);
+
+/*
+ * A non-blocking connection to the stream socket of that path, whose folder is dir. Leaves "/" as the current directory. -EAGAIN: too many
+ * wait there; else -errno of connect(2).
+ */
+MUST_USE int unixpath_connect(int dir, const char *path, int *ret_fd);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-#include "link/unixpath.h"
+#include "os/unixpath.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -54,16 +55,25 @@ static int path_clear(const struct sockaddr_un *sun)
 	return unlink(sun->sun_path) && errno != ENOENT ? -errno : 0;
 }
 
-static int open_at(int type, const char *path, int *ret_fd)
+static int sun_init(const char *path, struct sockaddr_un *ret_sun)
 {
 	struct sockaddr_un sun = { .sun_family = AF_UNIX };
 	size_t len = strlen(path);
-	int err, fd;
 
 	if (len >= sizeof(sun.sun_path))
 		return -ENAMETOOLONG;
 	memcpy(sun.sun_path, path, len);
-	err = path_clear(&sun);
+	*ret_sun = sun;
+	return 0;
+}
+
+static int open_at(int type, const char *path, int *ret_fd)
+{
+	struct sockaddr_un sun;
+	int fd, err = sun_init(path, &sun);
+
+	if (!err)
+		err = path_clear(&sun);
 	if (err)
 		return err;
 
@@ -101,5 +111,80 @@ int unixpath_open(int type, const char *path, char ret_path[UNIXPATH_MAX], int *
 		if (!err)
 			memcpy(ret_path, try, sizeof(try));
 	}
+	return err;
+}
+
+int unixpath_listen_private(const char *path, int *ret_fd)
+{
+	mode_t mask = umask(0177);
+	int err = open_at(SOCK_STREAM, path, ret_fd);
+
+	umask(mask);
+	return err;
+}
+
+int unixpath_sweep(const char *path)
+{
+	struct sockaddr_un sun;
+	int err = sun_init(path, &sun);
+
+	return err ? err : path_clear(&sun);
+}
+
+static bool sock_opt_is(int fd, int opt, int want)
+{
+	socklen_t len = sizeof(int);
+	int val = 0;
+
+	return !getsockopt(fd, SOL_SOCKET, opt, &val, &len) && val == want;
+}
+
+bool unixpath_is(int fd, const char *path)
+{
+	struct {
+		struct sockaddr_un sun;
+		char nul;
+	} name = { .nul = 0 };
+	socklen_t len = sizeof(name.sun);
+
+	return sock_opt_is(fd, SO_DOMAIN, AF_UNIX) && sock_opt_is(fd, SO_TYPE, SOCK_STREAM) && sock_opt_is(fd, SO_ACCEPTCONN, 1) &&
+	       !getsockname(fd, (struct sockaddr *)&name.sun, &len) && !strcmp(name.sun.sun_path, path);
+}
+
+int unixpath_folder(const char *path, int *ret_dir)
+{
+	char dir[UNIXPATH_MAX];
+	const char *slash = strrchr(path, '/');
+	int len = snprintf(dir, sizeof(dir), "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".");
+	int fd;
+
+	if (len < 0 || (size_t)len >= sizeof(dir))
+		return -ENAMETOOLONG;
+	fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	*ret_dir = fd;
+	return 0;
+}
+
+int unixpath_connect(int dir, const char *path, int *ret_fd)
+{
+	const char *slash = strrchr(path, '/');
+	struct sockaddr_un sun;
+	int fd, err = sun_init(slash ? slash + 1 : path, &sun);
+
+	if (err)
+		return err;
+	if (fchdir(dir))
+		return -errno;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0 || connect(fd, (const struct sockaddr *)&sun, sizeof(sun)))
+		err = -errno;
+	if (chdir("/") && !err)
+		err = -errno;
+	if (err && fd >= 0)
+		close(fd);
+	if (!err)
+		*ret_fd = fd;
 	return err;
 }

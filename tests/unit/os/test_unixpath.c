@@ -7,14 +7,16 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
-#include "link/unixpath.h"
+#include "os/unixpath.h"
 
 struct fix {
 	char dir[64], path[UNIXPATH_MAX];
@@ -114,14 +116,85 @@ static void test_default_paths(void **state)
 	unlink(second);
 }
 
+/* For its owner alone, whatever the mask is; and the mask stays. */
+static void test_private(void **state)
+{
+	struct fix *x = *state;
+	mode_t mask = umask(0);
+	struct stat st;
+	int fd, other;
+
+	assert_int_equal(unixpath_listen_private(x->path, &fd), 0);
+	assert_int_equal(umask(mask), 0);
+	assert_int_equal(stat(x->path, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0600);
+	assert_int_equal(unixpath_listen_private(x->path, &other), -EADDRINUSE);
+	close(fd);
+}
+
+/* Only what nobody listens on goes, and only if it is a socket. */
+static void test_sweep(void **state)
+{
+	struct fix *x = *state;
+	int fd;
+
+	assert_int_equal(unixpath_sweep(x->path), 0);
+	assert_int_equal(unixpath_listen_private(x->path, &fd), 0);
+	assert_int_equal(unixpath_sweep(x->path), -EADDRINUSE);
+	close(fd);
+	assert_int_equal(unixpath_sweep(x->path), 0);
+	assert_int_equal(access(x->path, F_OK), -1);
+	close(open(x->path, O_CREAT | O_WRONLY, 0600));
+	assert_int_equal(unixpath_sweep(x->path), -ENOTSOCK);
+}
+
+static void test_is(void **state)
+{
+	struct fix *x = *state;
+	struct sockaddr_un sun = { .sun_family = AF_UNIX };
+	int fd, tcp = socket(AF_INET, SOCK_STREAM, 0);
+
+	strcpy(sun.sun_path, x->path);
+	fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	assert_int_equal(bind(fd, (struct sockaddr *)&sun, sizeof(sun)), 0);
+	assert_false(unixpath_is(fd, x->path));
+	assert_int_equal(listen(fd, 1), 0);
+	assert_true(unixpath_is(fd, x->path));
+	assert_false(unixpath_is(fd, x->dir));
+	assert_false(unixpath_is(tcp, x->path));
+	assert_false(unixpath_is(-1, x->path));
+	close(fd);
+	close(tcp);
+}
+
+/* By the folder, and the last part of the path alone. */
+static void test_connect_by_folder(void **state)
+{
+	struct fix *x = *state;
+	char cwd[PATH_MAX], now[PATH_MAX], missing[UNIXPATH_MAX];
+	int fd, to, dir;
+
+	assert_non_null(getcwd(cwd, sizeof(cwd)));
+	snprintf(missing, sizeof(missing), "%s/none/s", x->dir);
+	assert_int_equal(unixpath_folder(missing, &dir), -ENOENT);
+	assert_int_equal(unixpath_folder(x->path, &dir), 0);
+	assert_int_equal(unixpath_connect(dir, x->path, &to), -ENOENT);
+	assert_int_equal(unixpath_listen_private(x->path, &fd), 0);
+	assert_int_equal(unixpath_connect(dir, "/nowhere/s", &to), 0);
+	assert_string_equal(getcwd(now, sizeof(now)), "/");
+	close(to);
+	close(fd);
+	assert_int_equal(unixpath_connect(dir, x->path, &to), -ECONNREFUSED);
+	close(dir);
+	assert_int_equal(chdir(cwd), 0);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(test_fresh_live_stale),
-		T(test_regular_file),
-		T(test_bad_paths),
-		T(test_default_paths),
+		T(test_fresh_live_stale), T(test_regular_file), T(test_bad_paths), T(test_default_paths),
+		T(test_private),          T(test_sweep),        T(test_is),        T(test_connect_by_folder),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
