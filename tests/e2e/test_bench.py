@@ -55,6 +55,16 @@ def test_every_row_has_figures(results):
 
 
 @pytest.mark.usefixtures("tun")
+def test_matrix(tmp_path):
+    """bench/matrix: one case of it, and the table."""
+    argv = [netns.PYTHON, os.path.join(ROOT, "bench", "matrix"), "--soak", "0", "--only", "gain_of_timestamps and v6", "--out", str(tmp_path)]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=300, check=False, env={**os.environ, "PASST": binary()})
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = (tmp_path / "matrix.md").read_text().splitlines()
+    assert [line.split("|")[1:3] for line in lines if line.startswith("| test_")] == [[" test_gain_of_timestamps[v6] ", " passed "]]
+
+
+@pytest.mark.usefixtures("tun")
 def test_targets(results):
     """Those that can be judged are, by the rows of this run; the others say that they were not measured."""
     got, out = results

@@ -5,7 +5,7 @@ timed: what is sent in vain, beside the same transfers of a guest that has been 
 
     guest (a namespace) --tap-- wire.c, loses frames --socket-- passt in "host" ---veth--- "remote" (topology.py)
 
-With PASST_TEST_LONG=1 for more of all; the figures are printed (pytest -s).
+With PASST_TEST_LONG=1 for more of all; bench/matrix shows the figures.
 """
 import hashlib
 import os
@@ -69,7 +69,7 @@ def transfer(net, guest, addr, up, size):
 
 @pytest.mark.parametrize("loss", [1, 10, 50])
 @pytest.mark.parametrize("family", REMOTE)
-def test_content_and_no_needless_repeats(net, lossy, family, loss):
+def test_content_and_no_needless_repeats(record_property, net, lossy, family, loss):
     """Both directions: hardly anything is sent again that was not lost, and the guest is never told that what it was told is gone."""
     size = (16 if LONG else 2) * MIB
     guest = lossy(loss)
@@ -84,8 +84,10 @@ def test_content_and_no_needless_repeats(net, lossy, family, loss):
             break
     count = guest.counters()
     lost = guest.cut()
-    print(f"\n{family}, loss {loss / 10} %: of the guest's frames {lost[0]} were lost, it sent {count['TcpRetransSegs']} segments again;", end=" ")
-    print(f"of those for it {lost[1]} were lost, it got {count['TcpExtDelayedACKLost']} twice")
+    record_property("of the guest's frames lost", lost[0])
+    record_property("segments it sent again", count["TcpRetransSegs"])
+    record_property("of the frames for it lost", lost[1])
+    record_property("segments it got twice", count["TcpExtDelayedACKLost"])
     assert count["TcpRetransSegs"] <= 1.5 * lost[0] + 10
     assert received < 1.10 * size
     assert count["TcpExtTCPSACKReneging"] == 0
@@ -99,7 +101,7 @@ GAIN_LONG = [(f, *c) for f in REMOTE for c in ((10, "up", 32, 2), (10, "down", 8
 
 
 @pytest.mark.parametrize("family,loss,way,mib,times", GAIN_LONG if LONG else GAIN)
-def test_gain_of_sack(net, lossy, family, loss, way, mib, times):
+def test_gain_of_sack(record_property, net, lossy, family, loss, way, mib, times):
     """Without it, several times as much is sent in vain."""
     vain = {}
     for sack in 1, 0:
@@ -112,8 +114,7 @@ def test_gain_of_sack(net, lossy, family, loss, way, mib, times):
         each = [after - before for before, after in zip(each, each[1:])]
         # The worst with SACK is left out: a guest that does not run for a fifth of a second looks like one that everything was lost for.
         vain[sack] = sum(each) - (max(each) if sack and way == "down" else 0)
-        print(f"\n{family}, {way}, loss {loss / 10} %, {'with' if sack else 'without'} SACK: the guest", end=" ")
-        print(f"sent {count['TcpRetransSegs']} segments again, {count['TcpExtTCPTimeouts']} time-outs, and got {count['TcpExtDelayedACKLost']} twice")
+        record_property(f"sent in vain {'with' if sack else 'without'} SACK", vain[sack])
     assert vain[0] > 2 * vain[1]
 
 

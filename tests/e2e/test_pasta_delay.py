@@ -107,13 +107,17 @@ def calm(ns, rtt_ms):
 
 
 def compare(net, p, way, total, ports=(None, None), share=SHARE):
-    """Connections of the host's own and of the namespace's take turns until one of these has its share; nothing is sent twice."""
+    """
+    Connections of the host's own and of the namespace's take turns until one of these has its share; nothing is sent twice. Which share
+    that was.
+    """
     direct, ours = [], []
     while len(ours) < ROUNDS and (not ours or max(ours) < share * max(direct)):
         direct.append(rate(net, net.host, way, total, ports[0]))
         ours.append(rate(net, p.ns, way, total, ports[1]))
     assert max(ours) >= share * max(direct), (ours, direct)
     assert {ns.name: ns.sent_again() for ns in (p.ns, net.host, net.remote)} == {"inside": 0, "host": 0, "remote": 0}
+    return max(ours) / max(direct)
 
 
 def amount(rtt_ms, buf):
@@ -121,20 +125,22 @@ def amount(rtt_ms, buf):
 
 
 @pytest.mark.parametrize("net,buf,way", [(rtt, *case) for rtt, cases in SHORT.items() for case in (ALL if LONG else cases)], indirect=["net"])
-def test_the_path_is_used(request, net, pasta, buf, way):
+def test_the_path_is_used(request, record_property, net, pasta, buf, way):
     rtt_ms = request.node.callspec.params["net"]
     net.buffers(buf << 10)
     # Short segments with the large buffer: there the kernel of the namespace has to find out for itself how much the path takes.
     p = pasta("--config-net", "-m", 1500 if buf == max(KIB) else 65520, *NONE)
     calm(p.ns, rtt_ms)
-    compare(net, p, way, amount(rtt_ms, buf))
+    share = compare(net, p, way, amount(rtt_ms, buf))
+    record_property("of the host's own rate", f"{share:.2f}")
 
 
 @pytest.mark.parametrize("net,buf,way", [(rtt, *case) for rtt, cases in INWARDS.items() for case in cases], indirect=["net"])
-def test_the_path_is_used_inwards(request, net, pasta, buf, way):
+def test_the_path_is_used_inwards(request, record_property, net, pasta, buf, way):
     """The remote host connects. What the namespace sends is acknowledged when the host's kernel has it, which fills the path by itself."""
     rtt_ms = request.node.callspec.params["net"]
     net.buffers(buf << 10)
     p = pasta("--config-net", "-m", 1500 if buf == max(KIB) else 65520, "-t", PORT, *NONE[2:])
     calm(p.ns, rtt_ms)
-    compare(net, p, way, amount(rtt_ms, buf), (PORT + 1, PORT), LESS.get((rtt_ms, buf, way), SHARE))
+    share = compare(net, p, way, amount(rtt_ms, buf), (PORT + 1, PORT), LESS.get((rtt_ms, buf, way), SHARE))
+    record_property("of the host's own rate", f"{share:.2f}")

@@ -250,7 +250,7 @@ class Soak:
             t.join(60)
 
 
-def test_soak(net, pasta):
+def test_soak(record_property, net, pasta):
     p = pasta(*OPTIONS)
     soak, all_ways = Soak(), ways(net, p)
     for w in all_ways:
@@ -270,7 +270,11 @@ def test_soak(net, pasta):
     grown = p.memory_kb() - resident
     soak.end(all_ways)
     assert not wrong and not soak.wrong
-    print(f"\n{seconds:.0f} s: {dict(soak.done)}\ndescriptors {before}, {peak} under load; resident {resident} kB, {grown:+} kB")
+    seen = collections.Counter({"seconds": round(seconds), "descriptors before": before, "under load": peak, "resident kB": resident, "grown by kB": grown})
+    for (job, _), n in soak.done.items():
+        seen[job] += n
+    for what, n in seen.items():
+        record_property(what, n)
     assert p.status("VmData") == data, "memory was taken after the start"
     # Datagrams' sockets stay for a while, and some pipes remain in stock.
     until(lambda: p.fds() <= before + len(all_ways) * 3 + 40, "no descriptors are left")
