@@ -2,7 +2,8 @@
 /*
  * A virtqueue whose memory holds whatever the guest likes, and changes while the device works: four bytes say how the queue is set up,
  * then come pairs of a length and bytes, which are written to the memory one behind the other, from its start again when it is full;
- * between two pieces the device takes chains and gives them back. What it takes must lie in the guest's memory.
+ * between two pieces the device takes chains and gives them back, or vanishes, and another one goes on by its notes, which are in the same
+ * memory. What it takes must lie in the guest's memory.
  */
 #include <assert.h>
 #include <errno.h>
@@ -17,6 +18,7 @@
 
 #define MEM 8192u
 #define GUEST UINT64_C(0x1000)
+#define NOTES 2048u /* in the memory */
 #define ROOM 16u
 #define HELD 8u
 
@@ -25,6 +27,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 struct fuzz {
 	struct vmem m;
 	struct vq q;
+	struct vq_conf conf;
 	uint8_t *mem;
 	size_t at;
 	uint16_t held[HELD];
@@ -90,6 +93,12 @@ static void feed(struct fuzz *z, struct rd *in)
 			z->mem[z->at++ % MEM] = p[i];
 		if (op & 0x80)
 			z->at = op & 0x1f ? (op & 0x1fu) * 128 : 0;
+		/* The device vanishes, and the next one finds what is there. */
+		if (z->conf.resume && (op & 0x1f) == 0x1f) {
+			z->n = 0;
+			if (vq_start(&z->q, &z->m, &z->conf))
+				abort();
+		}
 		work(z, op);
 	}
 }
@@ -119,6 +128,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	}
 	c.event_idx = flags & 2;
 	c.indirect = flags & 4;
+	/* Notes in memory that others write to, too. */
+	if (flags & 32)
+		c.notes = z->mem + NOTES;
+	c.resume = flags & 64;
+	z->conf = c;
 	if (vq_start(&z->q, &z->m, &c))
 		abort();
 	feed(z, &in);

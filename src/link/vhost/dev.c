@@ -21,6 +21,12 @@ static void ring_init(struct vdev_ring *r)
 	*r = (struct vdev_ring){ .kick = -1, .call = -1, .err = -1 };
 }
 
+static void inflight_drop(struct vdev *d)
+{
+	guardmap_close(&d->inflight);
+	d->inflight_len = d->inflight_rings = 0;
+}
+
 int vdev_init(struct vdev *d, uint64_t features, const struct vdev_cb *cb)
 {
 	d->cb = *cb;
@@ -28,6 +34,9 @@ int vdev_init(struct vdev *d, uint64_t features, const struct vdev_cb *cb)
 	d->features = d->protocol = 0;
 	d->req_fd = d->log_call = -1;
 	dirty_init(&d->dirty);
+	d->inflight = (struct guardmap){ .file = { .at = NULL } };
+	inflight_drop(d);
+	d->leaving = false;
 	for (unsigned i = 0; i < VDEV_RINGS; i++)
 		ring_init(&d->ring[i]);
 	return vmem_init(&d->mem);
@@ -56,10 +65,11 @@ void vdev_ring_halt(struct vdev *d, unsigned i)
 
 	if (vq_running(&r->q)) {
 		d->cb.settle(d->cb.ctx);
-		r->conf.base = vq_stop(&r->q);
+		/* Somebody else may go on with the notes only if we never said where we were. */
+		r->conf.base = d->leaving ? vq_stop(&r->q) : vq_end(&r->q);
 	}
 	kick_drop(d, i);
-	r->polled = false;
+	r->polled = r->resume = false;
 	d->cb.changed(d->cb.ctx);
 }
 
@@ -72,8 +82,45 @@ uint32_t vdev_ring_stop(struct vdev *d, unsigned i)
 	return r->conf.base;
 }
 
+/* A ring's part of it, if it has one of the right size. */
+static void *inflight_part(const struct vdev *d, unsigned i, const struct vq_conf *c)
+{
+	return i < d->inflight_rings && d->inflight_len >= inflight_len(c->packed, c->size)
+		       ? d->inflight.file.at + i * d->inflight_len
+		       : NULL;
+}
+
+int vdev_inflight(struct vdev *d, int fd, const struct vhost_user_inflight *f)
+{
+	uint32_t running = 0;
+	int err;
+
+	for (unsigned i = 0; i < VDEV_RINGS; i++) {
+		struct vdev_ring *r = &d->ring[i];
+
+		r->resume = !vq_running(&r->q);
+		if (r->resume)
+			continue;
+		d->cb.settle(d->cb.ctx);
+		r->conf.base = vq_end(&r->q);
+		running |= 1u << i;
+	}
+	inflight_drop(d);
+	err = guardmap_open(&d->inflight, fd, f->size, f->offset);
+	if (!err) {
+		d->inflight_len = f->size / f->queues / INFLIGHT_ALIGN * INFLIGHT_ALIGN;
+		d->inflight_rings = f->queues;
+	}
+	for (unsigned i = 0; i < VDEV_RINGS; i++) {
+		if (running >> i & 1)
+			err = vdev_ring_start(d, i) ? -EINVAL : err;
+	}
+	return err;
+}
+
 void vdev_reset(struct vdev *d)
 {
+	d->leaving = true;
 	for (unsigned i = 0; i < VDEV_RINGS; i++) {
 		vdev_ring_stop(d, i);
 		vdev_fd_set(&d->ring[i].err, -1);
@@ -81,6 +128,8 @@ void vdev_reset(struct vdev *d)
 	}
 	vdev_fd_set(&d->req_fd, -1);
 	vdev_fd_set(&d->log_call, -1);
+	d->leaving = false;
+	inflight_drop(d);
 	d->features = d->protocol = 0;
 	dirty_close(&d->dirty);
 	vmem_clear(&d->mem);
@@ -103,10 +152,14 @@ int vdev_ring_start(struct vdev *d, unsigned i)
 	r->conf.packed = vdev_has(d, VIRTIO_F_RING_PACKED);
 	r->conf.event_idx = vdev_has(d, VIRTIO_RING_F_EVENT_IDX);
 	r->conf.indirect = vdev_has(d, VIRTIO_RING_F_INDIRECT_DESC);
+	r->conf.notes = inflight_part(d, i, &r->conf);
+	r->conf.resume = r->resume;
 	err = vq_start(&r->q, &d->mem, &r->conf);
-	if (!err)
-		d->cb.changed(d->cb.ctx);
-	return err;
+	if (err)
+		return err;
+	r->resume = false;
+	d->cb.changed(d->cb.ctx);
+	return 0;
 }
 
 int vdev_ring_kick(struct vdev *d, unsigned i, int fd)

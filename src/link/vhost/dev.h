@@ -24,6 +24,7 @@ struct vdev_ring {
 	bool has_addr;
 	bool enabled;
 	bool polled; /* nobody will tell when there is work */
+	bool resume; /* it is to go on with the in-flight buffer, if there is something in it */
 	int kick, call, err; /* -1: none */
 };
 
@@ -46,6 +47,10 @@ struct vdev {
 	int log_call; /* event for what the log notes; -1 */
 	struct vmem mem;
 	struct dirty dirty;
+	struct guardmap inflight;
+	uint64_t inflight_len; /* of each ring's part; 0: there is no buffer */
+	unsigned inflight_rings;
+	bool leaving; /* the connection ends: positions are told to nobody */
 	struct vdev_ring ring[VDEV_RINGS];
 };
 
@@ -81,6 +86,12 @@ MUST_USE int vdev_ring_kick(struct vdev *d, unsigned i, int fd);
 
 /* Puts a descriptor where perhaps another one was, which is closed. */
 void vdev_fd_set(int *slot, int fd);
+
+/*
+ * Takes an in-flight buffer, in which there may be what a predecessor left; the descriptor stays the caller's. Rings that run go on
+ * where they are. Errors as of guardmap_open(); then there is no buffer.
+ */
+MUST_USE int vdev_inflight(struct vdev *d, int fd, const struct vhost_user_inflight *f);
 
 /* The memory is another one: rings that are not found in it any more stop. */
 void vdev_remap(struct vdev *d);

@@ -6,14 +6,12 @@
 #pragma once
 
 #include "base/defs.h"
-#include "os/busguard.h"
-#include "os/filemap.h"
+#include "os/guardmap.h"
 
 struct dirty {
-	struct filemap file; /* the bits; not mapped: there is no log */
+	struct guardmap map; /* the bits; not mapped: there is no log */
 	uint64_t len; /* bytes */
 	bool marked; /* since dirty_told() */
-	struct busguard guard;
 };
 
 void dirty_init(struct dirty *d);
@@ -24,7 +22,7 @@ void dirty_close(struct dirty *d);
 
 static inline bool dirty_wanted(const struct dirty *d)
 {
-	return d->file.at;
+	return d->map.file.at;
 }
 
 /* Whether anything was noted since the last question. */

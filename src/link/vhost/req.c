@@ -14,8 +14,6 @@
 
 #define BIT(n) (UINT64_C(1) << (n))
 #define RING_SIZE_MAX VQ_SIZE_MAX
-#define INFLIGHT_HDR 32u /* at most, of one ring and of each of its entries, whatever the format of the ring */
-#define INFLIGHT_ALIGN 64u /* of each ring's part */
 
 struct reply {
 	union {
@@ -315,10 +313,6 @@ static int set_backend_req_fd(struct vdev *d, struct vchan *c, struct reply *ret
 	return 0;
 }
 
-/*
- * Chains are given back in order, so the positions of the rings tell all that a successor has to know: the buffer is made as it has to
- * be, and never written to.
- */
 static int get_inflight_fd(struct vdev *d, struct vchan *c, struct reply *ret_reply)
 {
 	struct vhost_user_inflight f = { .size = 0 };
@@ -328,8 +322,7 @@ static int get_inflight_fd(struct vdev *d, struct vchan *c, struct reply *ret_re
 	memcpy(&f, c->body.bytes, c->hdr.size);
 	if (!f.queues || f.queues > VDEV_RINGS || !f.queue_size || f.queue_size > RING_SIZE_MAX)
 		return -EINVAL;
-	size = INFLIGHT_HDR + INFLIGHT_HDR * (uint64_t)f.queue_size;
-	size = f.queues * ((size + INFLIGHT_ALIGN - 1) & ~(uint64_t)(INFLIGHT_ALIGN - 1));
+	size = f.queues * inflight_len(vdev_has(d, VIRTIO_F_RING_PACKED), f.queue_size);
 	fd = memfd_create("inflight", MFD_CLOEXEC);
 	if (fd < 0)
 		return -errno;
@@ -343,6 +336,16 @@ static int get_inflight_fd(struct vdev *d, struct vchan *c, struct reply *ret_re
 	ret_reply->len = c->hdr.size;
 	ret_reply->fd = fd;
 	return 0;
+}
+
+static int set_inflight_fd(struct vdev *d, struct vchan *c, struct reply *ret_reply)
+{
+	struct vhost_user_inflight f = { .size = 0 };
+
+	memcpy(&f, c->body.bytes, c->hdr.size);
+	if (!f.queues || f.queues > VDEV_RINGS)
+		return -EINVAL;
+	return vdev_inflight(d, c->fd[0], &f);
 }
 
 static int reset_device(struct vdev *d, struct vchan *c, struct reply *ret_reply)
@@ -394,7 +397,7 @@ static const struct request *request_of(uint32_t number)
 		[VHOST_USER_GET_INFLIGHT_FD] = { "GET_INFLIGHT_FD", .size = INFLIGHT_MIN, .size_max = INFLIGHT_MAX,
 			.needs = PF_INFLIGHT_SHMFD + 1, .answer = VALUE, .run = get_inflight_fd },
 		[VHOST_USER_SET_INFLIGHT_FD] = { "SET_INFLIGHT_FD", .size = INFLIGHT_MIN, .size_max = INFLIGHT_MAX, .fds = 1,
-			.needs = PF_INFLIGHT_SHMFD + 1, .run = nothing },
+			.needs = PF_INFLIGHT_SHMFD + 1, .run = set_inflight_fd },
 		[VHOST_USER_RESET_DEVICE] = { "RESET_DEVICE", .run = reset_device },
 		[VHOST_USER_GET_MAX_MEM_SLOTS] = { "GET_MAX_MEM_SLOTS", .needs = PF_CONFIGURE_MEM_SLOTS + 1, .answer = VALUE,
 			.run = get_max_mem_slots },

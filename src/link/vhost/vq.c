@@ -45,6 +45,8 @@ int vq_start(struct vq *q, const struct vmem *mem, const struct vq_conf *c)
 	if (err)
 		return err;
 	q->ops = ops;
+	if (c->notes)
+		ops->note(q);
 	vq_want_kick(q, VQ_ANY);
 	return 0;
 }
@@ -63,6 +65,15 @@ uint32_t vq_stop(struct vq *q)
 		q->conf.base = q->ops->base(q);
 	q->ops = NULL;
 	return q->conf.base;
+}
+
+uint32_t vq_end(struct vq *q)
+{
+	struct inflight_split *notes = q->conf.notes;
+
+	if (q->ops && notes)
+		__atomic_store_n(&notes->version, 0, __ATOMIC_RELEASE);
+	return vq_stop(q);
 }
 
 struct iovec vq_used_area(const struct vq *q)

@@ -5,16 +5,17 @@
  *
  * The guest may change anything at any time: each index, address and length is read once, into private memory, and checked. A ring that
  * can't be right is -EBADMSG, once and for all until the queue is started again. Chains are given back in the order in which they were
- * taken, so that the position in the ring alone says what is under way, to whoever goes on with it.
+ * taken, so that the position in a split ring alone says what is under way, to whoever goes on with it; of a packed one the notes do.
  *
  * Taking chains: vq_pop() until it gives none, then vq_want_kick(). Giving them back: vq_push() each, then vq_publish() once.
  */
 #pragma once
 
+#include "link/vhost/inflight.h"
 #include "link/vhost/mem.h"
 
 #define VQ_SIZE_MAX 32768u
-#define VQ_TAKEN 1024u /* chains of a packed ring that may be under way at once */
+#define VQ_TAKEN INFLIGHT_CHAINS /* chains of a packed ring that may be under way at once */
 
 struct vq_conf {
 	uint64_t desc, avail,
@@ -27,6 +28,8 @@ struct vq_conf {
 	uint32_t base;
 	bool write; /* chains are for us to write to; else, to read from */
 	bool packed, event_idx, indirect; /* VIRTIO_F_RING_PACKED, VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC */
+	void *notes; /* the ring's part of the in-flight buffer (link/vhost/inflight.h), of inflight_len(); or NULL */
+	bool resume; /* if there is something in it, that says where to begin, and not base */
 };
 
 struct vq_chain {
@@ -53,6 +56,7 @@ struct vq_split {
 	uint16_t done; /* of the next used chain */
 	uint16_t shown; /* used chains that the guest can see */
 	uint16_t call_at; /* value of shown when it was last decided whether to call */
+	struct inflight_split *notes; /* or NULL */
 };
 
 /* State of a packed ring. A position is a number below twice the size: in the lower half the wrap counter is 1. */
@@ -67,6 +71,9 @@ struct vq_packed {
 	uint32_t out; /* descriptors that are under way */
 	uint32_t taken_at, taken; /* chains that are under way */
 	uint16_t descs[VQ_TAKEN]; /* in each of them, in a circle from taken_at on */
+	struct inflight notes;
+	uint16_t entry[VQ_TAKEN]; /* in the notes, of the same chains */
+	uint32_t again; /* of those that were noted, the ones behind the taken: not yet, or not any more */
 };
 
 struct vq {
@@ -93,6 +100,9 @@ MUST_USE int vq_remap(struct vq *q);
 
 /* Returns the position of the first chain that was not given back, as in struct vq_conf. */
 uint32_t vq_stop(struct vq *q);
+
+/* The same, and the front-end will know it: there is nothing to go on with in the notes. */
+uint32_t vq_end(struct vq *q);
 
 static inline bool vq_running(const struct vq *q)
 {

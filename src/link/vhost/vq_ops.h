@@ -19,6 +19,7 @@ struct vq_item {
 struct vq_ops {
 	int (*find)(struct vq *q); /* in the memory: 0, -EFAULT, -EINVAL */
 	int (*start)(struct vq *q); /* from conf.base: 0, -EINVAL */
+	void (*note)(struct vq *q); /* begins notes in conf.notes, or goes on with those that are there */
 	uint32_t (*base)(const struct vq *q);
 	struct iovec (*used_area)(const struct vq *q);
 	int (*look)(struct vq *q); /* 1: there is a chain; 0; -EBADMSG */

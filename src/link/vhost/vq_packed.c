@@ -124,12 +124,65 @@ static void most_update(struct vq *q)
 
 static int packed_look(struct vq *q)
 {
+	if (q->p.again)
+		return 1;
 	if (q->p.taken == VQ_TAKEN || !is_available(q, q->p.next))
 		return 0;
 	/* Only those queues are waited for that lead to the guest; once is enough for all that is taken in one go. */
 	if (q->conf.write && !q->p.taken)
 		most_update(q);
 	return 1;
+}
+
+/*
+ * Puts the descriptors of n chains to where they were. What was given back and not shown looks like used ones, and would be taken for
+ * such as soon as the first of them is.
+ */
+static void chains_restore(struct vq *q, unsigned n)
+{
+	uint32_t pos = q->p.done;
+
+	for (unsigned i = 0; i < n; i++) {
+		uint16_t entry = q->p.entry[i];
+
+		for (unsigned k = 0; k < q->p.descs[i]; k++) {
+			struct vring_packed_desc d = inflight_desc(&q->p.notes, &entry), *to = desc_at(q, pos);
+			uint32_t flags = d.flags & ~(F_AVAIL | F_USED);
+
+			to->addr = htole64(d.addr);
+			to->len = htole32(d.len);
+			to->id = htole16(d.id);
+			store16(&to->flags, flags | (pos_wrap(q, pos) ? F_AVAIL : F_USED), __ATOMIC_RELEASE);
+			pos = pos_add(q, pos, 1);
+		}
+	}
+}
+
+/* Chains that a predecessor had taken are taken again, as they were noted. */
+static int notes_resume(struct vq *q)
+{
+	struct vq_packed *p = &q->p;
+	uint16_t old;
+	int n, err = inflight_resume(&p->notes, q->conf.notes, q->conf.size, &old);
+
+	if (err)
+		return err;
+	inflight_settle(&p->notes, !is_available(q, pos_decode(q, old)));
+	n = inflight_chains(&p->notes, p->entry, p->descs);
+	if (n < 0)
+		return n;
+	p->next = p->done = p->shown = pos_decode(q, inflight_used(&p->notes));
+	p->again = (uint32_t)n;
+	for (int i = 0; i < n; i++)
+		p->ahead += p->descs[i];
+	chains_restore(q, (unsigned)n);
+	return 0;
+}
+
+static void packed_note(struct vq *q)
+{
+	if (!q->conf.resume || notes_resume(q))
+		inflight_start(&q->p.notes, q->conf.notes, q->conf.size, (uint16_t)pos_encode(q, q->p.done));
 }
 
 static struct vring_packed_desc desc_load(const struct vring_packed_desc *d)
@@ -167,10 +220,34 @@ static int table_walk(const struct vq *q, const struct vring_packed_desc *d, vq_
 	return err;
 }
 
+/* Where the descriptors of the next chain are read from. */
+struct source {
+	uint32_t pos;
+	bool noted; /* it was taken before: only what was noted then is known to be what it was */
+	uint16_t entry, left; /* if noted */
+};
+
+static struct vring_packed_desc source_next(const struct vq *q, struct source *s)
+{
+	struct vring_packed_desc d;
+
+	if (!s->noted) {
+		d = desc_load(desc_at(q, s->pos));
+		s->pos = pos_add(q, s->pos, 1);
+		return d;
+	}
+	d = inflight_desc(&q->p.notes, &s->entry);
+	/* It has as many as it had at first, whatever the flags say now. */
+	d.flags &= (uint16_t)~VRING_DESC_F_NEXT;
+	d.flags |= --s->left ? VRING_DESC_F_NEXT : 0;
+	return d;
+}
+
 /* To the end of the chain, also when there is no place for its pieces any more. */
 static int packed_walk(const struct vq *q, vq_piece_fn *fn, void *ctx, struct vq_item *ret_item)
 {
-	uint32_t left = q->conf.size - q->p.out;
+	uint32_t left = q->conf.size - q->p.out, slot = (q->p.taken_at + q->p.taken) % VQ_TAKEN;
+	struct source s = { .pos = q->p.next, .noted = q->p.again, .entry = q->p.entry[slot], .left = q->p.descs[slot] };
 	struct vring_packed_desc d;
 	uint16_t n = 0;
 	int full = 0;
@@ -181,7 +258,8 @@ static int packed_walk(const struct vq *q, vq_piece_fn *fn, void *ctx, struct vq
 		/* Longer than the ring. */
 		if (n == left)
 			return -EBADMSG;
-		d = desc_load(desc_at(q, pos_add(q, q->p.next, n++)));
+		d = source_next(q, &s);
+		n++;
 		if (!full)
 			err = d.flags & VRING_DESC_F_INDIRECT ? table_walk(q, &d, fn, ctx) : desc_piece(q, &d, fn, ctx);
 		if (err && err != -ENOBUFS)
@@ -193,11 +271,30 @@ static int packed_walk(const struct vq *q, vq_piece_fn *fn, void *ctx, struct vq
 	return full;
 }
 
+/* What the guest has changed since the walk is found out when somebody goes on with it. */
+static uint16_t chain_note(struct vq *q, uint16_t descs)
+{
+	uint16_t entry = inflight_begin(&q->p.notes);
+
+	for (uint16_t i = 0; i < descs; i++) {
+		struct vring_packed_desc d = desc_load(desc_at(q, pos_add(q, q->p.next, i)));
+
+		inflight_add(&q->p.notes, entry, &d);
+	}
+	inflight_end(&q->p.notes, entry);
+	return entry;
+}
+
 static void packed_take(struct vq *q, const struct vq_item *item)
 {
 	struct vq_packed *p = &q->p;
+	uint32_t slot = (p->taken_at + p->taken++) % VQ_TAKEN;
 
-	p->descs[(p->taken_at + p->taken++) % VQ_TAKEN] = item->descs;
+	if (p->again)
+		p->again--;
+	else if (p->notes.at)
+		p->entry[slot] = chain_note(q, item->descs);
+	p->descs[slot] = item->descs;
 	p->next = pos_add(q, p->next, item->descs);
 	p->out += item->descs;
 	p->ahead -= MIN(p->ahead, (uint32_t)item->descs);
@@ -213,6 +310,7 @@ static void packed_untake(struct vq *q, unsigned n)
 		p->next = pos_add(q, p->next, 2u * q->conf.size - descs);
 		p->out -= descs;
 		p->ahead += descs;
+		p->again += p->notes.at ? 1 : 0;
 	}
 }
 
@@ -236,6 +334,8 @@ static void packed_push(struct vq *q, uint16_t head, uint32_t len)
 		p->first_flags = (uint16_t)flags;
 	else
 		store16(&d->flags, flags, __ATOMIC_RELAXED);
+	if (p->notes.at)
+		inflight_give_back(&p->notes, p->entry[p->taken_at]);
 	descs = p->descs[p->taken_at % VQ_TAKEN];
 	p->taken_at = (p->taken_at + 1) % VQ_TAKEN;
 	p->taken--;
@@ -266,9 +366,13 @@ static bool packed_publish(struct vq *q)
 
 	if (p->done == p->shown)
 		return false;
+	if (p->notes.at)
+		inflight_show(&p->notes, (uint16_t)pos_encode(q, p->done));
 	/* All the others before this; this before we look whether the guest wants a call, as it does it the other way round. */
 	store16(&desc_at(q, p->shown)->flags, p->first_flags, __ATOMIC_RELEASE);
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	if (p->notes.at)
+		inflight_shown(&p->notes);
 	p->shown = p->call_at = p->done;
 	q->call_known = true;
 	return call_wanted(q, known, old);
@@ -292,6 +396,7 @@ static bool packed_want_kick(struct vq *q, enum vq_kick when)
 const struct vq_ops vq_packed_ops = {
 	.find = packed_find,
 	.start = packed_start,
+	.note = packed_note,
 	.base = packed_base,
 	.used_area = packed_used_area,
 	.look = packed_look,

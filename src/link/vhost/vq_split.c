@@ -2,6 +2,7 @@
 /* The split ring: virtio 1.2 section 2.7. */
 #include <endian.h>
 #include <errno.h>
+#include <string.h>
 
 #include "link/vhost/vq_ops.h"
 
@@ -60,6 +61,25 @@ static int split_start(struct vq *q)
 	q->s.next = q->s.seen = (uint16_t)q->conf.base;
 	q->s.done = q->s.shown = load16(&q->s.used->idx, __ATOMIC_RELAXED);
 	return 0;
+}
+
+static void split_note(struct vq *q)
+{
+	struct vq_split *s = &q->s;
+	struct inflight_split *n = q->conf.notes;
+	bool was = __atomic_load_n(&n->version, __ATOMIC_ACQUIRE) == INFLIGHT_VERSION && n->desc_num == q->conf.size;
+
+	/* What a predecessor had taken is all that follows what it gave back, in the same order. */
+	if (q->conf.resume && was)
+		s->next = s->seen = s->done;
+	__atomic_store_n(&n->version, 0, __ATOMIC_RELEASE);
+	memset(n->desc, 0, q->conf.size * sizeof(n->desc[0]));
+	n->features = 0;
+	n->desc_num = q->conf.size;
+	n->last_batch_head = 0;
+	n->used_idx = s->shown;
+	__atomic_store_n(&n->version, INFLIGHT_VERSION, __ATOMIC_RELEASE);
+	s->notes = n;
 }
 
 static uint32_t split_base(const struct vq *q)
@@ -176,6 +196,8 @@ static bool split_publish(struct vq *q)
 	s->shown = s->done;
 	/* The entries before the index; the index before we look whether the guest wants a call, as it does it the other way round. */
 	store16(&s->used->idx, s->shown, __ATOMIC_RELEASE);
+	if (s->notes)
+		__atomic_store_n(&s->notes->used_idx, s->shown, __ATOMIC_RELEASE);
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	if (!q->conf.event_idx)
 		return !(load16(&s->avail[0], __ATOMIC_RELAXED) & VRING_AVAIL_F_NO_INTERRUPT);
@@ -204,6 +226,7 @@ static bool split_want_kick(struct vq *q, enum vq_kick when)
 const struct vq_ops vq_split_ops = {
 	.find = split_find,
 	.start = split_start,
+	.note = split_note,
 	.base = split_base,
 	.used_area = split_used_area,
 	.look = split_look,
