@@ -20,10 +20,61 @@ static void give_up(int fd, int err)
 
 static void late_arm(struct join *j)
 {
-	if (j->n)
-		timer_set(&j->loop->timers, &j->late, j->wait[0].due_ns);
-	else
+	if (j->n) {
+		timer_set(&j->loop->timers, &j->late, j->again_ns ? MIN(j->again_ns, j->wait[0].due_ns) : j->wait[0].due_ns);
+	} else {
 		timer_cancel(&j->loop->timers, &j->late);
+		j->again_ns = 0;
+	}
+}
+
+static void again_later(struct join *j)
+{
+	if (!j->again_ns)
+		j->again_ns = j->loop->now_ns + JOIN_AGAIN_NS;
+}
+
+/* Number i of those that wait: 0 or -errno if that is over, -EAGAIN if it waits on. */
+static int serve_one(struct join *j, unsigned i)
+{
+	int fd = j->wait[i].fd, to, rc = 0;
+
+	/* Whoever has reset the connection meanwhile is not to be seen by the service. */
+	if (!(j->wait[i].way & SPLICE_FROM_UNIX) && sock_is_over(fd))
+		rc = -ECONNRESET;
+	if (!rc)
+		rc = pool_take(j->pool, kind_of(&j->wait[i].dst), &to);
+	if (sock_is_shortage(rc)) {
+		again_later(j);
+		return -EAGAIN;
+	}
+	if (rc == -EAGAIN)
+		return rc;
+	if (rc) {
+		give_up(fd, rc);
+		return rc;
+	}
+	rc = splice_open(j->splice, j->wait[i].way, fd, to, &j->wait[i].dst);
+	if (rc)
+		log_limited(LOG_LVL_DEBUG, "Connection to the namespace: %s", strerror(-rc));
+	return rc == -EAGAIN ? -ENOBUFS : rc;
+}
+
+/* Those that wait for this kind, which is not to be had if there is an err. POOL_KINDS: all that wait. */
+static void serve(struct join *j, enum pool_kind kind, int err)
+{
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < j->n; i++) {
+		bool stays = kind != POOL_KINDS && kind_of(&j->wait[i].dst) != kind;
+
+		if (!stays && err && !sock_is_shortage(err))
+			give_up(j->wait[i].fd, err);
+		else if (stays || err || serve_one(j, i) == -EAGAIN)
+			j->wait[kept++] = j->wait[i];
+	}
+	j->n = kept;
+	late_arm(j);
 }
 
 static void on_late(struct timer *t, uint64_t now_ns)
@@ -35,7 +86,12 @@ static void on_late(struct timer *t, uint64_t now_ns)
 		give_up(j->wait[n++].fd, -ETIMEDOUT);
 	j->n -= n;
 	memmove(j->wait, j->wait + n, j->n * sizeof(j->wait[0]));
-	late_arm(j);
+	if (j->again_ns && j->again_ns <= now_ns) {
+		j->again_ns = 0;
+		serve(j, POOL_KINDS, 0);
+	} else {
+		late_arm(j);
+	}
 }
 
 void join_init(struct join *j, struct loop *loop, struct pool *pool, struct splice *splice)
@@ -60,12 +116,14 @@ int join_open(struct join *j, unsigned way, int fd, const struct ep *dst)
 
 	if (!err)
 		return splice_open(j->splice, way, fd, to, dst);
-	if (err == -EAGAIN && j->n < JOIN_WAIT_MAX) {
+	if ((err == -EAGAIN || sock_is_shortage(err)) && j->n < JOIN_WAIT_MAX) {
+		if (err != -EAGAIN)
+			again_later(j);
 		j->wait[j->n].fd = fd;
 		j->wait[j->n].way = way;
 		j->wait[j->n].dst = *dst;
 		j->wait[j->n++].due_ns = j->loop->now_ns + JOIN_WAIT_NS;
-		if (j->n == 1)
+		if (j->n == 1 || err != -EAGAIN)
 			late_arm(j);
 		return 0;
 	}
@@ -75,29 +133,7 @@ int join_open(struct join *j, unsigned way, int fd, const struct ep *dst)
 
 void join_reply(struct join *j, enum pool_kind kind, int err)
 {
-	unsigned kept = 0;
-
-	for (unsigned i = 0; i < j->n; i++) {
-		enum pool_kind k = kind_of(&j->wait[i].dst);
-		int fd = j->wait[i].fd, to, rc = err && k == kind ? err : 0;
-
-		/* Whoever has reset the connection meanwhile is not to be seen by the service. */
-		if (!rc && !(j->wait[i].way & SPLICE_FROM_UNIX) && sock_is_over(fd))
-			rc = -ECONNRESET;
-		if (!rc)
-			rc = pool_take(j->pool, k, &to);
-		if (rc == -EAGAIN) {
-			j->wait[kept++] = j->wait[i];
-			continue;
-		}
-		if (rc) {
-			give_up(fd, rc);
-			continue;
-		}
-		rc = splice_open(j->splice, j->wait[i].way, fd, to, &j->wait[i].dst);
-		if (rc)
-			log_limited(LOG_LVL_DEBUG, "Connection to the namespace: %s", strerror(-rc));
-	}
-	j->n = kept;
-	late_arm(j);
+	if (sock_is_shortage(err))
+		again_later(j);
+	serve(j, kind, err);
 }

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Connections that are joined with new ones to the namespace. A connection that finds no socket of the namespace in stock waits until the
- * agent has answered, but not for ever; one that nobody can be found for is reset, and so are all that wait at the end.
+ * agent has answered, and for want of descriptors or memory longer than that, but not for ever; one that nobody can be found for is reset,
+ * and so are all that wait at the end.
+ *
+ * One that waits has a descriptor, and needs another one. So that there is one left, no more should be taken while join_waits().
  */
 #pragma once
 
@@ -11,12 +14,14 @@
 
 #define JOIN_WAIT_MAX 256 /* connections */
 #define JOIN_WAIT_NS (10 * NSEC_PER_SEC)
+#define JOIN_AGAIN_NS (500 * NSEC_PER_MSEC) /* until the next try, in a shortage */
 
 struct join {
 	struct loop *loop;
 	struct pool *pool;
 	struct splice *splice;
-	struct timer late; /* armed while some wait: for the first of them */
+	struct timer late; /* armed while some wait: until the first of them has to go, or the next try */
+	uint64_t again_ns; /* when that is; 0: what was asked for is on its way */
 	struct {
 		int fd;
 		unsigned way;
@@ -34,6 +39,11 @@ void join_fini(struct join *j);
  * already, -ENOSPC if there are too many connections with those that wait; else -errno of pool_take() or splice_open().
  */
 MUST_USE int join_open(struct join *j, unsigned way, int fd, const struct ep *dst);
+
+static inline bool join_waits(const struct join *j)
+{
+	return j->n;
+}
 
 /* After a pool_reply() that told this of that kind (POOL_KINDS: of none). */
 void join_reply(struct join *j, enum pool_kind kind, int err);

@@ -61,9 +61,12 @@ static int accepted_in(void *ctx, const struct listener *l, int fd, const struct
 	struct pasta_fwd *f = ctx;
 	bool by_path = f->d.in->table->rule[l->rule].flags & FWD_AT_PATH;
 	struct ep dst;
+	int err;
 
-	if (splice_dst(f, l, &peer->addr, &dst))
-		return wait_if_full(join_open(&f->join, by_path ? SPLICE_IN | SPLICE_FROM_UNIX : SPLICE_IN, fd, &dst));
+	if (splice_dst(f, l, &peer->addr, &dst)) {
+		err = wait_if_full(join_open(&f->join, by_path ? SPLICE_IN | SPLICE_FROM_UNIX : SPLICE_IN, fd, &dst));
+		return !err && join_waits(&f->join) ? -EBUSY : err;
+	}
 	if (f->d.tcp && !by_path)
 		tcp_accepted(f->d.tcp, l, fd, peer);
 	else
@@ -75,7 +78,10 @@ static void on_in(void *ctx, struct ref ref, uint32_t events)
 {
 	struct pasta_fwd *f = ctx;
 
-	listener_accept(f->d.in, ref.index, accepted_in, f);
+	if (join_waits(&f->join))
+		listener_pause(f->d.in, ref.index);
+	else
+		listener_accept(f->d.in, ref.index, accepted_in, f);
 }
 
 /* To a UNIX socket of the host. */
@@ -366,6 +372,8 @@ static void on_reply(void *ctx, const struct agent_reply *r, const int *fds, uns
 	}
 	err = pool_reply(&f->pool, r, fds, &kind);
 	join_reply(&f->join, kind, err);
+	if (!join_waits(&f->join))
+		listeners_wake(f->d.in);
 	udp_splice_retry(f->udp_splice, err && kind == POOL_UDP4 ? AF_INET : err && kind == POOL_UDP6 ? AF_INET6 : 0);
 }
 

@@ -469,6 +469,14 @@ static void listeners_resume(struct timer *t, uint64_t now_ns)
 	}
 }
 
+void listeners_wake(struct listeners *ls)
+{
+	if (!timer_armed(&ls->retry))
+		return;
+	timer_cancel(&ls->loop->timers, &ls->retry);
+	listeners_resume(&ls->retry, ls->loop->now_ns);
+}
+
 void listener_pause(struct listeners *ls, uint32_t index)
 {
 	struct listener *l = &ls->l[index];
@@ -479,12 +487,6 @@ void listener_pause(struct listeners *ls, uint32_t index)
 		return; /* the next event comes at once, and is another try */
 	l->paused = 1;
 	retry_arm(ls);
-}
-
-/* What accept(2) and sockets run out of: it comes back, but not by trying again at once. */
-static bool is_shortage(int err)
-{
-	return err == -EMFILE || err == -ENFILE || err == -ENOBUFS || err == -ENOMEM;
 }
 
 /* The error is that of one connection, which is gone: accept(2) gives it instead of a socket. */
@@ -522,7 +524,11 @@ void listener_accept(struct listeners *ls, uint32_t index, listener_conn_fn *fn,
 		}
 		progress = true;
 		err = fn(ctx, &ls->l[index], fd, &peer);
-		more = !is_shortage(err);
+		if (err == -EBUSY) {
+			listener_pause(ls, index);
+			return;
+		}
+		more = !sock_is_shortage(err);
 	}
 	/* The kernel may not have taken from its queue what it reports as an error. */
 	if (more && progress)

@@ -101,7 +101,7 @@ MUST_USE int listener_move(struct listeners *ls, struct listener *from, struct l
 
 /*
  * A connection from peer: takes fd, which is non-blocking, in any case. 0 or -errno; the listener rests after one of listener_accept()'s
- * errors of shortage.
+ * errors of shortage, and after -EBUSY: that connection is taken, but the next ones are to wait.
  */
 typedef int listener_conn_fn(void *ctx, const struct listener *l, int fd, const struct ep *peer);
 
@@ -118,3 +118,6 @@ void listener_accept(struct listeners *ls, uint32_t index, listener_conn_fn *fn,
  * and again would not help. It waits in the kernel's queue.
  */
 void listener_pause(struct listeners *ls, uint32_t index);
+
+/* What they rest for has passed: those that were paused have their events again now. */
+void listeners_wake(struct listeners *ls);

@@ -5,10 +5,17 @@
  */
 #pragma once
 
+#include <errno.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
 #include "base/addr.h"
+
+/* What the system or the process runs out of: it comes back, but not by trying again at once. */
+static inline bool sock_is_shortage(int err)
+{
+	return err == -EMFILE || err == -ENFILE || err == -ENOBUFS || err == -ENOMEM;
+}
 
 /* socket(2): AF_INET or AF_INET6 (always IPv6-only unless sock_set_dual(); raw sockets are so anyway). */
 MUST_USE int sock_open(int family, int type, int proto, int *ret_fd);

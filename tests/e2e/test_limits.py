@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: MIT
 """
-Guests that misbehave: memory stays bounded, and nothing spins.
+Guests that misbehave, and descriptors that run out: memory stays bounded, and nothing spins.
 
     guest (scapy) ---socket--- passt in "host" ---veth--- "remote" (topology.py)
 """
+import contextlib
 import random
 import socket
 import struct
 
 import pytest
 from lab import servers
+from lab.control import Control
 from lab.guest import Guest, Tcp
-from lab.program import assert_idle
+from lab.program import assert_idle, descriptors_left
 from lab.topology import GW4, HOST4, REMOTE4, REMOTE6
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
@@ -123,6 +125,40 @@ def test_connection_without_a_guest_is_quiet(start, net):
     s.sendall(b"more data that nobody takes")
     assert_idle(passt)
     s.close()
+
+
+@pytest.mark.parametrize("left", [0, 3])
+def test_no_descriptors(start, net, tmp_path, left):
+    """With some sockets in stock for the guest. Who is there goes on, whoever else comes from outside waits, and then all is well."""
+    passt = start("-t", "8080", "-c", tmp_path / "control")
+    guest = Guest(passt.socket_path)
+    guest.announce()
+    old, conn = connection(net, guest)
+    with net.remote.listen(REMOTE4) as server, contextlib.ExitStack() as stack:
+        with descriptors_left(passt, left):
+            for _ in range(30):
+                Tcp(guest, REMOTE4, server.getsockname()[1]).syn()
+            for _ in range(5):
+                s = stack.enter_context(net.remote.socket())
+                s.setblocking(False)
+                s.connect_ex((HOST4, 8080))
+            control = stack.enter_context(Control(tmp_path / "control"))
+            control.send({"do": "hello"})
+            old.send("A", b"data")
+            assert conn.recv(4) == b"data"
+            conn.sendall(b"answer")
+            assert old.recv(6) == b"answer"
+            assert_idle(passt)
+            assert "Can't accept a connection of" in passt.output() or left
+        assert control.recv()["ok"]
+        for _ in range(5):
+            Tcp.accept(guest, 8080).send("RA")
+    new, other = connection(net, guest)
+    other.sendall(b"more")
+    assert new.recv(4) == b"more"
+    conn.close()
+    other.close()
+    guest.close()
 
 
 def from_ports(packet, ports):

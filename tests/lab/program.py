@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
 """The program under test as a process in a namespace."""
+import contextlib
 import glob
 import os
+import resource
 import signal
 import subprocess
 import time
@@ -117,6 +119,20 @@ class Passt:
         status = self.stop()
         assert alive, f"passt ended by itself with status {status}:\n{self.output()}"
         assert status == 0, f"passt ended with status {status} on SIGTERM:\n{self.output()}"
+
+
+@contextlib.contextmanager
+def descriptors_left(passt, n):
+    """A limit with which it may open n more."""
+    before = resource.prlimit(passt.pid, resource.RLIMIT_NOFILE)
+    used = {int(fd) for fd in os.listdir(f"/proc/{passt.pid}/fd")}
+    limit, free = 0, n
+    while free or limit in used:
+        free -= limit not in used
+        limit += 1
+    resource.prlimit(passt.pid, resource.RLIMIT_NOFILE, (limit, before[1]))
+    yield
+    resource.prlimit(passt.pid, resource.RLIMIT_NOFILE, before)
 
 
 def assert_clean(output):

@@ -218,13 +218,15 @@ static void test_wait(void **state)
 	assert_false(timer_armed(&x->join.late));
 }
 
-/* No room for so many descriptors: then for one. Not for one either: whoever waits is reset, and nobody asks on and on. */
-static void test_refused(void **state)
+/* No room for so many descriptors: then for one. Not for one either: whoever waits does so, and nobody asks on and on. */
+static void test_shortage(void **state)
 {
 	struct fix *x = *state;
+	unsigned asked;
 
 	assert_int_equal(client_join(x, true), 0);
 	assert_int_equal(client_join(x, false), 0);
+	assert_true(join_waits(&x->join));
 	answer(x, -EMFILE);
 	assert_int_equal(x->n_asked, 3);
 	assert_int_equal(x->asked[2].sockets.n, 1);
@@ -232,21 +234,74 @@ static void test_refused(void **state)
 	answer(x, -EMFILE); /* of the other family */
 	assert_int_equal(x->n_asked, 4);
 	answer(x, -EMFILE);
-	assert_true(was_reset(x, 0));
-	assert_false(was_reset(x, 1));
 	assert_int_equal(x->n_asked, 4);
-	answer(x, 0);
+	answer_all(x);
+	asked = x->n_asked;
 	assert_int_equal(x->n_joined, 1);
 	assert_int_equal(x->joined[0].port, 2);
+	assert_true(join_waits(&x->join));
+	assert_false(was_reset(x, 0));
 
-	/* The next one has another try; what follows on success is no more than that. */
-	assert_int_equal(client_join(x, true), 0);
-	assert_int_equal(x->asked[x->n_asked - 1].sockets.n, 1);
+	/* A little later there is another try; what follows on success is no more than that. */
+	x->loop.now_ns += JOIN_AGAIN_NS + 2 * NSEC_PER_MSEC;
+	timers_run(&x->loop.timers, x->loop.now_ns);
+	assert_int_equal(x->n_asked, asked + 1);
+	assert_int_equal(x->asked[asked].sockets.n, 1);
+	answer(x, -ENOBUFS);
+	assert_int_equal(x->n_asked, asked + 1);
+	x->loop.now_ns += JOIN_AGAIN_NS + 2 * NSEC_PER_MSEC;
+	timers_run(&x->loop.timers, x->loop.now_ns);
 	for (unsigned i = 0; x->answered < x->n_asked; i++) {
 		assert_true(i < 10);
 		answer(x, x->asked[x->answered].sockets.n > 1 ? -EMFILE : 0);
 	}
 	assert_int_equal(x->n_joined, 2);
+	assert_false(join_waits(&x->join));
+	assert_int_equal(x->loop.timers.armed, 0);
+}
+
+/* A shortage has no end, or the agent can't be asked for one: not longer than others wait. */
+static void test_long_shortage(void **state)
+{
+	struct fix *x = *state;
+	uint64_t end = x->loop.now_ns + JOIN_WAIT_NS;
+
+	assert_int_equal(client_join(x, true), 0);
+	answer(x, -EMFILE);
+	answer(x, -EMFILE);
+	x->send_err = -ENOBUFS;
+	while (x->loop.now_ns < end) {
+		assert_false(was_reset(x, 0));
+		x->loop.now_ns += JOIN_AGAIN_NS / 2;
+		timers_run(&x->loop.timers, x->loop.now_ns);
+	}
+	x->loop.now_ns += 2 * NSEC_PER_MSEC;
+	timers_run(&x->loop.timers, x->loop.now_ns);
+	assert_true(was_reset(x, 0));
+	assert_int_equal(x->loop.timers.armed, 0);
+
+	/* One that comes in a shortage waits as well. */
+	assert_int_equal(client_join(x, true), 0);
+	x->send_err = 0;
+	x->loop.now_ns += JOIN_AGAIN_NS + 2 * NSEC_PER_MSEC;
+	timers_run(&x->loop.timers, x->loop.now_ns);
+	answer(x, 0);
+	assert_int_equal(x->n_joined, 1);
+}
+
+/* What is no shortage does not pass. */
+static void test_refused(void **state)
+{
+	struct fix *x = *state;
+
+	assert_int_equal(client_join(x, true), 0);
+	assert_int_equal(client_join(x, false), 0);
+	answer(x, -EACCES);
+	answer(x, 0);
+	answer(x, -EACCES);
+	assert_true(was_reset(x, 0));
+	assert_int_equal(x->n_joined, 1);
+	assert_int_equal(x->loop.timers.armed, 0);
 }
 
 /* The agent takes no requests. */
@@ -355,8 +410,8 @@ static void test_full(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_stock), T(test_wait),     T(test_refused),     T(test_agent_gone), T(test_client_gone),
-		T(test_late),  T(test_too_many), T(test_stray_reply), T(test_full),
+		T(test_stock),       T(test_wait), T(test_shortage), T(test_long_shortage), T(test_refused), T(test_agent_gone),
+		T(test_client_gone), T(test_late), T(test_too_many), T(test_stray_reply),   T(test_full),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -485,40 +485,6 @@ static void test_pause(void **state)
 	assert_int_equal(loop.timers.armed, 0);
 }
 
-/* One that can't be watched again yet is tried until it can be; one that can't be left alone is not taken for one that is. */
-static void test_pause_fails(void **state)
-{
-	struct fwd_table t;
-	struct listeners ls;
-
-	table(&t, "80-81");
-	loop.now_ns = 5 * NSEC_PER_SEC;
-	timers_init(&loop.timers, loop.now_ns);
-	assert_int_equal(listeners_open(&ls, &t, NULL), 0);
-	assert_int_equal(listeners_start(&ls, &loop, OWNER_TCP, OWNER_UDP), 0);
-
-	fake->mods_failing = 1;
-	listener_pause(&ls, 0);
-	assert_int_equal(fake_get(ls.l[0].fd)->events, EPOLLIN);
-	assert_int_equal(ls.l[0].paused, 0);
-	assert_string_equal(fake->line[0], "W Can't watch port 80: Cannot allocate memory");
-
-	listener_pause(&ls, 0);
-	listener_pause(&ls, 1);
-	fake->mods_failing = 4;
-	for (unsigned i = 1; i <= 3; i++) {
-		loop.now_ns += NSEC_PER_SEC + 2 * NSEC_PER_MSEC;
-		timers_run(&loop.timers, loop.now_ns);
-		assert_int_equal(timer_armed(&ls.retry), i < 3);
-		for (unsigned k = 0; k < 2; k++) {
-			assert_int_equal(fake_get(ls.l[k].fd)->events, i < 3 ? 0 : EPOLLIN);
-			assert_int_equal(ls.l[k].paused, i < 3);
-		}
-	}
-	listeners_close(&ls);
-	assert_int_equal(loop.timers.armed, 0);
-}
-
 /* --- taking connections --- */
 
 #define PATTERN_MAX 64
@@ -695,6 +661,26 @@ static void test_pause_and_close(void **state)
 	accept_over(&ls);
 }
 
+/* Whoever takes connections wants no more for now; when he does, what waits is taken at once. */
+static void test_accept_enough(void **state)
+{
+	struct listeners ls;
+	struct fwd_table t;
+
+	accept_world(&ls, &t, 10);
+	script.fn[0] = -EBUSY;
+	listener_accept(&ls, 0, take, &script);
+	assert_int_equal(script.taken, 1);
+	assert_int_equal(ls.l[0].paused, 1);
+	assert_int_equal(fake->lines, 0);
+	listeners_wake(&ls);
+	assert_int_equal(ls.l[0].paused, 0);
+	assert_int_equal(fake_get(ls.l[0].fd)->events, EPOLLIN);
+	assert_false(timer_armed(&ls.retry));
+	listeners_wake(&ls);
+	accept_over(&ls);
+}
+
 /* --- another place --- */
 
 static int elsewhere(void *ctx, const struct bound_spec *s, int *ret_fd, bool *ret_v6)
@@ -777,12 +763,12 @@ int main(void)
 		cmocka_unit_test(test_too_many),
 		cmocka_unit_test(test_scan),
 		cmocka_unit_test(test_pause),
-		cmocka_unit_test(test_pause_fails),
 		cmocka_unit_test(test_accept),
 		cmocka_unit_test(test_accept_errors_of_connections),
 		cmocka_unit_test(test_accept_shortage),
 		cmocka_unit_test(test_accept_other_errors),
 		cmocka_unit_test(test_pause_and_close),
+		cmocka_unit_test(test_accept_enough),
 		cmocka_unit_test(test_place),
 		cmocka_unit_test(test_empty),
 	};

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Rules that come and go while others listen. */
+/* Rules that come and go while others listen; listeners that rest. */
 #include "fwd/listen.h"
 
 #include <errno.h>
@@ -156,12 +156,47 @@ static void test_move(void **state)
 	assert_int_equal(fake->open, 0);
 }
 
+/* One that can't be watched again yet is tried until it can be; one that can't be left alone is not taken for one that is. */
+static void test_pause_fails(void **state)
+{
+	struct fwd_table t = { .n = 0 };
+	struct listeners ls;
+
+	table(&t, "80-81");
+	loop.now_ns = 5 * NSEC_PER_SEC;
+	timers_init(&loop.timers, loop.now_ns);
+	assert_int_equal(listeners_open(&ls, &t, NULL), 0);
+	assert_int_equal(listeners_start(&ls, &loop, OWNER_TCP, OWNER_UDP), 0);
+
+	fake->mods_failing = 1;
+	listener_pause(&ls, 0);
+	assert_int_equal(fake_get(ls.l[0].fd)->events, EPOLLIN);
+	assert_int_equal(ls.l[0].paused, 0);
+	assert_string_equal(fake->line[0], "W Can't watch port 80: Cannot allocate memory");
+
+	listener_pause(&ls, 0);
+	listener_pause(&ls, 1);
+	fake->mods_failing = 4;
+	for (unsigned i = 1; i <= 3; i++) {
+		loop.now_ns += NSEC_PER_SEC + 2 * NSEC_PER_MSEC;
+		timers_run(&loop.timers, loop.now_ns);
+		assert_int_equal(timer_armed(&ls.retry), i < 3);
+		for (unsigned k = 0; k < 2; k++) {
+			assert_int_equal(fake_get(ls.l[k].fd)->events, i < 3 ? 0 : EPOLLIN);
+			assert_int_equal(ls.l[k].paused, i < 3);
+		}
+	}
+	listeners_close(&ls);
+	assert_int_equal(loop.timers.armed, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_rules_later, setup),
 		cmocka_unit_test_setup(test_no_room, setup),
 		cmocka_unit_test_setup(test_move, setup),
+		cmocka_unit_test_setup(test_pause_fails, setup),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
