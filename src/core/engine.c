@@ -468,14 +468,19 @@ static int link_open(struct engine *e)
 	return 0;
 }
 
-/* Where a UNIX socket can't be joined with one of the guest's network. */
-static bool wants_unix_in(const struct engine *e)
+static bool has_unix_in(const struct engine *e)
 {
-	bool found = e->conf->conf_path[0];
+	bool found = false;
 
 	for (unsigned i = 0; i < e->in.n; i++)
 		found |= !!(e->in.rule[i].flags & FWD_AT_PATH);
-	return found && !e->pasta && e->conf->tcp;
+	return found;
+}
+
+/* Where a UNIX socket can't be joined with one of the guest's network. */
+static bool wants_unix_in(const struct engine *e)
+{
+	return (e->conf->conf_path[0] || has_unix_in(e)) && !e->pasta && e->conf->tcp;
 }
 
 /* Automatic ports are closed most of the time. */
@@ -554,7 +559,8 @@ static int guest_listeners_start(struct engine *e)
 				   .tcp = e->tcp,
 				   .v4 = e->conf->v4,
 				   .max = e->unix_in_max,
-				   .pipes = MIN(e->unix_in_max, UNIX_IN_PIPES) };
+				   .pipes = MIN(e->unix_in_max, UNIX_IN_PIPES),
+				   .soon = has_unix_in(e) };
 	int err = e->unix_in_max ? unix_in_new(&uc, &e->unix_in) : 0;
 	unsigned tcp = e->unix_in ? unix_in_owner(e->unix_in) : e->tcp ? tcp_listen_owner(e->tcp) : 0;
 

@@ -23,35 +23,22 @@ struct unix_in {
 	uint32_t from[PORTS]; /* by our port that connects to it: the listener that it is for, plus one; 0: it is not ours */
 };
 
-static struct addr loopback(const struct unix_in *u)
+static int family(const struct unix_in *u)
 {
-	return u->c.v4 ? addr_loopback4 : addr_loopback6;
-}
-
-static int loopback_socket(const struct unix_in *u, int *ret_fd, struct ep *ret_ep)
-{
-	int fd, family = u->c.v4 ? AF_INET : AF_INET6, err = sock_open(family, SOCK_STREAM, IPPROTO_TCP, &fd);
-
-	if (err)
-		return err;
-	err = sock_bind(fd, family, &(struct ep){ .addr = loopback(u) }, 0);
-	if (!err)
-		err = sock_local(fd, ret_ep);
-	if (err) {
-		sock_close(fd);
-		return err;
-	}
-	*ret_fd = fd;
-	return 0;
+	return u->c.v4 ? AF_INET : AF_INET6;
 }
 
 static int door_open(struct unix_in *u)
 {
-	int fd, err = loopback_socket(u, &fd, &u->door_ep);
+	int fd, err = sock_open(family(u), SOCK_STREAM, IPPROTO_TCP, &fd);
 
 	if (err)
 		return err;
-	err = sock_listen(fd, BACKLOG);
+	err = sock_bind(fd, family(u), &(struct ep){ .addr = u->c.v4 ? addr_loopback4 : addr_loopback6 }, 0);
+	if (!err)
+		err = sock_local(fd, &u->door_ep);
+	if (!err)
+		err = sock_listen(fd, BACKLOG);
 	if (err) {
 		sock_close(fd);
 		return err;
@@ -94,15 +81,15 @@ static int unix_conn(struct unix_in *u, const struct listener *l, int fd)
 	int to, err = u->door.fd < 0 ? door_open(u) : 0;
 
 	if (!err)
-		err = loopback_socket(u, &to, &ep);
+		err = sock_open(family(u), SOCK_STREAM, IPPROTO_TCP, &to);
 	if (err) {
 		sock_close(fd);
 		return err;
 	}
-	u->from[ep.port] = (uint32_t)(l - u->c.ls->l) + 1;
 	err = splice_open(u->splice, SPLICE_IN | SPLICE_FROM_UNIX, fd, to, &u->door_ep);
-	if (err)
-		u->from[ep.port] = 0;
+	/* The kernel has chosen a port by now, and its other end is accepted in a later event. */
+	if (!err && !sock_local(to, &ep))
+		u->from[ep.port] = (uint32_t)(l - u->c.ls->l) + 1;
 	return err == -ENOSPC ? -ENOBUFS : err;
 }
 
@@ -127,6 +114,7 @@ int unix_in_new(const struct unix_in_conf *c, struct unix_in **ret_u)
 {
 	struct splice_conf sc = { .loop = c->loop, .max = c->max, .pipes_max = c->pipes };
 	struct unix_in *u = calloc(1, sizeof(*u));
+	int err;
 
 	if (!u)
 		return -ENOMEM;
@@ -139,6 +127,11 @@ int unix_in_new(const struct unix_in_conf *c, struct unix_in **ret_u)
 	u->owner = loop_owner(c->loop, on_listen, u);
 	u->door_owner = loop_owner(c->loop, on_door, u);
 	acceptor_init(&u->door, c->loop, -1, "our own");
+	err = c->soon ? door_open(u) : 0;
+	if (err) {
+		unix_in_free(u);
+		return err;
+	}
 	*ret_u = u;
 	return 0;
 }

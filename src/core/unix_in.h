@@ -21,6 +21,7 @@ struct unix_in_conf {
 	struct tcp *tcp;
 	bool v4; /* the loopback address that the guest is shown as its peer is that of IPv4; else of IPv6 */
 	uint32_t max, pipes;
+	bool soon; /* there are such sockets already: opens all that takes the right to bind a port, which may go */
 };
 
 /* Watches the listeners, for the translator as well. -errno. */

@@ -279,6 +279,19 @@ def test_to_a_guest(guest_at, sock):
         assert s.recv(4) == b"more"
 
 
+def test_without_a_control_socket(start, sock):
+    """Nothing will ask for other ports: what is then taken away is not missed."""
+    p = start("-t", f"{sock}:8080")
+    g = Guest(p.socket_path)
+    g.announce()
+    for _ in range(3):
+        with connect(sock) as s:
+            t = Tcp.accept(g, 8080)
+            t.send("PA", b"hello")
+            assert s.recv(5) == b"hello"
+    g.close()
+
+
 def test_a_guest_that_ends(guest_at, sock):
     with connect(sock) as s:
         t = Tcp.accept(guest_at, 8080)
