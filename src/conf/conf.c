@@ -64,7 +64,7 @@ static bool type_fits(const struct opts *o, int type)
  * The guest's socket to where it is safe, before anything is printed that is not about the options: it may be one of the standard
  * streams. Names the number that the user knows.
  */
-static void take_fd(struct opts *o)
+static void take_fd(struct opts *o, unsigned passed)
 {
 	int fd = o->fd, type = 0, err = 0;
 
@@ -75,9 +75,64 @@ static void take_fd(struct opts *o)
 	if (fd >= 0 && !err)
 		o->socket_type = type;
 	if (!err)
-		err = daemon_fds_close(&o->fd);
+		err = daemon_fds_close(&o->fd, PASSED_FIRST + passed);
 	if (err)
 		die("Descriptor %i: %s (--fd)", fd, strerror(-err));
+}
+
+/* Whose the guest's socket is. One that is connected is what --fd would be. */
+static void take_passed_guest(struct opts *o, int fd, const struct passed_socket *s)
+{
+	if (o->mode == CONF_PASTA)
+		die("Descriptor %i of the service manager: a UNIX socket for pasta has to have the name \"control\"", fd);
+	if (o->socket_path[0] || o->fd >= 0 || o->passed.guest >= 0)
+		die("Descriptor %i of the service manager: there is another socket for the guest", fd);
+	if (!type_fits(o, s->type))
+		die("Descriptor %i of the service manager is not a socket of the right type", fd);
+	o->socket_type = s->type;
+	if (s->listens || s->type == SOCK_DGRAM)
+		o->passed.guest = fd;
+	else
+		o->fd = fd;
+}
+
+static void take_passed_one(struct opts *o, int fd, const struct passed_socket *s)
+{
+	switch (s->kind) {
+	case PASSED_UNIX:
+		take_passed_guest(o, fd, s);
+		break;
+	case PASSED_CONTROL:
+		if (o->conf_path[0] || o->passed.control >= 0)
+			die("Descriptor %i of the service manager: there is another control socket", fd);
+		o->passed.control = fd;
+		break;
+	case PASSED_PORT:
+		o->passed.port[o->passed.ports].fd = fd;
+		o->passed.port[o->passed.ports++].at = s->at;
+		break;
+	}
+}
+
+/* How many sockets a service manager has passed: they come first among the descriptors. */
+static unsigned take_passed(struct opts *o)
+{
+	char *names;
+	unsigned n;
+	int err = passed_count(&n, &names);
+
+	if (err)
+		die("Sockets of the service manager (LISTEN_FDS): %s", strerror(-err));
+	for (unsigned i = 0; i < n; i++) {
+		struct passed_socket s;
+
+		err = passed_look(i, names, &s);
+		if (err)
+			die("Descriptor %u of the service manager: %s", PASSED_FIRST + i, strerror(-err));
+		take_passed_one(o, (int)(PASSED_FIRST + i), &s);
+	}
+	free(names);
+	return n;
 }
 
 static void check_ifname(const char *name, const char *opt)
@@ -96,7 +151,7 @@ void conf_load(struct conf *c, int argc, char **argv)
 
 	load_options(mode, argc, argv, &o);
 	load_log_level(&o);
-	take_fd(&o);
+	take_fd(&o, take_passed(&o));
 	check_ifname(o.ifname, "interface");
 	check_ifname(o.if4, "outbound-if4");
 	check_ifname(o.if6, "outbound-if6");

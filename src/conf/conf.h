@@ -10,6 +10,7 @@
 #include "fwd/nat.h"
 #include "fwd/out.h"
 #include "fwd/rule.h"
+#include "os/passed.h"
 #include "service/guestconf.h"
 
 #define CONF_PATH_MAX 4096
@@ -43,6 +44,17 @@ struct conf_ns {
 	bool host_lo_to_ns_lo; /* what comes from the host's loopback goes to the loopback of the namespace */
 };
 
+/* Sockets of a service manager's (os/passed.h), at numbers of 3 and above. */
+struct conf_passed {
+	int guest; /* bound, and, but for datagrams, listening: the guest's; its type is socket_type. -1: none */
+	int control; /* likewise, the control socket; -1: none */
+	struct {
+		int fd;
+		struct bound_spec at;
+	} port[PASSED_MAX]; /* of forwards: each is in place of the one that a rule of this address and port would open */
+	unsigned ports;
+};
+
 /* What one guest may use at once. */
 struct conf_limits {
 	uint32_t flows, half_open; /* 0: as many as there are descriptors for; half of that */
@@ -59,6 +71,7 @@ struct conf {
 	int fd; /* --fd: a connected socket of that type, at a number of 3 or above; -1: none */
 	bool one_off;
 	bool vhost_user;
+	struct conf_passed passed;
 
 	/* families, protocols, services */
 	bool v4, v6; /* enabled and usable */
@@ -97,9 +110,15 @@ struct conf {
 	gid_t runas_gid;
 };
 
+/* Somebody may come and ask for something else than what is here. */
+static inline bool conf_has_control(const struct conf *c)
+{
+	return c->conf_path[0] || c->passed.control >= 0;
+}
+
 /*
  * Fills in *c from argv and the host. Prints and exits by itself for --help and --version (0) and for errors (1, message on stderr).
- * Closes what descriptors there are from 3 on, but that of --fd, which moves if it is a standard stream (os/daemon.h).
+ * Closes what descriptors there are from 3 on, but those of a service manager and that of --fd, which moves if it is a standard stream (os/daemon.h).
  * Discovery of the host (netlink, resolv.conf) never exits: what is missing is a warning and a default.
  */
 void conf_load(struct conf *c, int argc, char **argv);

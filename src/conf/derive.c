@@ -101,6 +101,7 @@ static void derive_process(const struct work *w)
 	c->fd = o->fd;
 	c->one_off = o->one_off || o->fd >= 0;
 	c->vhost_user = o->vhost_user;
+	c->passed = o->passed;
 	c->socket_type = o->socket_type ? o->socket_type : SOCK_STREAM;
 	memcpy(c->socket_path, o->socket_path, sizeof(c->socket_path));
 	memcpy(c->pid_file, o->pid_file, sizeof(c->pid_file));
@@ -582,8 +583,35 @@ static int derive_port(const struct host *h, struct conf *c, const struct opt_po
 	return 0;
 }
 
+static bool rule_opens(const struct fwd_rule *r, const struct bound_spec *at)
+{
+	struct bound_spec s = { .addr = r->addr, .port = at->port, .proto = r->proto, .dual = !!(r->flags & FWD_DUAL) };
+
+	memcpy(s.dev, r->ifname, sizeof(s.dev));
+	return !(r->flags & FWD_AT_PATH) && r->first <= at->port && at->port <= r->last && bound_same(&s, at);
+}
+
+/* A socket of a service manager is forwarded to the port of its own number, unless a rule says otherwise. */
+static int derive_passed(const struct host *h, struct conf *c, const struct bound_spec *at, char err[DERIVE_ERR_LEN])
+{
+	char addr[ADDR_STRLEN], spec[2 * ADDR_STRLEN];
+	bool any = at->dual || (addr_is_any(&at->addr) && c->v4 != c->v6);
+
+	for (unsigned i = 0; i < c->in.n; i++) {
+		if (rule_opens(&c->in.rule[i], at))
+			return 0;
+	}
+	snprintf(spec, sizeof(spec), addr_is4(&at->addr) || any ? "%s%s%.*s/%u" : "[%s]%s%.*s/%u",
+		 any ? "*" : addr_fmt(&at->addr, addr), at->dev[0] ? "%" : "", BOUND_DEV_MAX, at->dev, at->port);
+	return derive_port(h, c, &(struct opt_port){ .spec = spec, .letter = at->proto == IPPROTO_TCP ? 't' : 'u' }, err);
+}
+
 static bool port_given(const struct opts *o, char letter)
 {
+	for (unsigned i = 0; i < o->passed.ports; i++) {
+		if (letter == (o->passed.port[i].at.proto == IPPROTO_TCP ? 't' : 'u'))
+			return true;
+	}
 	for (unsigned i = 0; i < o->n_ports; i++) {
 		if (o->port[i].letter == letter)
 			return true;
@@ -598,6 +626,10 @@ int derive_ports(const struct opts *o, const struct host *h, struct conf *c, cha
 	c->eph_last = h->eph_last;
 	for (unsigned i = 0; i < o->n_ports; i++) {
 		if (derive_port(h, c, &o->port[i], err))
+			return -EINVAL;
+	}
+	for (unsigned i = 0; i < o->passed.ports; i++) {
+		if (derive_passed(h, c, &o->passed.port[i].at, err))
 			return -EINVAL;
 	}
 	for (const char *l = c->mode == CONF_PASTA ? "tuTU" : ""; *l; l++) {

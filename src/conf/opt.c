@@ -581,7 +581,7 @@ static void opts_init(struct opts *o, enum conf_mode mode, const char *argv0)
 	memset(o, 0, sizeof(*o));
 	o->mode = mode;
 	o->vhost_user = o->foreground = mode == CONF_PASST && strstr(base_name(argv0), "vhost-user");
-	o->fd = -1;
+	o->fd = o->passed.guest = o->passed.control = -1;
 	o->log_size = OPTS_LOG_SIZE;
 	o->limits = (struct conf_limits){ .spill = OPTS_SPILL, .reassembly = OPTS_REASSEMBLY };
 }

@@ -58,6 +58,7 @@ struct opts {
 	char socket_path[108];
 	int socket_type; /* SOCK_*; 0: not given */
 	int fd; /* -1: not given */
+	struct conf_passed passed;
 	char repair_path[108]; /* as given, for the check alone; migrate: one of the options with that name was */
 	bool migrate;
 	char log_file[CONF_PATH_MAX], pid_file[CONF_PATH_MAX], pcap_file[CONF_PATH_MAX];

@@ -174,7 +174,7 @@ static size_t kill_rules(const struct pasta *p, struct syscall_rule ret_rule[KIL
 static bool may_lead_to_path(const struct conf *c)
 {
 	const struct fwd_table *t = &c->out_rules;
-	bool found = c->conf_path[0];
+	bool found = conf_has_control(c);
 
 	for (unsigned i = 0; i < t->n; i++)
 		found |= !!(t->rule[i].flags & FWD_TO_PATH);
@@ -207,7 +207,7 @@ int confine_calls(enum confine_phase phase, const struct pasta *pasta)
 /* Ports that come later are those of services in the namespace, or what somebody asks for at the control socket. */
 static bool ports_come(const struct conf *c)
 {
-	bool come = c->conf_path[0];
+	bool come = conf_has_control(c);
 
 	for (unsigned i = 0; i < c->in.n; i++)
 		come |= c->in.rule[i].flags & FWD_SCAN;

@@ -382,6 +382,15 @@ int control_listen(const char *path, char ret_path[UNIXPATH_MAX], struct control
 	return err;
 }
 
+void control_passed(int fd, struct control_fds *ret_fds)
+{
+	char path[UNIXPATH_MAX];
+
+	unixpath_name(fd, path);
+	ret_fds->listen = fd;
+	ret_fds->file = path[0] ? open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC) : -1;
+}
+
 int control_new(struct engine *e, const struct control_fds *fds, struct control **ret_c)
 {
 	const struct conf *conf = e->conf;

@@ -17,6 +17,9 @@ struct control_fds {
 /* Binds the socket, for our user only. As unixpath_listen(); errors are logged. */
 MUST_USE int control_listen(const char *path, char ret_path[UNIXPATH_MAX], struct control_fds *ret_fds);
 
+/* The same of one that is there. */
+void control_passed(int fd, struct control_fds *ret_fds);
+
 /* Takes both over on success. The engine runs. -errno. */
 MUST_USE int control_new(struct engine *e, const struct control_fds *fds, struct control **ret_c);
 

@@ -254,6 +254,30 @@ static int socket_dir_open(struct engine *e)
 	return e->socket_dir_fd < 0 ? -errno : 0;
 }
 
+/* One that a service manager has opened, and removes. */
+static int socket_passed(struct engine *e)
+{
+	unixpath_name(e->conf->passed.guest, e->socket_path);
+	e->listen_fd = e->conf->passed.guest;
+	log_info("UNIX domain socket of the service manager%s%s", e->socket_path[0] ? " at " : "", e->socket_path);
+	return e->conf->socket_type == SOCK_DGRAM ? socket_dir_open(e) : 0;
+}
+
+static int control_open(struct engine *e)
+{
+	const struct conf *c = e->conf;
+	int err;
+
+	if (c->passed.control >= 0) {
+		control_passed(c->passed.control, &e->control_fds);
+		return 0;
+	}
+	if (!c->conf_path[0])
+		return 0;
+	err = control_listen(c->conf_path, e->control_path, &e->control_fds);
+	return err ? err : leftover_note(e->control_path, &e->control_left);
+}
+
 static int socket_open(struct engine *e)
 {
 	const struct conf *c = e->conf;
@@ -261,6 +285,8 @@ static int socket_open(struct engine *e)
 
 	if (e->pasta || c->fd >= 0)
 		return 0;
+	if (c->passed.guest >= 0)
+		return socket_passed(e);
 	err = unixpath_open(c->socket_type, c->socket_path, e->socket_path, &e->listen_fd);
 	if (!err)
 		err = leftover_note(e->socket_path, &e->socket_left);
@@ -282,7 +308,7 @@ static int capture_open(struct engine *e)
 	const char *path = e->conf->pcap_file;
 	int err;
 
-	if (!path[0] && !e->conf->conf_path[0])
+	if (!path[0] && !conf_has_control(e->conf))
 		return 0;
 	e->captures = pcap_new();
 	if (!e->captures)
@@ -297,11 +323,29 @@ static int capture_open(struct engine *e)
 	return 0;
 }
 
+/* In our own network; but one of the service manager's, if there is one that is just so. */
+static int host_open(void *ctx, const struct bound_spec *s, int *ret_fd, bool *ret_v6)
+{
+	struct conf_passed *p = &((struct engine *)ctx)->passed;
+
+	for (unsigned i = 0; i < p->ports; i++) {
+		if (p->port[i].fd < 0 || !bound_same(&p->port[i].at, s))
+			continue;
+		bound_adopt(p->port[i].fd, s);
+		*ret_fd = p->port[i].fd;
+		*ret_v6 = s->dual || !addr_is4(&s->addr);
+		p->port[i].fd = -1;
+		return 0;
+	}
+	return bound_open(s, ret_fd, ret_v6);
+}
+
 static int ports_open(struct engine *e)
 {
-	struct listen_place own = { .later = e->pasta ? &e->out : NULL }, ns;
+	struct listen_place own = { .name = "HOST", .open = host_open, .ctx = e, .later = e->pasta ? &e->out : NULL }, ns;
 	int err;
 
+	e->passed = e->conf->passed;
 	e->in = e->conf->in;
 	e->out = e->conf->out_rules;
 	err = listeners_open(&e->listeners, &e->in, &own);
@@ -335,11 +379,8 @@ int engine_open(struct engine *e, const struct conf *c, struct pasta *pasta)
 		return err;
 	}
 	err = socket_open(e);
-	if (!err && c->conf_path[0]) {
-		err = control_listen(c->conf_path, e->control_path, &e->control_fds);
-		if (!err)
-			err = leftover_note(e->control_path, &e->control_left);
-	}
+	if (!err)
+		err = control_open(e);
 	return err ? err : capture_open(e);
 }
 
@@ -480,7 +521,7 @@ static bool has_unix_in(const struct engine *e)
 /* Where a UNIX socket can't be joined with one of the guest's network. */
 static bool wants_unix_in(const struct engine *e)
 {
-	return (e->conf->conf_path[0] || has_unix_in(e)) && !e->pasta && e->conf->tcp;
+	return (conf_has_control(e->conf) || has_unix_in(e)) && !e->pasta && e->conf->tcp;
 }
 
 /* Automatic ports are closed most of the time. */
@@ -718,6 +759,8 @@ void engine_close(struct engine *e)
 		e->link->ops->free(e->link);
 	sock_close(e->listen_fd);
 	sock_close(e->socket_dir_fd);
+	for (unsigned i = 0; i < e->passed.ports; i++)
+		sock_close(e->passed.port[i].fd);
 	sock_close(e->control_fds.listen);
 	sock_close(e->control_fds.file);
 	if (e->flows)

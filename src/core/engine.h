@@ -62,6 +62,7 @@ struct engine {
 	struct fwd_table in, out; /* the rules in effect */
 	struct listeners listeners;
 	struct listeners ns_listeners; /* of the namespace; none in passt mode */
+	struct conf_passed passed; /* of conf: what nobody owns yet */
 	struct unix_in *unix_in; /* NULL: pasta, or there is no such rule and can be none */
 	uint32_t unix_in_max; /* connections by it */
 	struct tcp *tcp; /* NULL: --no-tcp, and so on */

@@ -285,7 +285,7 @@ static int enter(struct child *c, const struct ns *ns)
 	if (!err)
 		err = ns_enter(ns);
 	if (!err)
-		err = daemon_fds_close(&c->sock);
+		err = daemon_fds_close(&c->sock, STDERR_FILENO + 1);
 	if (!err)
 		err = bounds_drop();
 	if (!err)

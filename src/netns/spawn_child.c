@@ -229,7 +229,7 @@ __attribute__((noreturn)) static void command_exec(char *const *argv)
 
 	/* Only what the command inherits by right: 0 to 2. */
 	int none = -1;
-	(void)!daemon_fds_close(&none);
+	(void)!daemon_fds_close(&none, STDERR_FILENO + 1);
 
 	if (argv) {
 		execvp(argv[0], argv);

@@ -93,3 +93,19 @@ int bound_open(const struct bound_spec *s, int *ret_fd, bool *ret_v6)
 	*ret_v6 = family == AF_INET6;
 	return 0;
 }
+
+bool bound_same(const struct bound_spec *a, const struct bound_spec *b)
+{
+	return a->proto == b->proto && a->port == b->port && !a->dual == !b->dual && (a->dual || addr_eq(&a->addr, &b->addr)) &&
+	       !strncmp(a->dev, b->dev, sizeof(a->dev));
+}
+
+void bound_adopt(int fd, const struct bound_spec *s)
+{
+	int family = !s->dual && addr_is4(&s->addr) ? AF_INET : AF_INET6;
+
+	if (s->proto != IPPROTO_UDP)
+		return;
+	tell_destination(fd, family, s->port);
+	tell_hops(fd, family, s->dual);
+}

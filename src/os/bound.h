@@ -21,3 +21,9 @@ struct bound_spec {
  * *ret_v6: it is of AF_INET6. One of UDP tells what its datagrams were sent to (os/pktinfo.h), where the kernel can.
  */
 MUST_USE int bound_open(const struct bound_spec *s, int *ret_fd, bool *ret_v6);
+
+/* Whether two sockets of these would be in each other's place; freebind does not matter. */
+bool bound_same(const struct bound_spec *a, const struct bound_spec *b);
+
+/* A socket that somebody else has bound so: has it tell what bound_open() has its own tell. */
+void bound_adopt(int fd, const struct bound_spec *s);

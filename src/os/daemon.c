@@ -59,24 +59,24 @@ static int stdio_part(int fd)
 	return err;
 }
 
-int daemon_fds_close(int *fd)
+int daemon_fds_close(int *fd, unsigned first)
 {
 	int keep, err;
 
 	if (*fd < 0) {
-		close_run(FIRST_FREE, ~0u);
+		close_run(first, ~0u);
 		return 0;
 	}
 	keep = *fd;
 	if (keep < FIRST_FREE)
-		keep = fcntl(*fd, F_DUPFD_CLOEXEC, FIRST_FREE);
+		keep = fcntl(*fd, F_DUPFD_CLOEXEC, first);
 	if (keep < 0 || fcntl(keep, F_SETFD, FD_CLOEXEC))
 		return -errno;
 	err = stdio_part(keep);
 	if (err)
 		return err;
-	close_run(FIRST_FREE, (unsigned)keep - 1);
-	close_run((unsigned)keep + 1, ~0u);
+	close_run(first, (unsigned)keep - 1);
+	close_run(MAX((unsigned)keep + 1, first), ~0u);
 	*fd = keep;
 	return 0;
 }

@@ -25,10 +25,11 @@ struct daemon {
 void daemon_stdio_open(void);
 
 /*
- * Closes all descriptors from 3 on but *fd (-1: none), which moves to a number of 3 or above; close-on-exec is set on it. For
- * descriptors that whoever started us left open by mistake. Where *fd is also one of 0 to 2, /dev/null takes its place there.
+ * Closes all descriptors from first, which is 3 or more, on but *fd (-1: none), which moves there if it is one of 0 to 2; close-on-exec is
+ * set on it. For descriptors that whoever started us left open by mistake. Where *fd is also one of 0 to 2, /dev/null takes its
+ * place there.
  */
-MUST_USE int daemon_fds_close(int *fd);
+MUST_USE int daemon_fds_close(int *fd, unsigned first);
 
 /* No pid file, foreground. */
 void daemon_init(struct daemon *d);

@@ -139,16 +139,25 @@ static bool sock_opt_is(int fd, int opt, int want)
 	return !getsockopt(fd, SOL_SOCKET, opt, &val, &len) && val == want;
 }
 
+void unixpath_name(int fd, char ret_path[UNIXPATH_MAX])
+{
+	struct sockaddr_un sun = { .sun_family = AF_UNIX };
+	socklen_t len = sizeof(sun);
+
+	if (getsockname(fd, (struct sockaddr *)&sun, &len) || sun.sun_family != AF_UNIX)
+		sun.sun_path[0] = 0;
+	/* A path may be as long as the field, without a NUL: nobody has one of those. */
+	memcpy(ret_path, sun.sun_path, UNIXPATH_MAX);
+	ret_path[UNIXPATH_MAX - 1] = 0;
+}
+
 bool unixpath_is(int fd, const char *path)
 {
-	struct {
-		struct sockaddr_un sun;
-		char nul;
-	} name = { .nul = 0 };
-	socklen_t len = sizeof(name.sun);
+	char name[UNIXPATH_MAX];
 
+	unixpath_name(fd, name);
 	return sock_opt_is(fd, SO_DOMAIN, AF_UNIX) && sock_opt_is(fd, SO_TYPE, SOCK_STREAM) && sock_opt_is(fd, SO_ACCEPTCONN, 1) &&
-	       !getsockname(fd, (struct sockaddr *)&name.sun, &len) && !strcmp(name.sun.sun_path, path);
+	       !strcmp(name, path);
 }
 
 int unixpath_folder(const char *path, int *ret_dir)

@@ -31,6 +31,9 @@ MUST_USE int unixpath_sweep(const char *path);
 /* What fd is: a stream socket that listens at this path. */
 bool unixpath_is(int fd, const char *path);
 
+/* Where fd is bound, or, if that is no path, an empty text. */
+void unixpath_name(int fd, char ret_path[UNIXPATH_MAX]);
+
 /* The folder of a path, to connect to sockets in it once paths lead nowhere any more. -errno of open(2). */
 MUST_USE int unixpath_folder(const char *path, int *ret_dir);
 

@@ -249,18 +249,18 @@ static int fds_checks(void)
 	if (high != 100)
 		return 1;
 	fd = high;
-	if (daemon_fds_close(&fd) || fd != 100 || fcntl(null, F_GETFD) != -1 || fcntl(100, F_GETFD) != FD_CLOEXEC)
+	if (daemon_fds_close(&fd, 3) || fd != 100 || fcntl(null, F_GETFD) != -1 || fcntl(100, F_GETFD) != FD_CLOEXEC)
 		return 2;
 	if (dup2(100, 0) || dup2(100, 50) != 50)
 		return 3;
 	fd = 0;
-	if (daemon_fds_close(&fd) || fd < 3 || fcntl(fd, F_GETFD) != FD_CLOEXEC || fcntl(50, F_GETFD) != -1)
+	if (daemon_fds_close(&fd, 3) || fd < 3 || fcntl(fd, F_GETFD) != FD_CLOEXEC || fcntl(50, F_GETFD) != -1)
 		return 4;
 	fd = -1;
-	if (daemon_fds_close(&fd) || fd != -1 || fcntl(3, F_GETFD) != -1 || fcntl(2, F_GETFD) < 0)
+	if (daemon_fds_close(&fd, 3) || fd != -1 || fcntl(3, F_GETFD) != -1 || fcntl(2, F_GETFD) < 0)
 		return 5;
 	fd = 77;
-	if (daemon_fds_close(&fd) != -EBADF)
+	if (daemon_fds_close(&fd, 3) != -EBADF)
 		return 6;
 	close(0);
 	close(2);
@@ -278,7 +278,7 @@ static int stdio_checks(void)
 
 	if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) || dup2(pair[0], 0) || dup2(pair[0], 2) != 2 || dup2(pair[1], 1) != 1)
 		return 1;
-	if (daemon_fds_close(&fd) || fd < 3)
+	if (daemon_fds_close(&fd, 3) || fd < 3)
 		return 2;
 	if (write(2, "x", 1) != 1 || write(0, "x", 1) != 1 || recv(1, &c, 1, MSG_DONTWAIT) != -1 || errno != EAGAIN)
 		return 3;
