@@ -623,6 +623,7 @@ static void conf_set(struct conf *c, uint8_t how)
 	memset(c, 0, sizeof(*c));
 	c->guest = target_conf(how & 0x3c);
 	c->fd = 3;
+	c->passed.guest = c->passed.control = -1;
 	c->socket_type = SOCK_STREAM;
 	c->v4 = c->v6 = c->tcp = c->udp = c->icmp = true;
 	c->nat.v4.our = c->nat.v4.map_loopback = addrs4[2];
