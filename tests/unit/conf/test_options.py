@@ -3,6 +3,7 @@
 
 The program is $PASST, or passt in the build folder named by $BUILD_DIR (default: build).
 """
+import itertools
 import json
 import os
 import pathlib
@@ -61,6 +62,21 @@ def test_same_everywhere(mode):
     assert len(table) > 40
     assert in_help(mode) == table
     assert in_man(mode) == table
+
+
+@pytest.mark.parametrize("mode,other", itertools.permutations(MODES))
+def test_options_of_the_other_mode(mode, other):
+    """Each is an error by its own name, whatever its value, and whatever else is said."""
+    own, strange = in_table(mode), in_table(other)
+    assert set(strange) - set(own)
+    for name in set(strange) - set(own):
+        letter, takes = strange[name]
+        forms = [[f"--{name}=x"], [f"--{name}", "x"]] if takes else [[f"--{name}"]]
+        if letter:
+            forms.append([f"-{letter}x"] if takes else [f"-{letter}"])
+        for words in forms:
+            r = run("-q", *words, mode=mode)
+            assert (r.returncode, r.stdout, r.stderr) == (1, "", f"--{name} is for {other} mode only\n"), words
 
 
 @pytest.mark.parametrize("mode", MODES)
