@@ -38,7 +38,7 @@
 #define REFILL_NS (20 * NSEC_PER_MSEC) /* by then a guest at work has put half of its buffers back */
 #define MTU_PLAIN 1500u /* what buffers of a driver without any offload hold */
 
-enum which { WHICH_LISTEN, WHICH_FRONT, WHICH_RING };
+enum which { WHICH_LISTEN, WHICH_FRONT, WHICH_STATE, WHICH_RING };
 
 struct vhost {
 	struct link link;
@@ -95,6 +95,18 @@ static void on_watch(void *ctx, unsigned ring, bool on)
 	v->ring_more |= on ? 1u << ring : 0;
 	if (on && !timer_armed(&v->again))
 		timer_set(&v->loop->timers, &v->again, v->loop->now_ns);
+}
+
+/* What can't be waited for, as a file, is read when the front-end asks for the result. */
+static void on_watch_state(void *ctx, bool on)
+{
+	struct vhost *v = ctx;
+	int fd = v->dev.state_fd;
+
+	if (!on)
+		loop_del(v->loop, fd);
+	else if (loop_add(v->loop, fd, ref_init(v->owner, WHICH_STATE, v->gen), EPOLLIN))
+		log_limited(LOG_LVL_DEBUG, "The state of another back-end comes by a descriptor that can't be waited for");
 }
 
 static uint32_t offloads_of(const struct vdev *d)
@@ -439,6 +451,8 @@ static void vhost_on_event(struct link *l, unsigned which, uint32_t events)
 		front_accept(v);
 	else if (which == WHICH_FRONT)
 		front_read(v);
+	else if (which == WHICH_STATE)
+		(void)vdev_state_read(&v->dev);
 	else
 		ring_kicked(v, which - WHICH_RING);
 }
@@ -450,6 +464,8 @@ static void loop_event(void *ctx, struct ref ref, uint32_t events)
 
 	if (ref.index == WHICH_FRONT)
 		current = v->fd >= 0 && ref.gen == (v->gen & 0xffffff);
+	else if (ref.index == WHICH_STATE)
+		current = v->dev.state_fd >= 0;
 	else if (ref.index >= WHICH_RING)
 		current = v->dev.ring[ref.index - WHICH_RING].kick >= 0 &&
 			  ref.gen == (v->ring_gen[ref.index - WHICH_RING] & 0xffffff);
@@ -550,7 +566,9 @@ static const struct link_ops vhost_ops = {
 
 static int parts_init(struct vhost *v)
 {
-	struct vdev_cb cb = { .settle = on_settle, .watch = on_watch, .changed = on_changed, .ctx = v };
+	struct vdev_cb cb = {
+		.settle = on_settle, .watch = on_watch, .watch_state = on_watch_state, .changed = on_changed, .ctx = v
+	};
 	int err = vtx_init(&v->tx, &v->dev);
 
 	if (err)

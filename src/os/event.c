@@ -7,14 +7,6 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-/* Without its function, which some C libraries lack. */
-static ssize_t read_nowait(int fd, uint64_t *ret_count)
-{
-	struct iovec iov = { ret_count, sizeof(*ret_count) };
-
-	return syscall(SYS_preadv2, fd, &iov, 1, -1L, -1L, RWF_NOWAIT);
-}
-
 static bool ready(int fd, short events)
 {
 	struct pollfd p = { .fd = fd, .events = events };
@@ -22,20 +14,38 @@ static bool ready(int fd, short events)
 	return poll(&p, 1, 0) == 1 && p.revents & events;
 }
 
-int event_read(int fd)
+static ssize_t read_nowait(int fd, void *buf, size_t len)
 {
-	uint64_t count;
-	ssize_t n = read_nowait(fd, &count);
+	struct iovec iov = { buf, len };
+	/* Without its function, which some C libraries lack. */
+	ssize_t n = syscall(SYS_preadv2, fd, &iov, 1, -1L, -1L, RWF_NOWAIT);
 
 	/* Events of kernels before 5.8. */
 	if (n < 0 && errno == EOPNOTSUPP) {
 		if (!ready(fd, POLLIN))
 			return -EAGAIN;
-		n = read(fd, &count, sizeof(count));
+		n = read(fd, buf, len);
 	}
 	if (n < 0)
 		return errno == EINTR ? -EAGAIN : -errno;
+	return n;
+}
+
+int event_read(int fd)
+{
+	uint64_t count;
+	ssize_t n = read_nowait(fd, &count, sizeof(count));
+
+	if (n < 0)
+		return (int)n;
 	return n == sizeof(count) ? 0 : -EBADMSG;
+}
+
+ssize_t event_skip(int fd)
+{
+	uint8_t buf[16384];
+
+	return read_nowait(fd, buf, sizeof(buf));
 }
 
 int event_write(int fd)

@@ -144,7 +144,7 @@ static void step_kick(struct fuzz *z, struct rd *in)
 /* A device that is set up as it should be, with some features or others. */
 static void step_start(struct fuzz *z, struct rd *in)
 {
-	uint64_t protocol = UINT64_C(0xb02f), features = (uint64_t)rd_be16(in) << 28 | rd_be16(in);
+	uint64_t protocol = UINT64_C(0x8b02f), features = (uint64_t)rd_be16(in) << 28 | rd_be16(in);
 	uint64_t mem[5] = { 1, GUEST, MEM, GUEST, 0 };
 
 	features |= UINT64_C(1) << VHOST_USER_F_PROTOCOL_FEATURES;

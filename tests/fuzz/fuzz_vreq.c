@@ -42,6 +42,10 @@ static void on_watch(void *ctx, unsigned ring, bool on)
 	z->watched[ring] = on;
 }
 
+static void on_watch_state(void *ctx, bool on)
+{
+}
+
 static void on_changed(void *ctx)
 {
 }
@@ -113,7 +117,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	struct rd in = rd_init(data, len);
 	unsigned before = fds_open();
 	struct fuzz *z = calloc(1, sizeof(*z));
-	struct vdev_cb cb = { .settle = on_settle, .watch = on_watch, .changed = on_changed, .ctx = z };
+	struct vdev_cb cb = {
+		.settle = on_settle, .watch = on_watch, .watch_state = on_watch_state, .changed = on_changed, .ctx = z
+	};
 	int fd[2];
 
 	log_set_sink(sink, NULL);

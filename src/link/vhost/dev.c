@@ -15,6 +15,8 @@
 	(BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_F_RING_PACKED) | BIT(VIRTIO_RING_F_INDIRECT_DESC) | BIT(VIRTIO_RING_F_EVENT_IDX) | \
 	 BIT(VHOST_F_LOG_ALL) | BIT(VHOST_USER_F_PROTOCOL_FEATURES))
 #define PAGE_LEN 4096u
+#define STATE_PARTS 64u /* that are read at once, of another back-end's state */
+#define STATE_MAX (UINT64_C(1) << 30)
 
 static void ring_init(struct vdev_ring *r)
 {
@@ -32,7 +34,7 @@ int vdev_init(struct vdev *d, uint64_t features, const struct vdev_cb *cb)
 	d->cb = *cb;
 	d->offered = features | RING_FEATURES;
 	d->features = d->protocol = 0;
-	d->req_fd = d->log_call = -1;
+	d->req_fd = d->log_call = d->state_fd = -1;
 	dirty_init(&d->dirty);
 	d->inflight = (struct guardmap){ .file = { .at = NULL } };
 	inflight_drop(d);
@@ -118,6 +120,39 @@ int vdev_inflight(struct vdev *d, int fd, const struct vhost_user_inflight *f)
 	return err;
 }
 
+static void state_end(struct vdev *d)
+{
+	if (d->state_fd < 0)
+		return;
+	d->cb.watch_state(d->cb.ctx, false);
+	vdev_fd_set(&d->state_fd, -1);
+	if (d->state_len)
+		log_limited(LOG_LVL_WARN, "Connections of a guest that was moved here are not carried over");
+}
+
+void vdev_state_load(struct vdev *d, int fd)
+{
+	state_end(d);
+	d->state_fd = fd;
+	d->state_len = 0;
+	d->cb.watch_state(d->cb.ctx, true);
+}
+
+int vdev_state_read(struct vdev *d)
+{
+	ssize_t n = 0;
+
+	if (d->state_fd < 0)
+		return 0;
+	for (unsigned i = 0; i < STATE_PARTS && (n = event_skip(d->state_fd)) > 0; i++)
+		d->state_len += (size_t)n;
+	if (n > 0)
+		n = d->state_len > STATE_MAX ? -EMSGSIZE : -EAGAIN;
+	if (n != -EAGAIN)
+		state_end(d);
+	return (int)n;
+}
+
 void vdev_reset(struct vdev *d)
 {
 	d->leaving = true;
@@ -129,6 +164,7 @@ void vdev_reset(struct vdev *d)
 	vdev_fd_set(&d->req_fd, -1);
 	vdev_fd_set(&d->log_call, -1);
 	d->leaving = false;
+	state_end(d);
 	inflight_drop(d);
 	d->features = d->protocol = 0;
 	dirty_close(&d->dirty);

@@ -33,6 +33,8 @@ struct vdev_cb {
 	void (*settle)(void *ctx);
 	/* kick of this ring is to be watched, or, before it is closed, not any more. */
 	void (*watch)(void *ctx, unsigned ring, bool on);
+	/* state_fd is to be watched, or, before it is closed, not any more. */
+	void (*watch_state)(void *ctx, bool on);
 	/* Features, memory, or which rings run or are enabled have changed. */
 	void (*changed)(void *ctx);
 	void *ctx;
@@ -44,6 +46,8 @@ struct vdev {
 	uint64_t features; /* as acknowledged */
 	uint64_t protocol; /* protocol features, as acknowledged */
 	int req_fd; /* for requests to the front-end; -1 */
+	int state_fd; /* what another back-end has left for us is read from; -1: nothing more will come */
+	uint64_t state_len; /* bytes of that so far */
 	int log_call; /* event for what the log notes; -1 */
 	struct vmem mem;
 	struct dirty dirty;
@@ -92,6 +96,15 @@ void vdev_fd_set(int *slot, int fd);
  * where they are. Errors as of guardmap_open(); then there is no buffer.
  */
 MUST_USE int vdev_inflight(struct vdev *d, int fd, const struct vhost_user_inflight *f);
+
+/*
+ * What a device is, beside its rings, goes with a guest that is moved. Of ours that is nothing: what another back-end wrote to fd, which is
+ * ours now, is read to its end, for that to get rid of it, and left out.
+ */
+void vdev_state_load(struct vdev *d, int fd);
+
+/* Reads what there is: 0: that was all; -EAGAIN: more has to come; -EMSGSIZE: it has no end; -errno of preadv2(2). */
+int vdev_state_read(struct vdev *d);
 
 /* The memory is another one: rings that are not found in it any more stop. */
 void vdev_remap(struct vdev *d);

@@ -11,7 +11,7 @@
 
 #define VHOST_USER_HDR_LEN 12u
 #define VHOST_USER_FDS 8u /* descriptors of one message */
-#define VHOST_USER_NO_FD 0x100u /* in the number of a ring: there is no descriptor */
+#define VHOST_USER_NO_FD 0x100u /* in the number of a ring, and in the answer to SET_DEVICE_STATE_FD: there is no descriptor */
 
 #define VHOST_USER_F_PROTOCOL_FEATURES 30u /* bit of the features */
 
@@ -25,6 +25,7 @@ enum vhost_user_pf {
 	PF_INFLIGHT_SHMFD = 12,
 	PF_RESET_DEVICE = 13,
 	PF_CONFIGURE_MEM_SLOTS = 15,
+	PF_DEVICE_STATE = 19,
 };
 
 enum vhost_user_request {
@@ -54,6 +55,8 @@ enum vhost_user_request {
 	VHOST_USER_GET_MAX_MEM_SLOTS = 36,
 	VHOST_USER_ADD_MEM_REG = 37,
 	VHOST_USER_REM_MEM_REG = 38,
+	VHOST_USER_SET_DEVICE_STATE_FD = 42,
+	VHOST_USER_CHECK_DEVICE_STATE = 43,
 };
 
 struct vhost_user_hdr {
@@ -83,6 +86,11 @@ struct vhost_user_mem_reg {
 struct vhost_user_log {
 	uint64_t size;
 	uint64_t offset;
+};
+
+struct vhost_user_state {
+	uint32_t load; /* 1: to the back-end; 0: from it */
+	uint32_t phase; /* 0: all rings are stopped */
 };
 
 struct vhost_user_inflight {

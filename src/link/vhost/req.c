@@ -28,8 +28,8 @@ struct reply {
 /* How the ring is named, if one is. */
 enum names { NO_RING, RING_STATE, RING_FD, RING_ADDR };
 
-/* What is sent back: an acknowledgement if asked for, a value (zero on failure), or an acknowledgement in any case. */
-enum answer { ACK_IF_ASKED, VALUE, ACK };
+/* What is sent back: an acknowledgement if asked for, a value (zero on failure), or an acknowledgement in any case, perhaps with a bit set. */
+enum answer { ACK_IF_ASKED, VALUE, ACK, ACK_NO_FD };
 
 struct request {
 	const char *name;
@@ -45,7 +45,7 @@ struct request {
 uint64_t vreq_protocol_features(void)
 {
 	return BIT(PF_MQ) | BIT(PF_LOG_SHMFD) | BIT(PF_RARP) | BIT(PF_REPLY_ACK) | BIT(PF_BACKEND_REQ) | BIT(PF_INFLIGHT_SHMFD) |
-	       BIT(PF_RESET_DEVICE) | BIT(PF_CONFIGURE_MEM_SLOTS);
+	       BIT(PF_RESET_DEVICE) | BIT(PF_CONFIGURE_MEM_SLOTS) | BIT(PF_DEVICE_STATE);
 }
 
 static struct vhost_vring_state body_state(const struct vchan *c)
@@ -348,6 +348,28 @@ static int set_inflight_fd(struct vdev *d, struct vchan *c, struct reply *ret_re
 	return vdev_inflight(d, c->fd[0], &f);
 }
 
+/* There is nothing to be saved: whoever reads finds the end at once. */
+static int set_device_state_fd(struct vdev *d, struct vchan *c, struct reply *ret_reply)
+{
+	struct vhost_user_state s;
+	int err, fd = -1;
+
+	memcpy(&s, c->body.bytes, sizeof(s));
+	if (s.load > 1 || s.phase)
+		return -EINVAL;
+	if (!s.load)
+		return 0;
+	err = fd_take(c, &fd);
+	if (!err)
+		vdev_state_load(d, fd);
+	return err;
+}
+
+static int check_device_state(struct vdev *d, struct vchan *c, struct reply *ret_reply)
+{
+	return vdev_state_read(d);
+}
+
 static int reset_device(struct vdev *d, struct vchan *c, struct reply *ret_reply)
 {
 	for (unsigned i = 0; i < VDEV_RINGS; i++) {
@@ -406,6 +428,10 @@ static const struct request *request_of(uint32_t number)
 		/* Some pass a descriptor that is of no use. */
 		[VHOST_USER_REM_MEM_REG] = { "REM_MEM_REG", .size = REGION, .fds_max = 1, .needs = PF_CONFIGURE_MEM_SLOTS + 1,
 			.run = rem_mem_reg },
+		[VHOST_USER_SET_DEVICE_STATE_FD] = { "SET_DEVICE_STATE_FD", .size = sizeof(struct vhost_user_state), .fds = 1,
+			.needs = PF_DEVICE_STATE + 1, .answer = ACK_NO_FD, .run = set_device_state_fd },
+		[VHOST_USER_CHECK_DEVICE_STATE] = { "CHECK_DEVICE_STATE", .needs = PF_DEVICE_STATE + 1, .answer = ACK,
+			.run = check_device_state },
 	};
 	/* clang-format on */
 
@@ -476,8 +502,8 @@ static int request_run(struct vdev *d, const struct request *q, struct vchan *c)
 		log_limited(LOG_LVL_DEBUG, "Request %s of the guest's front-end", q->name);
 	if (q->answer == ACK_IF_ASKED)
 		return answer(d, c, err != 0);
-	if (q->answer == ACK)
-		reply.u64 = err != 0;
+	if (q->answer != VALUE)
+		reply.u64 = (err != 0) | (q->answer == ACK_NO_FD ? VHOST_USER_NO_FD : 0);
 	err = vchan_reply(c, &reply, reply.len, reply.fd);
 	if (reply.fd >= 0)
 		close(reply.fd);

@@ -75,6 +75,25 @@ static void test_others(void **state)
 	}
 }
 
+static void test_skip(void **state)
+{
+	static const uint8_t some[50000];
+	size_t got = 0;
+	ssize_t n;
+	int fd[2];
+
+	assert_int_equal(pipe(fd), 0);
+	assert_int_equal(event_skip(fd[0]), -EAGAIN);
+	assert_int_equal(write(fd[1], some, sizeof(some)), sizeof(some));
+	while ((n = event_skip(fd[0])) > 0)
+		got += (size_t)n;
+	assert_int_equal(n, -EAGAIN);
+	assert_int_equal(got, sizeof(some));
+	close(fd[1]);
+	assert_int_equal(event_skip(fd[0]), 0);
+	close(fd[0]);
+}
+
 static void test_none_at_all(void **state)
 {
 	int fd = memfd_create("none", MFD_CLOEXEC);
@@ -89,6 +108,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_eventfd),
 		cmocka_unit_test(test_others),
+		cmocka_unit_test(test_skip),
 		cmocka_unit_test(test_none_at_all),
 	};
 

@@ -33,6 +33,11 @@ static void on_watch(void *ctx, unsigned ring, bool on)
 	f->watched[ring] = on;
 }
 
+static void on_watch_state(void *ctx, bool on)
+{
+	assert_int_not_equal(fcntl(((struct front *)ctx)->d.state_fd, F_GETFD), -1);
+}
+
 static void on_changed(void *ctx)
 {
 	((struct front *)ctx)->changed++;
@@ -66,7 +71,9 @@ static void memory_init(struct front *f)
 
 void front_init(struct front *f)
 {
-	struct vdev_cb cb = { .settle = on_settle, .watch = on_watch, .changed = on_changed, .ctx = f };
+	struct vdev_cb cb = {
+		.settle = on_settle, .watch = on_watch, .watch_state = on_watch_state, .changed = on_changed, .ctx = f
+	};
 	int fd[2];
 
 	log_set_sink(quiet, NULL);

@@ -588,6 +588,30 @@ static void test_queues_without_kicks(void **state)
 	assert_int_equal(timers_next(&t->w.loop.timers, t->w.loop.now_ns), UINT64_MAX);
 }
 
+/* What another back-end has left is read while it comes, however much that is. */
+static void test_state_of_a_guest_that_was_moved(void **state)
+{
+	struct guest *t = *state;
+	static uint8_t some[65536];
+	uint32_t load[2] = { 1, 0 };
+	int fd[2];
+
+	front_negotiate(&t->f, GUEST_BASIC, 0);
+	assert_int_equal(pipe2(fd, O_NONBLOCK), 0);
+	assert_int_equal(front_ask_fd(&t->f, 42, 0, load, 8, fd[0]), 0x100);
+	close(fd[0]);
+	for (unsigned left = 10; left;) {
+		if (write(fd[1], some, sizeof(some)) == sizeof(some))
+			left--;
+		guest_turns(t);
+	}
+	close(fd[1]);
+	guest_turns(t);
+	assert_int_equal(t->warnings, 1);
+	assert_int_equal(front_ask(&t->f, 43, 0, NULL, 0), 0);
+	guest_up(t, GUEST_MERGE, 64);
+}
+
 static void test_next_front_end(void **state)
 {
 	struct guest *t = *state;
@@ -655,6 +679,7 @@ int main(void)
 		SPLIT(test_memory_taken_away),
 		SPLIT(test_kicks_bring_work),
 		SPLIT(test_queues_without_kicks),
+		SPLIT(test_state_of_a_guest_that_was_moved),
 		SPLIT(test_next_front_end),
 		PACKED(test_features_become_offloads),
 		PACKED(test_frames_from_the_guest),

@@ -513,6 +513,52 @@ static void test_reset_of_the_device(void **state)
 	close(kick);
 }
 
+/* A guest that is moved: there is nothing to be saved, and what another back-end had to say is read to its end. */
+static void test_state_of_the_device(void **state)
+{
+	static const uint8_t some[5000];
+	struct front *f = *state;
+	uint32_t save[2] = { 0, 0 }, load[2] = { 1, 0 }, bad[2] = { 2, 0 }, soon[2] = { 0, 1 };
+	uint8_t byte;
+	int fd[2];
+
+	/* Who does not know of it does not mean it. */
+	front_negotiate(f, VERSION_1 | PROTOCOL, UINT64_C(1) << 19);
+	assert_int_equal(front_ask(f, 43, ASK, NULL, 0), 1);
+	assert_int_equal(front_ask(f, 43, 0, NULL, 0), -1);
+	front_negotiate(f, VERSION_1 | PROTOCOL, 0);
+	assert_int_equal(pipe(fd), 0);
+	assert_int_equal(front_ask_fd(f, 42, 0, save, 8, fd[1]), 0x100);
+	close(fd[1]);
+	assert_int_equal(read(fd[0], &byte, 1), 0);
+	close(fd[0]);
+	assert_int_equal(front_ask(f, 43, 0, NULL, 0), 0);
+
+	assert_int_equal(pipe(fd), 0);
+	assert_int_equal(front_ask_fd(f, 42, 0, bad, 8, fd[0]), 0x101);
+	assert_int_equal(front_ask_fd(f, 42, 0, soon, 8, fd[0]), 0x101);
+	for (unsigned i = 0; i < 2; i++)
+		assert_int_equal(front_ask_fd(f, 42, 0, load, 8, fd[0]), 0x100);
+	close(fd[0]);
+	for (unsigned i = 0; i < 20; i++) {
+		assert_int_equal(write(fd[1], some, sizeof(some)), sizeof(some));
+		assert_int_equal(vdev_state_read(&f->d), -EAGAIN);
+	}
+	/* It was asked for before its end. */
+	assert_int_equal(front_ask(f, 43, 0, NULL, 0), 1);
+	assert_int_equal(write(fd[1], some, sizeof(some)), sizeof(some));
+	close(fd[1]);
+	assert_int_equal(front_ask(f, 43, 0, NULL, 0), 0);
+	assert_int_equal(f->d.state_fd, -1);
+	/* The connection ends before it does. */
+	assert_int_equal(pipe(fd), 0);
+	assert_int_equal(front_ask_fd(f, 42, 0, load, 8, fd[0]), 0x100);
+	close(fd[0]);
+	vdev_reset(&f->d);
+	assert_int_equal(f->d.state_fd, -1);
+	close(fd[1]);
+}
+
 static void test_other_descriptors(void **state)
 {
 	struct front *f = *state;
@@ -547,6 +593,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_dirty_log, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_inflight_buffer, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_reset_of_the_device, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_state_of_the_device, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_other_descriptors, setup, teardown),
 	};
 
