@@ -18,10 +18,15 @@ static int head_parse(struct pkt *p, const struct frame *f)
 	return pkt_parse(p, f->len);
 }
 
-/* As a network card would: not what is for somebody else, of which a bridge lets us hear, nor what can't be from anybody but us. */
+/*
+ * As a network card would: not what is for somebody else, of which a bridge lets us hear, nor what can't be from anybody but us. Nobody has
+ * the address of zeroes: qrap asks by it whether somebody is there.
+ */
 static bool is_for_us(const struct engine *e, const struct pkt *p)
 {
-	return guest_may_have(&e->guest, p->src_mac) && (p->dst_mac[0] & 1 || !memcmp(p->dst_mac, e->guest.our_mac, MAC_LEN));
+	if (!guest_may_have(&e->guest, p->src_mac))
+		return false;
+	return p->dst_mac[0] & 1 || mac_is_zero(p->dst_mac) || !memcmp(p->dst_mac, e->guest.our_mac, MAC_LEN);
 }
 
 static bool same_flow(const struct pkt *a, const struct pkt *b)

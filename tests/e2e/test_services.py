@@ -40,6 +40,7 @@ from scapy.layers.inet6 import (
 )
 from scapy.layers.l2 import ARP, Ether
 
+ZERO = "00:00:00:00:00:00"
 BROADCAST = "ff:ff:ff:ff:ff:ff"
 DNS4 = "198.51.100.53"
 
@@ -72,12 +73,12 @@ def test_arp_probe_for_the_guests_own_address_is_not_answered(silent):
     assert p[ARP].psrc == GW4
 
 
-def test_all_zero_arp_probe_of_qrap(silent):
-    """qrap asks for 0.0.0.0 or for ::1, framed, and needs at least one byte back."""
-    zero = "00:00:00:00:00:00"
-    silent.send(Ether(src=zero, dst=BROADCAST) / ARP(op=1, hwsrc=zero, psrc="0.0.0.0", pdst="0.0.0.0"))
-    ns = IPv6(src="::1", dst="ff02::1:ff00:1") / ICMPv6ND_NS(tgt="::1") / ICMPv6NDOptSrcLLAddr(lladdr=zero)
-    silent.send(Ether(src=zero, dst=BROADCAST) / ns)
+@pytest.mark.parametrize("dst", [ZERO, BROADCAST])
+def test_all_zero_arp_probe_of_qrap(silent, dst):
+    """qrap asks for 0.0.0.0 or for ::1, framed, with zeroes for addresses, and needs at least one byte back."""
+    silent.send(Ether(src=ZERO, dst=dst) / ARP(op=1, hwsrc=ZERO, psrc="0.0.0.0", pdst="0.0.0.0"))
+    ns = IPv6(src="::1", dst="ff02::1:ff00:1") / ICMPv6ND_NS(tgt="::1") / ICMPv6NDOptSrcLLAddr(lladdr=ZERO)
+    silent.send(Ether(src=ZERO, dst=dst) / ns)
     assert silent.recv(), "no answer to either probe"
 
 
