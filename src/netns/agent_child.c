@@ -178,6 +178,7 @@ static int seal(struct child *c)
 	(void)!box_memory();
 	(void)!box_landlock(BOX_SIGNALS | BOX_TCP_CONNECT);
 	(void)!sysfilter_load(calls, 1);
+	settle_memory();
 	return 0;
 }
 
@@ -314,7 +315,6 @@ void agent_child_run(const struct ns *ns, int sock, pid_t parent)
 	reply_send(c, err);
 	if (err)
 		_exit(EXIT_FAILURE);
-	settle_memory();
 	for (;;)
 		request_serve(c);
 }
