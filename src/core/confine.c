@@ -159,10 +159,10 @@ static size_t kill_rules(const struct pasta *p, struct syscall_rule ret_rule[KIL
 {
 	size_t n = 0;
 
-	if (p->agent.pid > 0)
+	if (p->agent.h.pid > 0)
 		ret_rule[n++] = (struct syscall_rule){ "kill",
 						       "the end of the agent",
-						       { SYSCALL_IS(0, p->agent.pid), SYSCALL_IS(1, SIGKILL) } };
+						       { SYSCALL_IS(0, p->agent.h.pid), SYSCALL_IS(1, SIGKILL) } };
 	if (p->spawn.pid > 0)
 		ret_rule[n++] = (struct syscall_rule){ "kill",
 						       "a signal for the command, without a pidfd",

@@ -69,10 +69,10 @@ static int tap_open(struct pasta *p)
 
 int pasta_open(struct pasta *p, const struct conf *c, uid_t uid, gid_t gid)
 {
-	struct agent_seal s = { UINT32_MAX, UINT32_MAX, !c->foreground };
+	struct helper_seal s = { UINT32_MAX, UINT32_MAX, !c->foreground };
 	int err;
 
-	*p = (struct pasta){ .conf = c, .agent = { .fd = -1 }, .tun = { .fd = -1 } };
+	*p = (struct pasta){ .conf = c, .agent = { .h.fd = -1 }, .tun = { .fd = -1 } };
 	ns_init(&p->ns);
 	p->watch.fd = p->watch.dir_fd = -1;
 	err = ns_find(p, uid, gid);
@@ -86,7 +86,7 @@ int pasta_open(struct pasta *p, const struct conf *c, uid_t uid, gid_t gid)
 		err = tap_open(p);
 	/* In a user namespace of its own the agent is somebody there; only one that stayed in ours is to become who we shall be. */
 	if (p->ns.user_fd < 0 && uid != geteuid())
-		s = (struct agent_seal){ uid, gid, s.orphan };
+		s = (struct helper_seal){ uid, gid, s.orphan };
 	if (!err)
 		err = agent_seal(&p->agent, &s);
 	/* Nobody enters any more, and a namespace that is held by its file can't be unmounted. */
@@ -171,7 +171,7 @@ int pasta_start(struct pasta *p, struct loop *loop)
 	p->loop = loop;
 	p->owner = loop_owner(loop, on_event, p);
 	timer_init(&p->poll, on_poll);
-	err = watch_fd(p, p->agent.fd, ON_AGENT);
+	err = watch_fd(p, p->agent.h.fd, ON_AGENT);
 	if (!err)
 		err = watch_fd(p, p->watch.fd, ON_WATCH);
 	if (!err && p->spawned)

@@ -118,7 +118,7 @@ static void reborn(struct process *p, struct pasta *ns)
 		return;
 	logsink_pid(&p->log, p->daemon.pid);
 	if (ns)
-		agent_orphan(&ns->agent);
+		helper_orphan(&ns->agent.h);
 }
 
 int process_drop(struct process *p, struct pasta *ns)

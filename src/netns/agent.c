@@ -2,13 +2,10 @@
 #include "netns/agent.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -16,7 +13,6 @@
 #include "netns/agent_child.h"
 
 #define CALL_TIMEOUT_MS 10000 /* a machine under load, not a network */
-#define END_TIMEOUT_MS 1000
 
 static void fds_close(const int *fds, unsigned n)
 {
@@ -28,7 +24,7 @@ static void fds_close(const int *fds, unsigned n)
 static int reply_recv(struct agent *a, struct agent_reply *r, int fds[FDPASS_MAX])
 {
 	unsigned n = 0;
-	ssize_t len = fdpass_recv(a->fd, r, sizeof(*r), MSG_DONTWAIT, fds, &n);
+	ssize_t len = fdpass_recv(a->h.fd, r, sizeof(*r), MSG_DONTWAIT, fds, &n);
 
 	if (len < 0)
 		return len == -EAGAIN ? -EAGAIN : len == -ECONNRESET ? -EPIPE : -EPROTO;
@@ -73,12 +69,12 @@ int agent_send(struct agent *a, struct agent_req *req, uint32_t *ret_cookie)
 	size_t len = agent_req_size(req->head.type);
 	int err;
 
-	if (a->fd < 0)
+	if (a->h.fd < 0)
 		return -EPIPE;
 	if (!len)
 		return -EINVAL;
 	req->head.cookie = a->cookie + 1;
-	err = fdpass_send(a->fd, req, len, NULL, 0, MSG_DONTWAIT);
+	err = fdpass_send(a->h.fd, req, len, NULL, 0, MSG_DONTWAIT);
 	if (err)
 		return err == -ECONNRESET ? -EPIPE : err;
 	*ret_cookie = ++a->cookie;
@@ -91,14 +87,14 @@ int agent_on_event(struct agent *a)
 	int fds[FDPASS_MAX];
 	int err;
 
-	if (a->fd < 0)
+	if (a->h.fd < 0)
 		return -EPIPE;
 	for (;;) {
 		err = reply_recv(a, &r, fds);
 		if (err)
 			return err == -EAGAIN ? 0 : err;
 		reply_give(a, &r, fds);
-		if (a->fd < 0)
+		if (a->h.fd < 0)
 			return 0; /* closed by whom it was given to */
 	}
 }
@@ -117,7 +113,7 @@ static int reply_wait(struct agent *a, const struct agent_head *want, struct age
 	int64_t end = now_ms() + CALL_TIMEOUT_MS;
 
 	for (;;) {
-		int err = fdpass_wait(a->fd, (int)MAX(end - now_ms(), INT64_C(0)));
+		int err = fdpass_wait(a->h.fd, (int)MAX(end - now_ms(), INT64_C(0)));
 
 		if (!err)
 			err = reply_recv(a, r, fds);
@@ -140,40 +136,15 @@ int agent_call(struct agent *a, struct agent_req *req, struct agent_reply *ret_r
 
 /* --- its life --- */
 
-static int child_fork(const struct ns *ns, struct agent *a)
-{
-	pid_t self = getpid();
-	int sock[2];
-	int err = fdpass_pair(sock);
-
-	if (err)
-		return err;
-	fflush(NULL);
-	a->pid = fork();
-	if (a->pid < 0) {
-		err = -errno;
-		close(sock[0]);
-		close(sock[1]);
-		return err;
-	}
-	if (!a->pid) {
-		close(sock[0]);
-		agent_child_run(ns, sock[1], self);
-	}
-	close(sock[1]);
-	a->fd = sock[0];
-	return 0;
-}
-
 int agent_start(const struct ns *ns, struct agent *ret_a)
 {
 	static const struct agent_head hello = { .type = AGENT_HELLO };
-	struct agent a = { .fd = -1 };
+	struct agent a = { .h.fd = -1 };
 	struct agent_reply r = { .text = "" };
 	int fds[FDPASS_MAX];
 	int err;
 
-	err = child_fork(ns, &a);
+	err = helper_start(agent_child_run, ns, &a.h);
 	if (!err)
 		err = reply_wait(&a, &hello, &r, fds);
 	if (!err)
@@ -188,26 +159,9 @@ int agent_start(const struct ns *ns, struct agent *ret_a)
 	return 0;
 }
 
-void agent_orphan(struct agent *a)
-{
-	a->pid = 0;
-}
-
 void agent_close(struct agent *a)
 {
-	/* It ends at the end of the socket, and that is the end of ours. */
-	if (a->fd >= 0 && a->pid <= 0 && !shutdown(a->fd, SHUT_WR))
-		(void)!fdpass_wait(a->fd, END_TIMEOUT_MS);
-	if (a->fd >= 0)
-		close(a->fd);
-	a->fd = -1;
-	if (a->pid <= 0)
-		return;
-	/* The end of the socket is enough for it, unless it is stuck in the kernel. */
-	(void)kill(a->pid, SIGKILL);
-	while (waitpid(a->pid, NULL, 0) < 0 && errno == EINTR) {
-	}
-	a->pid = 0;
+	helper_close(&a->h);
 }
 
 /* --- start-up --- */
@@ -285,7 +239,7 @@ int agent_diag(struct agent *a, int *ret_fd)
 	return err;
 }
 
-int agent_seal(struct agent *a, const struct agent_seal *s)
+int agent_seal(struct agent *a, const struct helper_seal *s)
 {
 	struct agent_req req = { .head.type = AGENT_SEAL, .seal = *s };
 	struct agent_reply r = { .err = 0 };

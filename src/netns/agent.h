@@ -21,8 +21,7 @@
 typedef void agent_reply_fn(void *ctx, const struct agent_reply *r, const int *fds, unsigned n);
 
 struct agent {
-	int fd; /* for the loop: readable, non-blocking; -1: gone */
-	pid_t pid; /* 0: none, or not our child */
+	struct helper h; /* h.fd for the loop: readable */
 	uint32_t cookie; /* of the last request */
 	agent_reply_fn *fn; /* NULL until agent_set_reply() */
 	void *ctx;
@@ -48,10 +47,7 @@ MUST_USE int agent_on_event(struct agent *a);
  */
 MUST_USE int agent_call(struct agent *a, struct agent_req *req, struct agent_reply *ret_reply, int ret_fds[FDPASS_MAX]);
 
-/* We are another process than the one that started it, and have only its socket. */
-void agent_orphan(struct agent *a);
-
-/* Ends it, and waits for that: of an orphan that does not answer, a second. Once more does nothing. */
+/* As helper_close(). */
 void agent_close(struct agent *a);
 
 /* --- start-up, by agent_call(); errors are logged --- */
@@ -70,7 +66,7 @@ MUST_USE int agent_diag(struct agent *a, int *ret_fd);
  * and a gid, becomes that user. UINT32_MAX: it stays who it is, as it must in the user namespace of somebody without privileges. With
  * s->orphan the process that started it may end before those who use it, so that the end of the socket is all that ends it.
  */
-MUST_USE int agent_seal(struct agent *a, const struct agent_seal *s);
+MUST_USE int agent_seal(struct agent *a, const struct helper_seal *s);
 
 /* --- start-up as well; nothing is logged --- */
 

@@ -4,12 +4,10 @@
 #include <cap-ng.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <linux/if_tun.h>
 #include <linux/netlink.h>
 #include <net/if.h>
 #include <netinet/in.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,7 +20,7 @@
 #include "netns/agent_calls.h"
 #include "os/box.h"
 #include "os/daemon.h"
-#include "os/ident.h"
+#include "os/helper.h"
 #include "os/settle.h"
 #include "os/sock.h"
 #include "os/sysfilter.h"
@@ -113,64 +111,13 @@ static int diag_open(struct child *c)
 	return 0;
 }
 
-/* The library's idea of whom to ask for comes from before the fork. */
-static int bounds_drop(void)
-{
-	capng_setpid((int)getpid());
-	return ident_bounds_drop();
-}
-
-/* Of the capabilities that there are, only these. */
-static int caps_keep(const unsigned *cap, size_t n)
-{
-	bool have[8] = { false };
-
-	if (capng_get_caps_process())
-		return -EPERM;
-	for (size_t i = 0; i < n; i++)
-		have[i] = capng_have_capability(CAPNG_PERMITTED, cap[i]);
-	capng_clear(CAPNG_SELECT_CAPS);
-	for (size_t i = 0; i < n; i++) {
-		if (have[i] && capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED, cap[i]))
-			return -EPERM;
-	}
-	return capng_apply(CAPNG_SELECT_CAPS) ? -EPERM : 0;
-}
-
-static int ids_set(uid_t uid, gid_t gid)
-{
-	int err = 0;
-
-	if (uid == (uid_t)-1 || gid == (gid_t)-1)
-		return 0;
-	/* Otherwise the capabilities would go with the user. */
-	if (prctl(PR_SET_KEEPCAPS, 1UL) || setgroups(0, NULL) || setresgid(gid, gid, gid) || setresuid(uid, uid, uid))
-		err = -errno;
-	(void)prctl(PR_SET_KEEPCAPS, 0UL);
-	return err;
-}
-
-/* Setting it is undone by a change of user, and doesn't tell about a parent that ended before. */
-static int parent_watch(pid_t parent)
-{
-	if (prctl(PR_SET_PDEATHSIG, (unsigned long)SIGKILL))
-		return -errno;
-	return getppid() == parent ? 0 : -ESRCH;
-}
-
 /* The last one is for kernels before 5.7, where binding to a device takes it. */
 static int seal(struct child *c)
 {
 	static const struct syscall_table *const calls[] = { &agent_calls };
 	static const unsigned cap[] = { CAP_NET_BIND_SERVICE, CAP_NET_RAW };
-	int err = ids_set(c->req.seal.uid, c->req.seal.gid);
+	int err = helper_seal(&c->req.seal, c->parent, cap, ARRAY_SIZE(cap));
 
-	if (!err)
-		err = caps_keep(cap, ARRAY_SIZE(cap));
-	if (!err && c->req.seal.orphan)
-		err = prctl(PR_SET_PDEATHSIG, 0UL) ? -errno : 0;
-	else if (!err)
-		err = parent_watch(c->parent);
 	if (err)
 		return err;
 	c->sealed = true;
@@ -250,56 +197,30 @@ static void request_serve(struct child *c)
 
 /* --- start --- */
 
-static void signals_set(void)
-{
-	static const int ignored[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGPIPE, SIGTSTP, SIGTTIN, SIGTTOU };
-	sigset_t none;
-
-	for (int sig = 1; sig < NSIG; sig++)
-		(void)signal(sig, SIG_DFL);
-	for (size_t i = 0; i < ARRAY_SIZE(ignored); i++)
-		(void)signal(ignored[i], SIG_IGN);
-	sigemptyset(&none);
-	(void)sigprocmask(SIG_SETMASK, &none, NULL);
-}
-
-/* Whoever started us may wait until nobody holds these any more. */
-static int stdio_leave(void)
-{
-	int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-
-	if (fd < 0)
-		return -errno;
-	for (int i = 0; i < 3; i++) {
-		if (dup2(fd, i) < 0)
-			return -errno;
-	}
-	return 0;
-}
-
 /* The rights to change the user are for seal(). */
 static int enter(struct child *c, const struct ns *ns)
 {
 	static const unsigned cap[] = { CAP_NET_ADMIN, CAP_NET_BIND_SERVICE, CAP_NET_RAW, CAP_SETUID, CAP_SETGID };
-	int err = stdio_leave();
+	int err = helper_stand_alone();
 
 	if (!err)
 		err = ns_enter(ns);
 	if (!err)
 		err = daemon_fds_close(&c->sock, STDERR_FILENO + 1);
 	if (!err)
-		err = bounds_drop();
+		err = helper_bounds_drop();
 	if (!err)
-		err = caps_keep(cap, ARRAY_SIZE(cap));
+		err = helper_caps_keep(cap, ARRAY_SIZE(cap));
 	if (!err && prctl(PR_SET_NO_NEW_PRIVS, 1UL, 0UL, 0UL, 0UL))
 		err = -errno;
 	if (!err)
-		err = parent_watch(c->parent);
+		err = helper_watch(c->parent);
 	return err;
 }
 
-void agent_child_run(const struct ns *ns, int sock, pid_t parent)
+void agent_child_run(const void *ctx, int sock, pid_t parent)
 {
+	const struct ns *ns = ctx;
 	struct child *c = calloc(1, sizeof(*c));
 	int err;
 
@@ -308,7 +229,6 @@ void agent_child_run(const struct ns *ns, int sock, pid_t parent)
 	c->sock = sock;
 	c->parent = parent;
 	c->reply.head.type = AGENT_HELLO;
-	signals_set();
 	/* The descriptors that lines went to are closed, and their numbers used for something else. */
 	log_set_sink(log_take, c);
 	err = enter(c, ns);

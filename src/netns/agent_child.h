@@ -5,5 +5,5 @@
 #include "netns/agent_proto.h"
 #include "netns/ns.h"
 
-/* Enters the namespaces, answers requests on sock, and ends with it or with parent. */
-__attribute__((noreturn)) void agent_child_run(const struct ns *ns, int sock, pid_t parent);
+/* A helper_fn: enters the namespaces of the struct ns at ctx, answers requests on sock, and ends with it or with parent. */
+__attribute__((noreturn)) void agent_child_run(const void *ctx, int sock, pid_t parent);

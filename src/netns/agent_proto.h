@@ -11,6 +11,7 @@
 #include "netns/config.h"
 #include "os/bound.h"
 #include "os/fdpass.h"
+#include "os/helper.h"
 
 #define AGENT_NAME_MAX 16
 #define AGENT_TEXT_MAX 256
@@ -45,19 +46,13 @@ struct agent_sockets {
 	uint32_t n; /* 1..AGENT_SOCKETS_MAX */
 };
 
-/* The user to become, who keeps some capabilities all the same. */
-struct agent_seal {
-	uint32_t uid, gid; /* UINT32_MAX: stay */
-	uint32_t orphan; /* 1: the process that started it may end earlier; 0: ends with it */
-};
-
 struct agent_req {
 	struct agent_head head;
 	union {
 		struct agent_tap tap;
 		struct bound_spec listen;
 		struct agent_sockets sockets;
-		struct agent_seal seal;
+		struct helper_seal seal;
 		struct nsconf config;
 	};
 };
@@ -86,7 +81,7 @@ static inline size_t agent_req_size(uint32_t type)
 	static const size_t body[AGENT_TYPES] = {
 		[AGENT_OPEN_TAP] = sizeof(struct agent_tap), [AGENT_CONFIG] = sizeof(struct nsconf),
 		[AGENT_LISTEN] = sizeof(struct bound_spec),  [AGENT_SOCKETS] = sizeof(struct agent_sockets),
-		[AGENT_SEAL] = sizeof(struct agent_seal),
+		[AGENT_SEAL] = sizeof(struct helper_seal),
 	};
 
 	return type > AGENT_HELLO && type < AGENT_TYPES ? offsetof(struct agent_req, tap) + body[type] : 0;

@@ -50,7 +50,7 @@ static void ask(struct agent *a, uint8_t what)
 			close(fd);
 		break;
 	case 3:
-		(void)!agent_seal(a, &(struct agent_seal){ 1, 1, 1 });
+		(void)!agent_seal(a, &(struct helper_seal){ 1, 1, 1 });
 		break;
 	default:
 		if (!agent_listen(a, &spec, &fd, &v6))
@@ -86,13 +86,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	struct rd in = rd_init(data, len);
 	unsigned before = fds_open(), what = rd_u8(&in);
-	struct agent a = { .fd = -1 };
+	struct agent a = { .h.fd = -1 };
 	int sock[2];
 
 	log_set_sink(sink, NULL);
 	if (fdpass_pair(sock))
 		abort();
-	a.fd = sock[0];
+	a.h.fd = sock[0];
 	if (what & 0x80)
 		agent_set_reply(&a, on_reply, NULL);
 	for (unsigned i = 0; i < 8 && rd_left(&in); i++)

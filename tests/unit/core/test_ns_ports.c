@@ -42,7 +42,7 @@ static int setup(void **state)
 	table.rule[0].addr = addr_loopback4;
 	assert_int_equal(listeners_open(&ls, &table, NULL), 0);
 	assert_int_equal(fdpass_pair(sock), 0);
-	agent = (struct agent){ .fd = sock[0] };
+	agent = (struct agent){ .h.fd = sock[0] };
 	p = (struct ns_ports){ .agent = &agent, .ls = &ls, .done = done };
 	failed_port = failed_err = done_port = 0;
 	return 0;

@@ -235,7 +235,7 @@ static void test_diag(void **state)
 static void test_async(void **state)
 {
 	struct agent_req q = { .head.type = AGENT_SOCKETS };
-	struct pollfd p = { .fd = a.fd, .events = POLLIN };
+	struct pollfd p = { .fd = a.h.fd, .events = POLLIN };
 	uint32_t cookie[9];
 	int fds[FDPASS_MAX];
 
@@ -274,7 +274,7 @@ static void test_flood(void **state)
 	assert_int_equal(err, -EAGAIN);
 	assert_true(sent > 10);
 	while (answered < sent) {
-		struct pollfd p = { .fd = a.fd, .events = POLLIN };
+		struct pollfd p = { .fd = a.h.fd, .events = POLLIN };
 
 		got.n = 0;
 		assert_int_equal(poll(&p, 1, -1), 1);
@@ -283,7 +283,7 @@ static void test_flood(void **state)
 			int fds[FDPASS_MAX];
 			unsigned n;
 
-			if (fdpass_recv(a.fd, &r, sizeof(r), MSG_DONTWAIT, fds, &n) < 0)
+			if (fdpass_recv(a.h.fd, &r, sizeof(r), MSG_DONTWAIT, fds, &n) < 0)
 				break;
 			on_reply(NULL, &r, fds, n);
 		}
@@ -297,7 +297,7 @@ static void test_flood(void **state)
 static void test_no_room(void **state)
 {
 	struct agent_req q = { .head.type = AGENT_SOCKETS, .sockets = { .family = AF_INET, .type = SOCK_DGRAM, .n = 8 } };
-	struct pollfd p = { .fd = a.fd, .events = POLLIN };
+	struct pollfd p = { .fd = a.h.fd, .events = POLLIN };
 	struct rlimit old, few;
 	int fds[FDPASS_MAX];
 	uint32_t cookie;
@@ -326,7 +326,7 @@ static void test_no_room(void **state)
 
 static void expect_end(void)
 {
-	struct pollfd p = { .fd = a.fd, .events = POLLIN };
+	struct pollfd p = { .fd = a.h.fd, .events = POLLIN };
 	struct agent_req q = { .head.type = AGENT_DIAG };
 	uint32_t cookie;
 
@@ -344,14 +344,14 @@ static void test_garbage(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(len); i++) {
 		for (uint32_t type = 0; type < 3; type++) {
 			q.head.type = (uint32_t[]){ AGENT_SOCKETS, AGENT_HELLO, 4711 }[type];
-			assert_int_equal(fdpass_send(a.fd, &q, len[i], NULL, 0, 0), 0);
+			assert_int_equal(fdpass_send(a.h.fd, &q, len[i], NULL, 0, 0), 0);
 			expect_end();
 			agent_close(&a);
 			assert_int_equal(agent_start(&ns, &a), 0);
 		}
 	}
 	q.head.type = AGENT_QUIT;
-	assert_int_equal(fdpass_send(a.fd, &q, agent_req_size(AGENT_QUIT), NULL, 0, 0), 0);
+	assert_int_equal(fdpass_send(a.h.fd, &q, agent_req_size(AGENT_QUIT), NULL, 0, 0), 0);
 	expect_end();
 }
 
@@ -377,7 +377,7 @@ static void test_descriptors(void **state)
 	agent_close(&a);
 	assert_int_equal(agent_start(&ns, &a), 0);
 	/* 0 to 2, and the socket. */
-	assert_string_equal(shell("readlink /proc/%i/fd/* | sed 's/:.*//' | sort", (int)a.pid),
+	assert_string_equal(shell("readlink /proc/%i/fd/* | sed 's/:.*//' | sort", (int)a.h.pid),
 			    "/dev/null\n/dev/null\n/dev/null\nsocket\n");
 	close(fd);
 }
@@ -389,9 +389,9 @@ static void test_privileges(void **state)
 
 	snprintf(line, sizeof(line), "CapPrm:\t%016llx\nCapEff:\t%016llx\nNoNewPrivs:\t1\n", (unsigned long long)want,
 		 (unsigned long long)want);
-	assert_string_equal(shell("grep -E '^(CapPrm|CapEff|NoNewPrivs)' /proc/%i/status", (int)a.pid), line);
-	assert_int_equal(agent_seal(&a, &(struct agent_seal){ UINT32_MAX, UINT32_MAX, 0 }), 0);
-	assert_string_equal(shell("grep -E '^(CapPrm|CapEff)' /proc/%i/status", (int)a.pid),
+	assert_string_equal(shell("grep -E '^(CapPrm|CapEff|NoNewPrivs)' /proc/%i/status", (int)a.h.pid), line);
+	assert_int_equal(agent_seal(&a, &(struct helper_seal){ UINT32_MAX, UINT32_MAX, 0 }), 0);
+	assert_string_equal(shell("grep -E '^(CapPrm|CapEff)' /proc/%i/status", (int)a.h.pid),
 			    "CapPrm:\t0000000000002400\nCapEff:\t0000000000002400\n");
 }
 
@@ -401,14 +401,14 @@ static void test_signals(void **state)
 	int fds[FDPASS_MAX];
 
 	for (size_t i = 0; i < ARRAY_SIZE(sig); i++)
-		assert_int_equal(kill(a.pid, sig[i]), 0);
+		assert_int_equal(kill(a.h.pid, sig[i]), 0);
 	assert_int_equal(sockets(AF_INET, SOCK_STREAM, 1, fds), 0);
 	close(fds[0]);
 }
 
 static void test_killed(void **state)
 {
-	assert_int_equal(kill(a.pid, SIGKILL), 0);
+	assert_int_equal(kill(a.h.pid, SIGKILL), 0);
 	expect_end();
 }
 
@@ -423,9 +423,9 @@ static void test_parent_dies(void **state)
 		assert_int_equal(pipe(report), 0);
 		child = fork();
 		if (!child) {
-			if (agent_start(&ns, &a) || (stopped && kill(a.pid, SIGSTOP)))
+			if (agent_start(&ns, &a) || (stopped && kill(a.h.pid, SIGSTOP)))
 				_exit(1);
-			if (write(report[1], &a.pid, sizeof(a.pid)) < 0)
+			if (write(report[1], &a.h.pid, sizeof(a.h.pid)) < 0)
 				_exit(1);
 			pause();
 		}
@@ -515,7 +515,7 @@ static void test_tap(void **state)
 	assert_int_equal(listen_on("2001:db8::2", 80, IPPROTO_TCP, &plain.fd), 0);
 	close(plain.fd);
 
-	assert_int_equal(agent_seal(&a, &(struct agent_seal){ UINT32_MAX, UINT32_MAX, 0 }), 0);
+	assert_int_equal(agent_seal(&a, &(struct helper_seal){ UINT32_MAX, UINT32_MAX, 0 }), 0);
 	assert_int_equal(agent_open_tap(&a, "eth1", true, &plain), -EPERM);
 	assert_int_equal(agent_config(&a, &conf), -EPERM);
 	assert_non_null(strstr(logged, "Operation not permitted\n"));
@@ -533,7 +533,7 @@ static void test_seal_user(void **state)
 	int fd;
 
 	if (geteuid()) {
-		assert_int_not_equal(agent_seal(&a, &(struct agent_seal){ 1234, 1234, 0 }), 0);
+		assert_int_not_equal(agent_seal(&a, &(struct helper_seal){ 1234, 1234, 0 }), 0);
 		assert_string_equal(logged, "Request 6 to the namespace agent failed: Operation not permitted\n");
 		logged[0] = '\0';
 		return;
@@ -543,8 +543,8 @@ static void test_seal_user(void **state)
 	assert_int_equal(spawn_start(&c, &t, &own), 0);
 	agent_close(&a);
 	assert_int_equal(agent_start(&own, &a), 0);
-	assert_int_equal(agent_seal(&a, &(struct agent_seal){ 1234, 1235, 0 }), 0);
-	assert_string_equal(shell("grep -E '^(Uid|Gid|Groups|CapEff)' /proc/%i/status", (int)a.pid),
+	assert_int_equal(agent_seal(&a, &(struct helper_seal){ 1234, 1235, 0 }), 0);
+	assert_string_equal(shell("grep -E '^(Uid|Gid|Groups|CapEff)' /proc/%i/status", (int)a.h.pid),
 			    "Uid:\t1234\t1234\t1234\t1234\nGid:\t1235\t1235\t1235\t1235\nGroups:\t \nCapEff:\t0000000000002400\n");
 	assert_int_equal(listen_on("0.0.0.0", 80, IPPROTO_TCP, &fd), 0);
 	close(fd);
