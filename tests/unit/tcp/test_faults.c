@@ -11,10 +11,9 @@
 
 #include <cmocka.h>
 
+#include "fake_faults.h"
 #include "sim.h"
 #include "wire/ip.h"
-
-#define SKIPS 8 /* the first calls of a kind are those that differ */
 
 /* Answers what came: acknowledges data and FIN as a guest does. False: the connection is gone. */
 static bool answer(struct world *w)
@@ -112,16 +111,17 @@ static void one_flow_abort(void *ctx, struct flow *f)
 	tcp_flow_abort(ctx, f);
 }
 
-static void with_fault(enum fake_call call, int err, unsigned skip, unsigned variant)
+static void with_fault(const struct fake_fault *x)
 {
-	bool in = variant & 1;
+	bool in = x->variant & 1;
 	struct world w;
 
-	world_init(&w, &(struct world_conf){
-			       .v6 = variant & 2, .stock = variant & 4 ? 2 : 0, .peek_off_err = variant & 8 ? ENOPROTOOPT : 0 });
-	fake_fail(call, -1, err, skip, variant & 16 ? 4 : 1);
+	world_init(&w, &(struct world_conf){ .v6 = x->variant & 2,
+					     .stock = x->variant & 4 ? 2 : 0,
+					     .peek_off_err = x->variant & 8 ? ENOPROTOOPT : 0 });
+	fake_fault_begin(x);
 	life(&w, in);
-	fake_fail(call, -1, 0, 0, 0);
+	fake_fault_end(x);
 	world_wait(&w, 10 * NSEC_PER_SEC); /* who lacked something tries again */
 	flow_each(w.flows, one_flow_abort, w.t);
 	world_settle(&w);
@@ -143,23 +143,12 @@ static void with_fault(enum fake_call call, int err, unsigned skip, unsigned var
 
 static void test_all(void **state)
 {
-	static const int errs[] = { EMFILE, ENFILE, ENOBUFS, ENOMEM, EAGAIN, EINTR, EPERM };
-
-	for (enum fake_call call = 0; call < FAKE_CALLS; call++) {
-		if (call == FAKE_CLOSE)
-			continue;
-		for (unsigned e = 0; e < ARRAY_SIZE(errs); e++)
-			for (unsigned skip = 0; skip < SKIPS; skip++)
-				with_fault(call, errs[e], skip, (e + skip * 3u + (unsigned)call) % 32);
-	}
+	fake_faults_all(with_fault, 16);
 }
 
-/* Every variant of one error that means the same for all calls. */
 static void test_variants(void **state)
 {
-	for (enum fake_call call = 0; call < FAKE_CALLS; call++)
-		for (unsigned variant = 0; call != FAKE_CLOSE && variant < 32; variant++)
-			with_fault(call, ENOMEM, variant % 3, variant);
+	fake_faults_variants(with_fault, 16);
 }
 
 int main(void)
