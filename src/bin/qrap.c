@@ -46,8 +46,8 @@ static void usage(const char *name)
 		"Usage: %s FD COMMAND [ARG]...\n"
 		"       %s [QEMU-ARG]...\n"
 		"\n"
-		"Connect to the first passt that answers on /tmp/passt_1.socket to /tmp/passt_%u.socket, then run\n"
-		"COMMAND with the connection as descriptor FD (%u or more), or QEMU with the connection as its network.\n",
+		"Connect to the first passt that answers on /tmp/passt_1.socket to /tmp/passt_%i.socket, then run\n"
+		"COMMAND with the connection as descriptor FD (%i or more), or QEMU with the connection as its network.\n",
 		name, name, SOCKETS_MAX, FD_MIN);
 	exit(EXIT_FAILURE);
 }

@@ -108,7 +108,7 @@ static bool dgram_expired(const struct dgram *d, uint64_t now_ns)
 /* The datagram that p belongs to; otherwise a free slot, or that of the oldest one, is made its. */
 static struct dgram *dgram_get(struct frags *f, const struct pkt *p, uint64_t now_ns)
 {
-	struct dgram *spare = NULL;
+	struct dgram *spare = f->dgram; /* there is one at least */
 
 	for (unsigned i = 0; i < f->n; i++) {
 		struct dgram *d = &f->dgram[i];
@@ -117,7 +117,7 @@ static struct dgram *dgram_get(struct frags *f, const struct pkt *p, uint64_t no
 			d->state = DG_FREE;
 		if (dgram_is(d, p))
 			return d;
-		if (!spare || (spare->state != DG_FREE && (d->state == DG_FREE || d->start_ns < spare->start_ns)))
+		if (spare->state != DG_FREE && (d->state == DG_FREE || d->start_ns < spare->start_ns))
 			spare = d;
 	}
 	f->displaced += spare->state == DG_OPEN;
