@@ -19,7 +19,7 @@
 #define OPTS_SPILL (128u << 20)
 #define OPTS_SPILL_MIN (1u << 20)
 #define OPTS_SPILL_MAX (1u << 30)
-#define OPTS_REASSEMBLY (1u << 20)
+#define OPTS_REASSEMBLY (4u << 20) /* as the kernel's own */
 #define OPTS_REASSEMBLY_MIN (64u << 10)
 #define OPTS_REASSEMBLY_MAX (16u << 20)
 

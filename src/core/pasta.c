@@ -12,10 +12,10 @@
 #define POLL_NS (100 * NSEC_PER_MSEC)
 
 /*
- * Frames of the guest that can wait for us, where none stands for many: the windows of a few connections. The kernel's 1000 are less than
- * one, and it drops what comes then without telling the sender to wait.
+ * Frames of the guest that can wait for us: what many connections send at once, or, where no frame stands for many, the windows of a few.
+ * The kernel's 1000 are less, and it drops what comes then without telling the sender to wait.
  */
-#define PLAIN_QUEUE 8192
+#define TAP_QUEUE 8192
 
 enum { ON_AGENT, ON_WATCH, ON_COMMAND }; /* ref.index */
 
@@ -59,8 +59,8 @@ static int tap_open(struct pasta *p)
 		log_warn("The kernel has no offloads for tap devices, or refuses them: traffic will be slower");
 	if (!err) {
 		pasta_net(p->conf, p->conf->ns.ifname, n);
-		if (p->tun.fd >= 0 && !(p->tun.offloads & (TUN_TSO4 | TUN_TSO6)))
-			n->txqlen = PLAIN_QUEUE;
+		if (p->tun.fd >= 0)
+			n->txqlen = TAP_QUEUE;
 		err = agent_config(&p->agent, n);
 	}
 	free(n);

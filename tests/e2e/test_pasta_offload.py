@@ -3,6 +3,7 @@
 Frames as the interface of the namespace carries them, seen by a packet socket there: superframes with checksums left to the kernel, or
 plain frames where the kernel refuses those.
 """
+import contextlib
 import errno
 import hashlib
 import json
@@ -133,4 +134,20 @@ def test_plain_frames_where_there_are_no_offloads(net, pasta, family, requests):
 def test_no_word_about_offloads(net, pasta):
     p = pasta("--config-net", *NONE)
     assert "ffload" not in p.output()
-    assert interface(p)["txqlen"] == 1000
+
+
+def test_many_connections_send_at_once(net, pasta):
+    """What they send waits in the interface's queue, and is not dropped there."""
+    p = pasta("--config-net", "-m", "1500", *NONE)
+    with net.remote.listen(REMOTE4, backlog=1024) as listener, contextlib.ExitStack() as open_ones:
+        pairs = []
+        for _ in range(1000):
+            near = open_ones.enter_context(p.ns.connect(REMOTE4, listener.getsockname()[1]))
+            pairs.append((near, open_ones.enter_context(listener.accept()[0])))
+        before = interface(p)["stats64"]["tx"]["dropped"]
+        for near, _ in pairs:
+            near.sendall(bytes(10000))
+        for _, far in pairs:
+            with far.makefile("rb") as stream:
+                assert len(stream.read(10000)) == 10000
+        assert interface(p)["stats64"]["tx"]["dropped"] == before
