@@ -163,11 +163,11 @@ class Soak:
     def __init__(self):
         self.done, self.wrong = collections.Counter(), []
         self._stop = threading.Event()
-        self._threads = []
+        self._jobs, self._servers = [], []
 
-    def begin(self, what, *args):
+    def begin(self, threads, what, *args):
         t = threading.Thread(target=self._watched, args=(what, *args), daemon=True)
-        self._threads.append(t)
+        threads.append(t)
         t.start()
 
     def _watched(self, what, *args):
@@ -184,7 +184,7 @@ class Soak:
                 job(w, r)
                 self.done[job.__name__, w.name] += 1
         run.__name__ = f"{job.__name__} {w.name}"
-        self.begin(run)
+        self.begin(self._jobs, run)
 
     def serve(self, w):
         """Until something connects that says nothing."""
@@ -205,7 +205,7 @@ class Soak:
                         return
                     t = threading.Thread(target=self._watched, args=(answer, s, random.Random(i)), daemon=True)
                     t.start()
-        self.begin(run)
+        self.begin(self._servers, run)
 
     def datagrams(self, w):
         """One after the other, there and back; those that no frame holds as well."""
@@ -233,8 +233,8 @@ class Soak:
                     self.done["datagrams", w.name] += 1
                 client.send(b"")
                 assert client.recv(65535) == b""
-        self.begin(echo)
-        self.begin(run)
+        self.begin(self._servers, echo)
+        self.begin(self._jobs, run)
 
     def run(self, seconds):
         """Goes on for so long, unless something is wrong."""
@@ -242,11 +242,14 @@ class Soak:
         return self.wrong
 
     def end(self, all_ways):
+        """Servers stay for what is still under way."""
         self._stop.set()
+        for t in self._jobs:
+            t.join(60)
         for w in all_ways:
             if not self.wrong:
                 connected(w).close()
-        for t in self._threads:
+        for t in self._servers:
             t.join(60)
 
 
