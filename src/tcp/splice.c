@@ -346,6 +346,9 @@ static void on_event_connecting(struct splice *s, struct conn *k, unsigned side,
 {
 	uint32_t reset = is_unix(k, 0) ? 0 : EPOLLERR | EPOLLHUP;
 
+	/* This is told once, and splice(2) would wait for ever before it. */
+	if (events & EPOLLPRI)
+		k->dir[side].urgent = true;
 	if (side == 0 && events & reset)
 		conn_fail(s, k);
 	else if (side == 1 && events & (EPOLLOUT | EPOLLERR | EPOLLHUP))

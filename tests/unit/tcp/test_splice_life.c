@@ -37,22 +37,28 @@ static void test_refused(void **state)
 	sw_peer_close(&p);
 }
 
+/* A service whose queue is full, by these. */
+static int full_open(struct sw *x, struct ep *ret_ep, int waiting[3])
+{
+	int fd = sw_listener(x, ret_ep);
+
+	assert_int_equal(listen(fd, 0), 0);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(sock_open(x->family, SOCK_STREAM, 0, &waiting[i]), 0);
+		assert_int_equal(sock_connect(waiting[i], x->family, ret_ep, 0), -EINPROGRESS);
+	}
+	return fd;
+}
+
 /* Nobody answers yet: who goes away meanwhile by a reset is forgotten at once; who has said all he wants to say waits on. */
 static void test_reset_while_connecting(void **state)
 {
 	struct sw *x = *state;
-	struct sw_peer waiting[3], p = { .salt = 1 }, patient = { .salt = 2 };
+	struct sw_peer p = { .salt = 1 }, patient = { .salt = 2 };
 	struct ep full;
-	int fd = sw_listener(x, &full), queued = 0;
-	unsigned fds;
+	int waiting[3], fd = full_open(x, &full, waiting);
+	unsigned fds = fds_open();
 
-	/* A queue that is full. */
-	assert_int_equal(listen(fd, 0), 0);
-	for (; queued < 3; queued++) {
-		assert_int_equal(sock_open(x->family, SOCK_STREAM, 0, &waiting[queued].fd), 0);
-		assert_int_equal(sock_connect(waiting[queued].fd, x->family, &full, 0), -EINPROGRESS);
-	}
-	fds = fds_open();
 	patient.fd = sw_open_near(x, &full, 0);
 	assert_int_equal(shutdown(patient.fd, SHUT_WR), 0);
 	p.fd = sw_open_near(x, &full, 0);
@@ -70,8 +76,8 @@ static void test_reset_while_connecting(void **state)
 	assert_int_equal(fds_open(), fds + 3);
 	linger_close(&patient);
 	sw_until_none(x);
-	while (queued)
-		close(waiting[--queued].fd);
+	for (unsigned i = 0; i < ARRAY_SIZE(waiting); i++)
+		close(waiting[i]);
 	close(fd);
 }
 
@@ -155,6 +161,34 @@ static void test_engine_free(void **state)
 }
 
 /* --- urgent data --- */
+
+/* An urgent byte may come before there is another end, and is not forgotten when there is one: that takes a SYN of a second later. */
+static void test_urgent_while_connecting(void **state)
+{
+	struct sw *x = *state;
+	struct ep full;
+	int waiting[3], fd = full_open(x, &full, waiting), far = -1;
+	int near = sw_open_near(x, &full, 0);
+	uint8_t byte = 0;
+
+	assert_int_equal(send(near, "!", 1, MSG_OOB), 1);
+	sw_settle(x);
+	for (unsigned i = 0; i < ARRAY_SIZE(waiting); i++)
+		close(waiting[i]);
+	/* Those have ended; ours says nothing yet. */
+	do {
+		if (far >= 0)
+			close(far);
+		far = sw_accept(x, fd);
+	} while (!recv(far, &byte, 1, MSG_PEEK | MSG_DONTWAIT));
+	for (unsigned i = 0; i < SW_ROUNDS && recv(far, &byte, 1, MSG_OOB | MSG_DONTWAIT) != 1; i++)
+		sw_turn(x, NSEC_PER_MSEC);
+	assert_int_equal(byte, '!');
+	close(near);
+	close(far);
+	sw_until_none(x);
+	close(fd);
+}
 
 /* before bytes, the urgent one, after bytes, perhaps the end; the urgent one comes apart from the stream. */
 static void urgent(struct sw *x, unsigned from, size_t before, size_t after, bool end)
@@ -299,6 +333,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_refused, sw_setup, sw_teardown),
 		cmocka_unit_test_setup_teardown(test_refused, sw_setup6, sw_teardown),
 		cmocka_unit_test_setup_teardown(test_reset_while_connecting, sw_setup, sw_teardown),
+		cmocka_unit_test_setup_teardown(test_urgent_while_connecting, sw_setup, sw_teardown),
 		cmocka_unit_test_setup_teardown(test_table_full, sw_setup_two, sw_teardown),
 		cmocka_unit_test_setup_teardown(test_many, sw_setup, sw_teardown),
 		cmocka_unit_test_setup_teardown(test_show, sw_setup, sw_teardown),
