@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 import os
+import signal
 import socket
 import sys
 
@@ -15,6 +16,10 @@ from lab.topology import Topology  # noqa: E402
 
 # A server's connection that nothing comes from is a failure, not a reason to wait for ever.
 socket.setdefaulttimeout(60)
+
+# Whoever runs this in the background may have these ignored, and programs go on with what they find.
+for number, action in (signal.SIGHUP, signal.SIG_DFL), (signal.SIGQUIT, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler):
+    signal.signal(number, action)
 
 
 @pytest.fixture(scope="module")
