@@ -162,12 +162,33 @@ static void socket_remove(const json_t *r)
 		fprintf(stderr, "The socket of %s stays: %s\n", text_of(r, "spec"), strerror(-err));
 }
 
-static bool change(struct wish *w)
+/* Not before there is somebody to send it to: what was made in vain would stay. */
+static void path_open(struct wish *w)
 {
-	json_t *reply = pesto_ask(&client, "change", json_pack("{s:O}", "steps", w->steps), w->path.fd), *r;
-	bool ok = json_is_true(json_object_get(reply, "ok"));
+	json_t *step;
 	size_t i;
 
+	json_array_foreach(w->steps, i, step)
+	{
+		const json_t *add = json_object_get(step, "add");
+		bool out = !strcmp(text_of(add, "table"), "out");
+
+		if (!add || strcmp(text_of(add, "proto"), "tcp") || !ctl_path_open(&w->path, text_of(add, "spec"), out))
+			continue;
+		ctl_path_close(&w->path, false);
+		pesto_die("Only one UNIX socket can be added at a time: %s", text_of(add, "spec"));
+	}
+}
+
+static bool change(struct wish *w)
+{
+	json_t *reply, *r;
+	bool ok;
+	size_t i;
+
+	path_open(w);
+	reply = pesto_ask(&client, "change", json_pack("{s:O}", "steps", w->steps), w->path.fd);
+	ok = json_is_true(json_object_get(reply, "ok"));
 	ctl_path_close(&w->path, ok);
 	json_array_foreach(json_object_get(reply, "results"), i, r)
 	{
@@ -202,8 +223,6 @@ static void spec(struct wish *w, char letter, const char *text)
 
 	if (!w->adding && !w->deleting && !w->cleared[t])
 		clear(w, t);
-	if (!w->deleting && proto[0] == 't' && ctl_path_open(&w->path, text, t == CTL_OUT))
-		pesto_die("Only one UNIX socket can be added at a time: %s", text);
 	step_put(w, json_pack("{s:{s:s, s:s, s:s}}", w->deleting ? "remove" : "add", "table", ctl_table_name(t), "proto", proto,
 			      "spec", text));
 	if (w->debug)

@@ -106,10 +106,13 @@ static void port_done(struct change *g, unsigned i, uint16_t port, int err)
 /* -EAGAIN: not now. */
 static int port_open(struct change *g, unsigned i, uint16_t port)
 {
+	const struct ctl_item *it = item_at(g, i);
+	bool taken = it->fate == CTL_ADD && port_clear(g, i, port);
 	int err = 0;
 
-	if (item_at(g, i)->fate != CTL_ADD || !port_clear(g, i, port))
-		err = g->c.open(g->c.ctx, item_at(g, i)->table, place_of(g, i), port);
+	/* To lead to a UNIX socket takes more than the port. */
+	if (!taken || it->rule.flags & FWD_TO_PATH)
+		err = g->c.open(g->c.ctx, it->table, place_of(g, i), port);
 	if (err == -EAGAIN)
 		return err;
 	if (err == -EINPROGRESS)

@@ -13,9 +13,11 @@
 
 /*
  * Frames of the guest that can wait for us: what many connections send at once, or, where no frame stands for many, the windows of a few.
- * The kernel's 1000 are less, and it drops what comes then without telling the sender to wait.
+ * The kernel's 1000 are less, and it drops what comes then without telling the sender to wait. Large frames take as much memory as they
+ * have bytes, which is nobody's account any more.
  */
-#define TAP_QUEUE 8192
+#define TAP_QUEUE 2048
+#define PLAIN_QUEUE 8192
 
 enum { ON_AGENT, ON_WATCH, ON_COMMAND }; /* ref.index */
 
@@ -60,7 +62,7 @@ static int tap_open(struct pasta *p)
 	if (!err) {
 		pasta_net(p->conf, p->conf->ns.ifname, n);
 		if (p->tun.fd >= 0)
-			n->txqlen = TAP_QUEUE;
+			n->txqlen = p->tun.offloads & (TUN_TSO4 | TUN_TSO6) ? TAP_QUEUE : PLAIN_QUEUE;
 		err = agent_config(&p->agent, n);
 	}
 	free(n);
@@ -94,19 +96,16 @@ int pasta_open(struct pasta *p, const struct conf *c, uid_t uid, gid_t gid)
 	return err;
 }
 
-static int loopback_open(void *ctx, const struct bound_spec *s, int *ret_fd, bool *ret_v6)
+static int agent_open(void *ctx, const struct bound_spec *s, int *ret_fd, bool *ret_v6)
 {
 	struct pasta *p = ctx;
-	struct bound_spec lo = *s;
 
-	memset(lo.dev, 0, sizeof(lo.dev));
-	memcpy(lo.dev, "lo", 2);
-	return agent_listen(&p->agent, &lo, ret_fd, ret_v6);
+	return agent_listen(&p->agent, s, ret_fd, ret_v6);
 }
 
 struct listen_place pasta_listen_place(struct pasta *p)
 {
-	return (struct listen_place){ .name = "SPLICE", .open = loopback_open, .ctx = p };
+	return (struct listen_place){ .name = "SPLICE", .dev = "lo", .open = agent_open, .ctx = p };
 }
 
 /* --- running --- */

@@ -55,7 +55,8 @@ int pool_take(struct pool *p, enum pool_kind kind, int *ret_fd)
 	if (!p->n[kind]) {
 		int err = ask(p, kind);
 
-		return err ? err : -EAGAIN;
+		/* Where nobody has been asked, nobody will tell: a shortage like others. */
+		return err == -EAGAIN ? -ENOBUFS : err ? err : -EAGAIN;
 	}
 	*ret_fd = p->fd[kind][--p->n[kind]];
 	if (p->n[kind] < (p->keep + 1) / 2)

@@ -65,6 +65,8 @@ void listener_spec(const struct listeners *ls, const struct listener *l, struct 
 	};
 	static_assert(sizeof(ret_spec->dev) == sizeof(r->ifname), "names of interfaces");
 	memcpy(ret_spec->dev, r->ifname, sizeof(ret_spec->dev));
+	if (ls->place.dev)
+		snprintf(ret_spec->dev, sizeof(ret_spec->dev), "%s", ls->place.dev);
 }
 
 static int listener_open_at(struct listeners *ls, struct listener *l)

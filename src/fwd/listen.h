@@ -20,6 +20,7 @@ struct listener {
 /* Where sockets are opened: in our own network, or by somebody else in another one. */
 struct listen_place {
 	const char *name; /* in messages */
+	const char *dev; /* interface of all sockets, whoever opens them; NULL: as each rule says */
 	int (*open)(void *ctx, const struct bound_spec *s, int *ret_fd, bool *ret_v6); /* as bound_open(); NULL: our own network */
 	void *ctx;
 	uint32_t held; /* descriptors that other listeners hold */

@@ -184,6 +184,8 @@ static void request_serve(struct child *c)
 	unsigned n = 0;
 	ssize_t len = fdpass_recv(c->sock, &c->req, sizeof(c->req), 0, c->fds, &n);
 
+	if (len == -EAGAIN)
+		return; /* no memory now */
 	if (len <= 0)
 		_exit(EXIT_SUCCESS);
 	fds_close(c->fds, n); /* no request has any */

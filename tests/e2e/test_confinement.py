@@ -141,6 +141,7 @@ def test_daemon_ends(daemon, container, sig):
     """As the first process of a PID namespace it sees signals from outside only where it looks for them. The agent, an orphan, goes with it."""
     d = daemon("--config-net", container.pid)
     agent = agent_in(container.pid)
+    assert agent
     os.kill(d.pid, sig)
     until(lambda: d.gone() and gone(agent), "both are gone")
 

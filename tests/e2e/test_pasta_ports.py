@@ -2,14 +2,17 @@
 """
 Forwarded ports of pasta, static and automatic, in both directions; and the table of the manual page on what is reached from where.
 """
+import pathlib
 import re
 import time
 
 import pytest
 from lab.pasta import exchange_tcp, exchange_udp, listening, program, wait_closed, wait_listening
+from lab.program import binary
 from lab.topology import GW4, GW6, HOST4, HOST6, REMOTE4, REMOTE6
 from lab.wait import until
 
+PESTO = pathlib.Path(binary()).parent / "pesto"
 MAPPED4, MAPPED6 = "192.0.2.77", "2001:db8::77"
 TARGET4 = "192.0.2.2"
 LO4, LO6 = "127.0.0.1", "::1"
@@ -133,14 +136,18 @@ def test_static_out(net, pasta, spec, port, outside):
         assert exchange(net.host, LO4, outside, p.ns, LO4, port) == (LO4, LO4)
 
 
-def test_outbound_ports_are_those_of_the_loopback_interface(net, pasta):
+@pytest.mark.parametrize("how", ["given", "auto", "added"])
+def test_outbound_ports_are_those_of_the_loopback_interface(net, pasta, tmp_path, how):
     """Nobody outside can get at them by way of a forwarded port."""
-    p = pasta("--config-net", *only(T="8080", t="9090:8080"))
-    with net.host.listen(LO4, 8080) as server, pytest.raises((ConnectionRefusedError, ConnectionResetError)):
+    p = pasta("--config-net", *only(T={"given": "8080", "auto": "auto", "added": "none"}[how], t="9090:8080"), "-c", tmp_path / "control")
+    with net.host.listen(LO4, 8080) as server, net.host.udp(LO4, 8080):
+        if how == "added":
+            net.host.run(PESTO, "-A", "-T", "8080", tmp_path / "control")
+        wait_listening(p.ns, 8080)
+        assert all("%lo:" in line for line in listening(p.ns, 8080)), listening(p.ns, 8080)
         server.settimeout(0.5)
-        with net.remote.connect(HOST4, 9090) as s:
+        with pytest.raises((ConnectionRefusedError, ConnectionResetError)), net.remote.connect(HOST4, 9090) as s:
             assert s.recv(1) != b"", "closed"
-    assert listening(p.ns, 8080)
 
 
 def test_excluded_ports_are_closed(net, pasta):

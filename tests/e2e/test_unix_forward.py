@@ -345,9 +345,10 @@ def test_what_pesto_can_not_bind(guest_at, tmp_path):
         connect(other).close()
     assert "Only one UNIX socket" in pesto("-A", "-t", f"{tmp_path}/a:1", "-t", f"{tmp_path}/b:2", control, check=1).stderr
     # Nor is a socket left that was made in vain.
-    with socket.create_server(("127.0.0.1", 0)):
-        pesto("-A", "-t", f"{tmp_path}/c:1", "-t", "192.0.2.99/80", control, check=1)
-    assert not (tmp_path / "c").exists()
+    pesto("-A", "-t", f"{tmp_path}/c:1", "-t", "192.0.2.99/80", control, check=1)
+    pesto("-A", "-t", f"{tmp_path}/d:1", tmp_path / "nobody", check=1)
+    pesto("-A", "-t", f"{tmp_path}/e:1", "--no-such-option", control, check=1)
+    assert not [name for name in "abcde" if (tmp_path / name).exists()]
 
 
 def test_out_of_a_namespace_by_pesto(pasta, tmp_path, sock):
@@ -363,6 +364,19 @@ def test_out_of_a_namespace_by_pesto(pasta, tmp_path, sock):
         pesto("-D", "-T", f"*/8081:{sock}", tmp_path / "control")
         with pytest.raises(ConnectionRefusedError):
             p.ns.connect("127.0.0.1", 8081)
+
+
+def test_port_that_leads_elsewhere_by_pesto(pasta, tmp_path):
+    """From the host's port of that number to a UNIX socket, and to another one: it stays open, and what comes is for the new one."""
+    p = pasta("--splice-only", *NONE[:4], "-T", "8081", "-U", "none", "-c", tmp_path / "control")
+    for name in "first", "second":
+        with listen(tmp_path / name) as server:
+            pesto("-T", f"8081:{tmp_path / name}", tmp_path / "control")
+            with p.ns.connect("127.0.0.1", 8081) as s:
+                conn, _ = server.accept()
+                with conn:
+                    conn.sendall(name.encode())
+                    assert s.recv(10) == name.encode()
 
 
 def test_a_descriptor_that_is_something_else(guest_at, tmp_path):

@@ -343,7 +343,7 @@ static int set_inflight_fd(struct vdev *d, struct vchan *c, struct reply *ret_re
 	struct vhost_user_inflight f = { .size = 0 };
 
 	memcpy(&f, c->body.bytes, c->hdr.size);
-	if (!f.queues || f.queues > VDEV_RINGS)
+	if (!f.queues || f.queues > VDEV_RINGS || f.offset % INFLIGHT_ALIGN)
 		return -EINVAL;
 	return vdev_inflight(d, c->fd[0], &f);
 }

@@ -40,7 +40,7 @@ static int setup(void **state)
 	table.rule[0] =
 		(struct fwd_rule){ .first = FIRST, .last = FIRST + 999, .to = FIRST, .proto = IPPROTO_TCP, .flags = FWD_SCAN };
 	table.rule[0].addr = addr_loopback4;
-	assert_int_equal(listeners_open(&ls, &table, NULL), 0);
+	assert_int_equal(listeners_open(&ls, &table, &(struct listen_place){ .name = "SPLICE", .dev = "lo" }), 0);
 	assert_int_equal(fdpass_pair(sock), 0);
 	agent = (struct agent){ .h.fd = sock[0] };
 	p = (struct ns_ports){ .agent = &agent, .ls = &ls, .done = done };
@@ -66,6 +66,7 @@ static uint16_t asked(struct agent_req *q)
 		return 0;
 	assert_int_equal(q->head.type, AGENT_LISTEN);
 	assert_true(addr_eq(&q->listen.addr, &addr_loopback4));
+	assert_string_equal(q->listen.dev, "lo");
 	return q->listen.port;
 }
 
