@@ -16,7 +16,7 @@
  * The kernel's 1000 are less, and it drops what comes then without telling the sender to wait. Large frames take as much memory as they
  * have bytes, which is nobody's account any more.
  */
-#define TAP_QUEUE 2048
+#define TAP_QUEUE 4096
 #define PLAIN_QUEUE 8192
 
 enum { ON_AGENT, ON_WATCH, ON_COMMAND }; /* ref.index */
