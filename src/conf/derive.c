@@ -588,7 +588,7 @@ static bool rule_opens(const struct fwd_rule *r, const struct bound_spec *at)
 	struct bound_spec s = { .addr = r->addr, .port = at->port, .proto = r->proto, .dual = !!(r->flags & FWD_DUAL) };
 
 	memcpy(s.dev, r->ifname, sizeof(s.dev));
-	return !(r->flags & FWD_AT_PATH) && r->first <= at->port && at->port <= r->last && bound_same(&s, at);
+	return !(r->flags & FWD_AT_PATH) && r->first <= at->port && at->port <= r->last && bound_serves(at, &s);
 }
 
 /* A socket of a service manager is forwarded to the port of its own number, unless a rule says otherwise. */

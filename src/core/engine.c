@@ -257,10 +257,15 @@ static int socket_dir_open(struct engine *e)
 /* One that a service manager has opened, and removes. */
 static int socket_passed(struct engine *e)
 {
+	int err;
+
 	unixpath_name(e->conf->passed.guest, e->socket_path);
 	e->listen_fd = e->conf->passed.guest;
 	log_info("UNIX domain socket of the service manager%s%s", e->socket_path[0] ? " at " : "", e->socket_path);
-	return e->conf->socket_type == SOCK_DGRAM ? socket_dir_open(e) : 0;
+	err = e->conf->socket_type == SOCK_DGRAM ? socket_dir_open(e) : 0;
+	if (err)
+		log_err("Folder of UNIX domain socket %s: %s", e->socket_path, strerror(-err));
+	return err;
 }
 
 static int control_open(struct engine *e)
@@ -329,11 +334,13 @@ static int host_open(void *ctx, const struct bound_spec *s, int *ret_fd, bool *r
 	struct conf_passed *p = &((struct engine *)ctx)->passed;
 
 	for (unsigned i = 0; i < p->ports; i++) {
-		if (p->port[i].fd < 0 || !bound_same(&p->port[i].at, s))
+		const struct bound_spec *at = &p->port[i].at;
+
+		if (p->port[i].fd < 0 || !bound_serves(at, s))
 			continue;
-		bound_adopt(p->port[i].fd, s);
+		bound_adopt(p->port[i].fd, at);
 		*ret_fd = p->port[i].fd;
-		*ret_v6 = s->dual || !addr_is4(&s->addr);
+		*ret_v6 = at->dual || !addr_is4(&at->addr);
 		p->port[i].fd = -1;
 		return 0;
 	}

@@ -100,6 +100,14 @@ bool bound_same(const struct bound_spec *a, const struct bound_spec *b)
 	       !strncmp(a->dev, b->dev, sizeof(a->dev));
 }
 
+bool bound_serves(const struct bound_spec *at, const struct bound_spec *want)
+{
+	struct bound_spec w = *want;
+
+	w.dual |= at->dual && addr_is_any(&w.addr);
+	return bound_same(at, &w);
+}
+
 void bound_adopt(int fd, const struct bound_spec *s)
 {
 	int family = !s->dual && addr_is4(&s->addr) ? AF_INET : AF_INET6;

@@ -25,5 +25,8 @@ MUST_USE int bound_open(const struct bound_spec *s, int *ret_fd, bool *ret_v6);
 /* Whether two sockets of these would be in each other's place; freebind does not matter. */
 bool bound_same(const struct bound_spec *a, const struct bound_spec *b);
 
+/* Whether a socket that is bound so can be in the place of the one that is wanted: also one of both families where one would do. */
+bool bound_serves(const struct bound_spec *at, const struct bound_spec *want);
+
 /* A socket that somebody else has bound so: has it tell what bound_open() has its own tell. */
 void bound_adopt(int fd, const struct bound_spec *s);

@@ -33,7 +33,7 @@ MUST_USE int hops_want(int fd, bool v6);
 void hops_get(const struct msghdr *h, struct hops *hops);
 
 /*
- * Type of service of the SYN that a TCP connection was accepted with (IP_PKTOPTIONS and IPV6_2292PKTOPTIONS, which tell of streams what
+ * Type of service of the handshake that a TCP connection was accepted with (IP_PKTOPTIONS and IPV6_2292PKTOPTIONS, which tell of streams what
  * control messages tell of datagrams). v4: of the peer, whatever the socket is. 0 where the kernel does not tell.
  */
 uint8_t hops_tos_accepted(int fd, bool v4);

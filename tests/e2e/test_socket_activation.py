@@ -12,9 +12,10 @@ import sys
 import pytest
 from lab.control import Control
 from lab.guest import Guest, Tcp
+from lab.netns import family_of
 from lab.pasta import program as pasta_program
 from lab.program import Passt, binary
-from lab.topology import HOST4, REMOTE4
+from lab.topology import HOST4, HOST6, REMOTE4
 from lab.wait import until
 from scapy.layers.inet import UDP
 
@@ -151,6 +152,24 @@ def test_ports_are_forwarded(net, activate, tmp_path):
         got = guest.expect(lambda p: UDP in p and p[UDP].dport == 5000, "datagram")
         guest.udp(REMOTE4, got[UDP].sport, b"answer", sport=5000)
         assert c.recvfrom(100) == (b"answer", (HOST4, 5000))
+    guest.close()
+
+
+@pytest.mark.parametrize("family", ["-4", "-6"])
+def test_a_socket_of_both_families_for_one(net, activate, tmp_path, family):
+    """As a service manager makes it of a mere number, whatever we are to do."""
+    with net.host.socket(socket.AF_INET6, socket.SOCK_STREAM) as tcp, unix(tmp_path / "guest") as s:
+        tcp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        tcp.bind(("::", 8080))
+        tcp.listen()
+        activate([tcp, s], "-f", family).ready()
+    guest = Guest(str(tmp_path / "guest"))
+    announce, to = {"-4": (guest.announce4, HOST4), "-6": (guest.announce6, HOST6)}[family]
+    announce()
+    with net.remote.socket(family_of(to)) as c:
+        c.setblocking(False)
+        c.connect_ex((to, 8080))
+        Tcp.accept(guest, 8080)
     guest.close()
 
 

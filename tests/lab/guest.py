@@ -187,8 +187,14 @@ class Guest:
 
     def announce(self):
         """Lets the program learn our addresses, as the traffic of any guest does."""
+        self.announce4()
+        self.announce6()
+
+    def announce4(self):
         self.send(self.ether("ff:ff:ff:ff:ff:ff") / ARP(op=1, hwsrc=self.mac, psrc=self.addr4, pdst=GW4))
         self.expect(lambda p: ARP in p and p[ARP].op == 2, "answer to ARP")
+
+    def announce6(self):
         ns = ICMPv6ND_NS(tgt=GW6)
         self.send(Ether(src=self.mac, dst="33:33:ff:00:00:01") / IPv6(src=self.addr6, dst="ff02::1:ff00:1") / ns)
         self.expect(lambda p: ICMPv6ND_NA in p, "neighbour advertisement")
