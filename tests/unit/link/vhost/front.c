@@ -18,6 +18,16 @@
 #include "link/vhost/req.h"
 #include "fds.h"
 
+const struct front_request front_requests[FRONT_REQUESTS] = {
+	{ 1, 0, 0, 0, 0, true },           { 2, 8, 8, 0, 0, false },    { 3, 0, 0, 0, 0, false },  { 4, 0, 0, 0, 0, false },
+	{ 5, 8, 8 + 8 * 32, 0, 8, false }, { 6, 16, 16, 1, 1, true },   { 7, 0, 8, 1, 1, false },  { 8, 8, 8, 0, 0, false },
+	{ 9, 40, 40, 0, 0, false },        { 10, 8, 8, 0, 0, false },   { 11, 8, 8, 0, 0, true },  { 12, 8, 8, 1, 1, false },
+	{ 13, 8, 8, 1, 1, false },         { 14, 8, 8, 1, 1, false },   { 15, 0, 0, 0, 0, true },  { 16, 8, 8, 0, 0, false },
+	{ 17, 0, 0, 0, 0, true },          { 18, 8, 8, 0, 0, false },   { 19, 8, 8, 0, 0, false }, { 21, 0, 8, 1, 1, false },
+	{ 31, 20, 24, 0, 0, true },        { 32, 20, 24, 1, 1, false }, { 34, 0, 0, 0, 0, false }, { 36, 0, 0, 0, 0, true },
+	{ 37, 40, 40, 1, 1, false },       { 38, 40, 40, 0, 1, false }, { 42, 8, 8, 1, 1, true },  { 43, 0, 0, 0, 0, true },
+};
+
 static void on_settle(void *ctx)
 {
 	((struct front *)ctx)->settled++;
@@ -177,6 +187,21 @@ int front_answer(struct front *f, uint32_t request, void *body, size_t cap, int 
 	if (c)
 		memcpy(ret_fd, CMSG_DATA(c), sizeof(int));
 	return (int)hdr[2];
+}
+
+unsigned front_answers(struct front *f, uint32_t request, uint64_t *ret_first)
+{
+	uint8_t body[64] = { 0 };
+	unsigned n = 0;
+	int fd = -1;
+
+	while (front_answer(f, request, body, sizeof(body), &fd) > 0) {
+		if (!n++)
+			memcpy(ret_first, body, 8);
+		if (fd >= 0)
+			close(fd);
+	}
+	return n;
 }
 
 int64_t front_ask_fd(struct front *f, uint32_t request, uint32_t flags, const void *body, size_t len, int fd)

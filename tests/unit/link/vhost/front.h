@@ -14,6 +14,17 @@
 
 #define FRONT_NEED_REPLY 8u
 
+#define FRONT_REQUESTS 28u
+
+/* Sizes and numbers of descriptors that each request may have, from the protocol's text. */
+struct front_request {
+	uint32_t request;
+	unsigned size, size_max, fds, fds_max;
+	bool own; /* has an answer of its own */
+};
+
+extern const struct front_request front_requests[FRONT_REQUESTS]; /* all that the device knows */
+
 struct front {
 	int sock; /* ours */
 	int (*work)(struct front *f); /* lets the device work */
@@ -49,6 +60,9 @@ int front_work(struct front *f);
 
 /* Takes the answer to a request: its length, with the payload in body; -1: there is none. Descriptors of it: ret_fd, -1 if none. */
 int front_answer(struct front *f, uint32_t request, void *body, size_t cap, int *ret_fd);
+
+/* All answers there are, to the one request: how many, and the first 8 bytes of the first. Descriptors of theirs are closed. */
+unsigned front_answers(struct front *f, uint32_t request, uint64_t *ret_first);
 
 /* Sends, works, and takes an answer that is a number; -1: there was none. */
 int64_t front_ask(struct front *f, uint32_t request, uint32_t flags, const void *body, size_t len);

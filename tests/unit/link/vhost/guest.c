@@ -165,3 +165,54 @@ size_t guest_receive(struct guest *t, uint32_t len)
 	}
 	return n;
 }
+
+bool guest_frame(struct guest *t)
+{
+	static const uint8_t frame[GUEST_FRAME] = { 1, 2, 3 };
+	bool sent = !link_send(t->w.link, 0, frame, sizeof(frame));
+
+	link_flush(t->w.link);
+	return sent;
+}
+
+void guest_serves(struct guest *t)
+{
+	static const uint8_t hdr[GUEST_VNET] = { 0 };
+	unsigned frames = t->frames, warnings = t->warnings;
+
+	guest_up(t, GUEST_MERGE | GUEST_INDIRECT, GUEST_SIZE);
+	guest_buffers(t, 4, GUEST_BUF);
+	guest_send(t, hdr, GUEST_FRAME);
+	assert_int_equal(t->frames, frames + 1);
+	assert_true(guest_frame(t));
+	assert_int_equal(guest_receive(t, GUEST_BUF), GUEST_VNET + GUEST_FRAME);
+	assert_int_equal(t->frame[GUEST_VNET + 2], 3);
+	assert_true(t->w.link->up);
+	assert_int_equal(t->warnings, warnings);
+}
+
+void guest_again(struct guest *t)
+{
+	close(t->f.sock);
+	guest_turns(t);
+	assert_false(t->w.link->up);
+	t->f.sock = front_connect(&t->f);
+}
+
+void guest_to(struct guest *t, enum guest_phase phase)
+{
+	uint32_t off[2] = { 0, 0 };
+
+	if (phase == GUEST_AGREED || phase == GUEST_MEMORY)
+		front_negotiate(&t->f, GUEST_BASIC | GUEST_MERGE, 0);
+	if (phase == GUEST_MEMORY)
+		assert_int_equal(front_memory(&t->f), 0);
+	if (phase >= GUEST_RUNS)
+		guest_up(t, GUEST_MERGE, GUEST_SIZE);
+	for (; phase >= GUEST_DISABLED && off[0] < 2; off[0]++)
+		assert_int_equal(front_ask(&t->f, 18, FRONT_NEED_REPLY, off, 8), 0);
+	for (unsigned i = 0; phase == GUEST_STOPPED && i < 2; i++)
+		front_ring_stop(&t->f, i);
+	if (phase == GUEST_RESET)
+		assert_int_equal(front_ask(&t->f, 34, FRONT_NEED_REPLY, NULL, 0), 0);
+}

@@ -13,7 +13,21 @@
 #define GUEST_INDIRECT GUEST_F(28)
 #define GUEST_SUPER (GUEST_F(1) | GUEST_F(7) | GUEST_F(8) | GUEST_F(54) | GUEST_F(55))
 #define GUEST_VNET 12u
+#define GUEST_SIZE 64u /* of queues, unless the test has its own */
+#define GUEST_FRAME 100u
 #define GUEST_BUF 2048u /* of the receive queue: room for each */
+
+/* How far a front-end has come. */
+enum guest_phase {
+	GUEST_CONNECTED,
+	GUEST_AGREED,
+	GUEST_MEMORY,
+	GUEST_RUNS,
+	GUEST_DISABLED,
+	GUEST_STOPPED,
+	GUEST_RESET,
+	GUEST_PHASES
+};
 
 struct guest {
 	struct link_world w;
@@ -59,3 +73,15 @@ void guest_buffers(struct guest *t, unsigned n, uint32_t len);
 
 /* The next frame that was received, with its header in front: its length. Buffers are of len bytes. */
 size_t guest_receive(struct guest *t, uint32_t len);
+
+/* One more frame to the guest, if there is a way; its third byte is 3. */
+bool guest_frame(struct guest *t);
+
+/* A driver that keeps to the rules, and starts now, gets frames and is heard. */
+void guest_serves(struct guest *t);
+
+/* Another front-end connects, after the one before has gone. */
+void guest_again(struct guest *t);
+
+/* One that has just connected comes so far. */
+void guest_to(struct guest *t, enum guest_phase phase);

@@ -35,37 +35,6 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* Sizes and numbers of descriptors that each request may have, from the protocol's text. */
-static const struct {
-	uint32_t request;
-	unsigned size, size_max, fds, fds_max;
-	bool own; /* has an answer of its own */
-} known[] = {
-	{ 1, 0, 0, 0, 0, true },           { 2, 8, 8, 0, 0, false },    { 3, 0, 0, 0, 0, false },  { 4, 0, 0, 0, 0, false },
-	{ 5, 8, 8 + 8 * 32, 0, 8, false }, { 6, 16, 16, 1, 1, true },   { 7, 0, 8, 1, 1, false },  { 8, 8, 8, 0, 0, false },
-	{ 9, 40, 40, 0, 0, false },        { 10, 8, 8, 0, 0, false },   { 11, 8, 8, 0, 0, true },  { 12, 8, 8, 1, 1, false },
-	{ 13, 8, 8, 1, 1, false },         { 14, 8, 8, 1, 1, false },   { 15, 0, 0, 0, 0, true },  { 16, 8, 8, 0, 0, false },
-	{ 17, 0, 0, 0, 0, true },          { 18, 8, 8, 0, 0, false },   { 19, 8, 8, 0, 0, false }, { 21, 0, 8, 1, 1, false },
-	{ 31, 20, 24, 0, 0, true },        { 32, 20, 24, 1, 1, false }, { 34, 0, 0, 0, 0, false }, { 36, 0, 0, 0, 0, true },
-	{ 37, 40, 40, 1, 1, false },       { 38, 40, 40, 0, 1, false }, { 42, 8, 8, 1, 1, true },  { 43, 0, 0, 0, 0, true },
-};
-
-/* All answers there are, to the one request; how many. */
-static unsigned answers(struct front *f, uint32_t request, uint64_t *ret_first)
-{
-	uint8_t body[64] = { 0 };
-	unsigned n = 0;
-	int fd = -1;
-
-	while (front_answer(f, request, body, sizeof(body), &fd) > 0) {
-		if (!n++)
-			memcpy(ret_first, body, 8);
-		if (fd >= 0)
-			close(fd);
-	}
-	return n;
-}
-
 /* Each request with each size and each number of descriptors: whoever asks gets one answer, and a wrong one is a refusal. */
 static void test_wrong_sizes_and_descriptors(void **state)
 {
@@ -76,22 +45,23 @@ static void test_wrong_sizes_and_descriptors(void **state)
 
 	for (unsigned i = 0; i < ARRAY_SIZE(fd); i++)
 		fd[i] = eventfd(0, EFD_NONBLOCK);
-	for (unsigned k = 0; k < ARRAY_SIZE(known); k++) {
+	for (unsigned k = 0; k < FRONT_REQUESTS; k++) {
 		/* Protocol features: those without which there are no acknowledgements. */
-		body[0] = known[k].request == 16 ? 8 : 0;
+		body[0] = front_requests[k].request == 16 ? 8 : 0;
 		for (unsigned len = 0; len <= sizeof(body); len += len < 48 ? 1 : 7) {
 			for (unsigned n = 0; n <= ARRAY_SIZE(fd); n += n < 2 ? 1 : 5) {
-				bool fits = len >= known[k].size && len <= known[k].size_max && n >= known[k].fds &&
-					    n <= known[k].fds_max;
+				bool fits = len >= front_requests[k].size && len <= front_requests[k].size_max &&
+					    n >= front_requests[k].fds && n <= front_requests[k].fds_max;
 
 				front_negotiate(f, FEATURES, 0);
-				front_send_fds(f, known[k].request, ASK, body, len, fd, n);
+				front_send_fds(f, front_requests[k].request, ASK, body, len, fd, n);
 				assert_int_equal(front_work(f), 0);
-				assert_int_equal(answers(f, known[k].request, &v), 1);
-				if (!fits && !known[k].own)
+				assert_int_equal(front_answers(f, front_requests[k].request, &v), 1);
+				if (!fits && !front_requests[k].own)
 					assert_int_equal(v, 1);
-				if (!fits && known[k].own)
-					assert_int_equal(v & 0xff, known[k].request == 6 || known[k].request >= 42);
+				if (!fits && front_requests[k].own)
+					assert_int_equal(v & 0xff,
+							 front_requests[k].request == 6 || front_requests[k].request >= 42);
 			}
 		}
 		vdev_reset(&f->d);
@@ -164,11 +134,11 @@ static void test_messages_in_pieces(void **state)
 
 	front_negotiate(f, FEATURES, 0);
 	for (unsigned i = 0; i < sizeof(hdr); i++) {
-		assert_int_equal(answers(f, 8, &v), 0);
+		assert_int_equal(front_answers(f, 8, &v), 0);
 		assert_int_equal(send(f->sock, (uint8_t *)hdr + i, 1, 0), 1);
 		assert_int_equal(front_work(f), 0);
 	}
-	assert_int_equal(answers(f, 8, &v), 1);
+	assert_int_equal(front_answers(f, 8, &v), 1);
 	assert_int_equal(v, 0);
 	assert_int_equal(f->d.ring[3].conf.size, 64);
 }
