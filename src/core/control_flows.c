@@ -303,6 +303,17 @@ static int splices_put(const struct engine *e, json_t *counters, json_t *gauges)
 	return err | put(counters, "udp_splice_lost", u->lost);
 }
 
+/* What passes between us and the guest. */
+static int link_put(const struct engine *e, json_t *counters)
+{
+	const struct link_stats *l = &e->link->stats;
+	int err = put(counters, "frames_from_guest", l->rx_frames) | put(counters, "frame_bytes_from_guest", l->rx_bytes);
+
+	err |= put(counters, "frames_to_guest", l->tx_frames) | put(counters, "frame_bytes_to_guest", l->tx_bytes);
+	err |= put(counters, "frames_bad", l->rx_bad) | put(counters, "guest_no_room", l->tx_full);
+	return err | put(counters, "kicks", l->kicks) | put(counters, "kicks_idle", l->kicks_idle);
+}
+
 /* What the limits of one guest are about. */
 static int limits_put(const struct engine *e, json_t *counters, json_t *gauges)
 {
@@ -323,7 +334,7 @@ enum ctl_result control_counters(struct engine *e, struct ctl_call *call)
 	err |= json_object_set_new(call->reply, "gauges", gauges);
 	if (err)
 		return ctl_fail(call, "too-big", "The reply needs too much memory");
-	err = put(counters, "loop_turns", e->loop.turns);
+	err = put(counters, "loop_turns", e->loop.turns) | link_put(e, counters);
 	if (e->tcp) {
 		const struct tcp_stats *t = tcp_stats(e->tcp);
 
