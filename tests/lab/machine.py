@@ -93,6 +93,10 @@ class Machine:
         """Waits until the guest has come up for that many times in all."""
         self._wait(lambda: self.boots >= boots, BOOT_LIMIT, "guest has booted")
 
+    def goes_on(self, before):
+        """The guest in it is the one that was in another: what that has still running there keeps its number."""
+        self.boots, self._next = before.boots, before._next
+
     def start(self, script):
         """Starts a shell script in the guest; wait() on what is returned gives its Result."""
         self._next += 1

@@ -37,16 +37,18 @@ def have_kvm():
 class Vm(Machine):
     """
     Boots on construction; netdev are QEMU's words for a -netdev with the id "n", or a VhostUser. prefix: words before the command, such as
-    nsenter's. machine: "pc" (QEMU's own choice) or "q35".
+    nsenter's. machine: "pc" (QEMU's own choice) or "q35". slots: pieces of memory that can be plugged in. waits: instead of booting, for
+    another one that moves here.
     """
 
-    def __init__(self, netdev, memory=512, device="virtio-net-pci", append="", prefix=(), machine=None):
+    def __init__(self, netdev, memory=512, device="virtio-net-pci", append="", prefix=(), machine=None, slots=0, waits=False):
         super().__init__("vm-")
         kernel, initramfs = image.get()
         kvm = have_kvm()
         self.vhost = isinstance(netdev, VhostUser)
         cpus = max(2 if kvm else 1, netdev.queues if self.vhost else 1)
-        argv = [*prefix, "setpriv", "--pdeathsig", "KILL", qemu(), "-accel", "kvm" if kvm else EMULATE, "-cpu", "host" if kvm else "max", "-m", str(memory), "-smp", str(cpus)]
+        argv = [*prefix, "setpriv", "--pdeathsig", "KILL", qemu(), "-accel", "kvm" if kvm else EMULATE, "-cpu", "host" if kvm else "max", "-smp", str(cpus)]
+        argv += ["-m", f"{memory},slots={slots},maxmem=8G" if slots else str(memory)]
         argv += ["-machine", machine] if machine else []
         argv += ["-nodefaults", "-no-user-config", "-display", "none", "-kernel", kernel, "-initrd", initramfs]
         argv += ["-append", f"console=ttyS0 quiet panic=-1 nokaslr mitigations=off no_timer_check tsc=reliable {append}"]
@@ -58,10 +60,12 @@ class Vm(Machine):
             device += netdev.device
             netdev = netdev.netdev
         argv += ["-netdev", netdev, "-device", f"{device},id=nic,netdev=n,mac={MAC},romfile=", "-device", "virtio-rng-pci"]
+        argv += ["-incoming", "defer"] if waits else []
         self._run(argv)
         try:
             self._listen(self._connect("agent"))
-            self.wait_boot(1)
+            if not waits:
+                self.wait_boot(1)
         except BaseException:
             self.close()
             raise
@@ -84,8 +88,8 @@ class Vm(Machine):
         """A socket that is connected to the guest's console."""
         return self._connect("con")
 
-    def monitor(self, command, **arguments):
-        """Runs one QMP command; True if it went well."""
+    def ask(self, command, **arguments):
+        """Runs one QMP command; its reply."""
         with self._connect("qmp") as s:
             replies = s.makefile("r", encoding="utf-8")
             reply = {}
@@ -94,7 +98,11 @@ class Vm(Machine):
                 reply = {}
                 while not {"return", "error"} & set(reply):
                     reply = json.loads(replies.readline())
-            return "return" in reply
+            return reply
+
+    def monitor(self, command, **arguments):
+        """The same; True if it went well."""
+        return "return" in self.ask(command, **arguments)
 
     def replug(self, path):
         """
@@ -116,6 +124,32 @@ class Vm(Machine):
         assert self.monitor("netdev_add", id="n", **netdev)
         until(lambda: self.monitor("device_add", driver="virtio-net-pci", id="nic", netdev="n", mac=MAC, romfile=""), "interface is accepted")
         self.until("[ -e /sys/class/net/eth0 ]", "interface is in")
+
+    def plug_memory(self, ident, mib):
+        """One more piece of memory, that is shared as the rest."""
+        assert self.monitor("object-add", **{"qom-type": "memory-backend-memfd"}, id=f"{ident}-mem", size=mib << 20, share=True)
+        assert self.monitor("device_add", driver="pc-dimm", id=ident, memdev=f"{ident}-mem")
+
+    def unplug_memory(self, ident):
+        """Returns when the guest has let go of it."""
+        assert self.monitor("device_del", id=ident)
+        until(lambda: self.monitor("object-del", id=f"{ident}-mem"), "memory is out")
+
+    def moving(self):
+        """What QEMU says of a guest that is on its way to another place."""
+        return self.ask("query-migrate")["return"]
+
+    def move(self, there, path):
+        """Begins to move the guest to a machine that waits for one, by a socket at that path."""
+        assert there.monitor("migrate-incoming", uri=f"unix:{path}")
+        assert self.monitor("migrate", uri=f"unix:{path}")
+
+    def moved(self, there):
+        """Waits for the end of it; commands run there from then on."""
+        until(lambda: self.moving()["status"] not in ("active", "device"), "the guest is there", 120)
+        assert self.moving()["status"] == "completed", self.moving()
+        until(lambda: there.ask("query-status")["return"]["status"] == "running", "it runs")
+        there.goes_on(self)
 
     def reset(self):
         """Presses the reset button and waits for the guest to be up again."""

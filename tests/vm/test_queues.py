@@ -12,34 +12,48 @@ import re
 import pytest
 from lab import servers
 from lab import vm as vms
+from lab.control import Control
 from lab.program import Passt
-from lab.topology import REMOTE4, REMOTE6
+from lab.topology import HOST4, REMOTE4, REMOTE6
+from lab.transfer import Circle
 from lab.vmconf import OPTIONS, configure
 from lab.wait import until
 
 MIB = 1 << 20
 SIZES = 200  # datagrams of a test
 PAIRS = 2
-MACHINES = ["pc", pytest.param("q35", marks=pytest.mark.skipif(not os.environ.get("PASST_TEST_LONG"), reason="one more boot: PASST_TEST_LONG=1"))]
+DIMM = 128  # MiB; what Linux takes at least
 
 
-@pytest.fixture(scope="module", params=MACHINES)
-def booted(request, net, tmp_path_factory):
-    passt = Passt(net.host, str(tmp_path_factory.mktemp("passt")), *OPTIONS, "--vhost-user", "--debug")
+@pytest.fixture(scope="module", params=["pc", "q35"])
+def machine(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def passt(machine, net, tmp_path_factory):
+    work = tmp_path_factory.mktemp("passt")
+    p = Passt(net.host, str(work), *OPTIONS, "--vhost-user", "--debug", "-c", work / "control")
+    p.control = Control(work / "control")
+    yield p
+    p.control.close()
+    p.close()
+
+
+@pytest.fixture(scope="module")
+def booted(machine, passt):
+    # With all memory below 4 GiB, what is plugged in lies in a zone of its own, and Linux takes from that one first.
+    vm = vms.Vm(vms.VhostUser(passt.socket_path, PAIRS), machine=machine, slots=2, append="memhp_default_state=online_kernel")
     try:
-        vm = vms.Vm(vms.VhostUser(passt.socket_path, PAIRS), machine=request.param)
-        try:
-            configure(vm)
-            yield vm
-        finally:
-            vm.close()
-        # What it counted itself: each pair has carried frames both ways.
-        until(lambda: "Client connection closed" in passt.output(), "the program noticed the end of the guest")
-        said = re.findall(r"Queue pair (\d): (\d+) frames from the guest, (\d+) to it", passt.output())
-        assert [int(pair) for pair, _, _ in said] == list(range(PAIRS)), passt.output()
-        assert all(int(n) > SIZES for line in said for n in line[1:]), said
+        configure(vm)
+        yield vm
     finally:
-        passt.close()
+        vm.close()
+    # What it counted itself: each pair has carried frames both ways.
+    until(lambda: "Client connection closed" in passt.output(), "the program noticed the end of the guest")
+    said = re.findall(r"Queue pair (\d): (\d+) frames from the guest, (\d+) to it", passt.output())
+    assert [int(pair) for pair, _, _ in said] == list(range(PAIRS)), passt.output()
+    assert all(int(n) > SIZES for line in said for n in line[1:]), said
 
 
 def counts(vm):
@@ -100,3 +114,92 @@ def test_queue_is_switched_off(booted, net):
     end()
     after = counts(booted)
     assert all(after[way, 1] > before[way, 1] for way in ("rx", "tx")), (before, after)
+
+
+class Counted:
+    """What the program counted from then on: after()["kicks"]."""
+
+    def __init__(self, passt):
+        self._control = passt.control
+        self._before = self._now()
+
+    def _now(self):
+        return self._control.get("counters")["counters"]
+
+    def after(self):
+        return {name: n - self._before[name] for name, n in self._now().items()}
+
+
+def test_offloads(booted):
+    """The driver has agreed on all that its kernel knows of."""
+    features = booted.sh("cat /sys/class/net/eth0/device/features").strip()
+    bits = {"CSUM": 0, "GUEST_CSUM": 1, "GUEST_TSO4": 7, "GUEST_TSO6": 8, "GUEST_ECN": 9, "HOST_TSO4": 11, "HOST_TSO6": 12, "HOST_ECN": 13,
+            "MRG_RXBUF": 15, "MQ": 22, "INDIRECT_DESC": 28, "EVENT_IDX": 29, "VERSION_1": 32}
+    assert not [name for name, bit in bits.items() if features[bit] != "1"], features
+
+
+@pytest.mark.parametrize("remote", [REMOTE4, REMOTE6], ids=["v4", "v6"])
+def test_superframes(booted, passt, net, remote):
+    """On a network with ordinary frames, what is handed over is several times as long: both ways."""
+    host = f"[{remote}]" if ":" in remote else remote
+    data = os.urandom(8 * MIB)
+    up, down = servers.tcp_digest(net.remote.listen(remote)), servers.http(net.remote.listen(remote), data)
+    booted.sh("ip link set eth0 mtu 1500")
+    try:
+        counted = Counted(passt)
+        out = booted.sh(f"curl -sS -g http://{host}:{down.port}/ >/tmp/blob && sha256sum /tmp/blob", 200)
+        assert out.split()[0] == hashlib.sha256(data).hexdigest()
+        got = counted.after()
+        assert got["frame_bytes_to_guest"] > len(data) and got["frame_bytes_to_guest"] / got["frames_to_guest"] > 2 * 1514, got
+        counted = Counted(passt)
+        assert booted.sh(f"socat -t 100 - TCP:{host}:{up.port} </tmp/blob", 200).strip() == out.split()[0]
+        sent = counted.after()
+        assert sent["frame_bytes_from_guest"] > len(data) and sent["frame_bytes_from_guest"] / sent["frames_from_guest"] > 2 * 1514, sent
+    finally:
+        booted.sh("ip link set eth0 mtu 65520; rm -f /tmp/blob")
+        up.close()
+        down.close()
+
+
+def test_kicks_bring_work(booted, passt, net):
+    counted = Counted(passt)
+    data = os.urandom(4 * MIB)
+    for end in [both_ways(booted, net, cpu, data) for cpu in range(PAIRS)]:
+        end()
+    kicks = counted.after()
+    assert kicks["kicks_idle"] * 10 < kicks["kicks"] < kicks["frames_from_guest"] + kicks["frames_to_guest"], kicks
+
+
+# The guest's memory
+
+
+def pieces(passt):
+    """KiB that the program has looked at of each piece of plugged memory."""
+    with open(f"/proc/{passt.pid}/smaps", encoding="ascii") as f:
+        found = re.findall(r"^[0-9a-f-]+ [^\n]*memory-backend-memfd[^\n]*\nSize: +(\d+) kB\n(?:[A-Z]\w+: [^\n]*\n)*?Rss: +(\d+) kB$", f.read(), re.M)
+    return [int(rss) for size, rss in found if int(size) == DIMM << 10]
+
+
+def test_memory_is_plugged(booted, passt, net):
+    """While bytes go round, and then are read from and written to the new memory; another piece comes and goes."""
+    booted.start("socat TCP6-LISTEN:8080,reuseaddr EXEC:cat")
+    booted.until("netstat -lnt | grep -q :8080", "server in the guest")
+    circle = Circle(net.remote.connect(HOST4, 8080, REMOTE4))
+    try:
+        circle.goes_on()
+        assert not pieces(passt)
+        booted.plug_memory("first", DIMM)
+        booted.until("awk '/^Node/ { there = $4 == \"Normal\" } there && $1 == \"managed\" { exit $2 < 30000 }' /proc/zoneinfo", "memory is in use")
+        until(lambda: circle.goes_on() or sum(pieces(passt)) > 1024, "the program works in it", 60)
+        booted.sh("echo offline >/sys/devices/system/memory/auto_online_blocks")
+        booted.plug_memory("second", DIMM)
+        until(lambda: len(pieces(passt)) == 2, "it is shared")
+        circle.goes_on()
+        booted.unplug_memory("second")
+        until(lambda: len(pieces(passt)) == 1, "it is not shared any more")
+        circle.goes_on()
+    finally:
+        circle.close()
+    end = both_ways(booted, net, 0, os.urandom(4 * MIB))
+    end()
+    assert sum(pieces(passt)) > 1024
