@@ -52,20 +52,21 @@ static void print_hint(const char *path, int type, bool vhost_user)
 }
 
 /* Anything that fails here has been logged, and the program has not begun its work. */
-static bool start(struct process *p, struct engine *e, struct pasta *ns, struct conf *c)
+static bool start(struct process *p, struct engine *e, struct pasta *ns, struct conf *c, struct conf_source *source)
 {
 	uid_t uid;
 	gid_t gid;
 
 	if (process_begin(p, c))
 		return false;
+	process_watch(p, source);
 	process_user(p, &uid, &gid);
 	if ((ns && pasta_open(ns, c, uid, gid)) || engine_open(e, c, ns))
 		return false;
 	if (process_pid_open(p))
 		return false;
 	conf_print(c);
-	if (process_drop(p, ns) || engine_start(e, p->daemon.pid) || process_pid_write(p))
+	if (process_drop(p, ns) || engine_start(e, p->daemon.pid, &p->host) || process_pid_write(p))
 		return false;
 	process_confine(p);
 	print_hint(e->socket_path, c->socket_type, c->vhost_user);
@@ -78,13 +79,14 @@ int main(int argc, char **argv)
 	static struct engine engine;
 	static struct pasta pasta;
 	static struct conf conf;
+	static struct conf_source *source;
 	struct pasta *ns;
 	int status;
 
 	process_stdio();
-	conf_load(&conf, argc, argv);
+	conf_load(&conf, argc, argv, &source);
 	ns = conf.mode == CONF_PASTA ? &pasta : NULL;
-	if (!start(&process, &engine, ns, &conf)) {
+	if (!start(&process, &engine, ns, &conf, source)) {
 		engine_undo(&engine);
 		process_undo(&process);
 		if (ns)

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "conf/derive.h"
 #include "conf/die.h"
+#include "conf/follow.h"
 #include "os/daemon.h"
 #include "os/sock.h"
 
@@ -141,26 +142,55 @@ static void check_ifname(const char *name, const char *opt)
 		die("Invalid interface name: %s (--%s): %s", name, opt, strerror(errno));
 }
 
-void conf_load(struct conf *c, int argc, char **argv)
+struct conf_source {
+	struct opts o;
+	struct discover_opts d; /* points into o */
+};
+
+void conf_load(struct conf *c, int argc, char **argv, struct conf_source **ret_source)
 {
 	enum conf_mode mode = load_mode(argv);
-	struct discover_opts d;
+	struct conf_source *s = malloc(sizeof(*s));
 	struct host h;
-	struct opts o;
+	struct opts *o;
 	char err[DERIVE_ERR_LEN];
 
-	load_options(mode, argc, argv, &o);
-	load_log_level(&o);
-	take_fd(&o, take_passed(&o));
-	check_ifname(o.ifname, "interface");
-	check_ifname(o.if4, "outbound-if4");
-	check_ifname(o.if6, "outbound-if6");
+	if (!s)
+		die("No memory");
+	o = &s->o;
+	load_options(mode, argc, argv, o);
+	load_log_level(o);
+	take_fd(o, take_passed(o));
+	check_ifname(o->ifname, "interface");
+	check_ifname(o->if4, "outbound-if4");
+	check_ifname(o->if6, "outbound-if6");
 
-	d.if4 = o.ifname[0] ? o.ifname : o.if4;
-	d.if6 = o.ifname[0] ? o.ifname : o.if6;
-	d.out6 = o.if6;
-	d.ports_only = o.splice_only;
-	discover(&d, &h);
-	if (derive(&o, &h, c, err) || derive_ports(&o, &h, c, err))
+	s->d.if4 = o->ifname[0] ? o->ifname : o->if4;
+	s->d.if6 = o->ifname[0] ? o->ifname : o->if6;
+	s->d.out6 = o->if6;
+	s->d.ports_only = o->splice_only;
+	discover(&s->d, &h);
+	if (derive(o, &h, c, err) || derive_ports(o, &h, c, err))
 		die("%s", err);
+	*ret_source = s;
+}
+
+int conf_again(const struct conf_source *s, const struct conf *c, struct follow *ret_f)
+{
+	struct conf *now = calloc(1, sizeof(*now));
+	struct host h;
+	int err;
+
+	if (!now)
+		return -ENOMEM;
+	now->mode = c->mode;
+	now->v4 = c->v4;
+	now->v6 = c->v6;
+	now->guest = c->guest;
+	now->nat = c->nat;
+	err = discover_again(&s->d, &h);
+	derive_again(&s->o, &h, now);
+	follow_get(&now->guest, &now->nat, ret_f);
+	free(now);
+	return err;
 }

@@ -116,12 +116,23 @@ static inline bool conf_has_control(const struct conf *c)
 	return c->conf_path[0] || c->passed.control >= 0;
 }
 
+/* What a configuration was made from; opaque. */
+struct conf_source;
+
 /*
  * Fills in *c from argv and the host. Prints and exits by itself for --help and --version (0) and for errors (1, message on stderr).
  * Closes what descriptors there are from 3 on, but those of a service manager and that of --fd, which moves if it is a standard stream (os/daemon.h).
- * Discovery of the host (netlink, resolv.conf) never exits: what is missing is a warning and a default.
+ * Discovery of the host (netlink, resolv.conf) never exits: what is missing is a warning and a default. *ret_source is for free(3).
  */
-void conf_load(struct conf *c, int argc, char **argv);
+void conf_load(struct conf *c, int argc, char **argv, struct conf_source **ret_source);
+
+struct follow;
+
+/*
+ * Looks at the host again, for what of c follows it (conf/follow.h). -errno if resolv.conf can't be read: what it told is empty in *ret_f
+ * then. As slow as a start.
+ */
+MUST_USE int conf_again(const struct conf_source *s, const struct conf *c, struct follow *ret_f);
 
 /* Start-up lines of CLIENTS.md 3.5 at level info: template, MAC, DHCP block, DNS, NDP, rules. */
 void conf_print(const struct conf *c);

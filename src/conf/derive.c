@@ -547,6 +547,32 @@ int derive(const struct opts *o, const struct host *h, struct conf *ret_conf, ch
 	return check_gateways(&w);
 }
 
+static void family_again(const struct work *w, bool v4)
+{
+	struct nat_family *f = v4 ? &w->c->nat.v4 : &w->c->nat.v6;
+	const struct addr *host = v4 ? &w->h->v4.addr : &w->h->v6.addr;
+
+	if (!enabled(w->c, v4 ? &addr_any4 : &addr_any6))
+		return;
+	if (addr_is_set(host))
+		f->host = *host;
+	f->dns_forward = f->dns_host = unset;
+	derive_maps(w, v4);
+}
+
+void derive_again(const struct opts *o, const struct host *h, struct conf *c)
+{
+	struct work w = { .o = o, .h = h, .c = c };
+	struct guestconf *g = &c->guest;
+
+	family_again(&w, true);
+	family_again(&w, false);
+	memset(g->dns4, 0, sizeof(g->dns4));
+	memset(g->dns6, 0, sizeof(g->dns6));
+	g->n_dns4 = g->n_dns6 = 0;
+	derive_dns(&w);
+}
+
 static bool port_is_tcp(char letter)
 {
 	return letter == 't' || letter == 'T';

@@ -15,6 +15,12 @@
 MUST_USE int derive(const struct opts *o, const struct host *h, struct conf *ret_conf, char err[DERIVE_ERR_LEN]);
 
 /*
+ * Once more, for a host that may have changed: what of c follows it (conf/follow.h), for a configuration of these options. An address that
+ * the host has no longer, without another in its place, stays.
+ */
+void derive_again(const struct opts *o, const struct host *h, struct conf *c);
+
+/*
  * Evaluates the port options into c->in and c->out_rules, for a configuration that is complete otherwise. -EINVAL with one line in err.
  */
 MUST_USE int derive_ports(const struct opts *o, const struct host *h, struct conf *c, char err[DERIVE_ERR_LEN]);

@@ -9,7 +9,6 @@
 
 #define DUMP_TRIES 5
 #define SYSCTL_MAX 64
-#define RESOLV_CONF "/etc/resolv.conf"
 #define EPH_RANGE "/proc/sys/net/ipv4/ip_local_port_range"
 #define UDP_TIMEOUT "/proc/sys/net/netfilter/nf_conntrack_udp_timeout"
 #define EPH_FIRST 32768
@@ -152,7 +151,7 @@ static void discover_ports(struct host *h)
 	h->eph_last = (uint16_t)last;
 }
 
-static void discover_network(const struct discover_opts *o, struct host *h)
+static int discover_network(const struct discover_opts *o, struct host *h)
 {
 	struct nexthops nh = { 0 };
 	int r;
@@ -165,9 +164,16 @@ static void discover_network(const struct discover_opts *o, struct host *h)
 	discover_family(AF_INET6, o->if6, &nh, &h->v6);
 	h->out6 = o->out6[0] ? if_nametoindex(o->out6) : 0;
 
-	r = resolv_read(RESOLV_CONF, &h->resolv);
+	r = resolv_read(DISCOVER_RESOLV, &h->resolv);
 	if (r && r != -ENOENT)
-		log_warn("Can't read %s: %s", RESOLV_CONF, strerror(-r));
+		log_warn("Can't read %s: %s", DISCOVER_RESOLV, strerror(-r));
+	return r;
+}
+
+int discover_again(const struct discover_opts *o, struct host *ret_host)
+{
+	memset(ret_host, 0, sizeof(*ret_host));
+	return discover_network(o, ret_host);
 }
 
 void discover(const struct discover_opts *o, struct host *ret_host)
@@ -177,5 +183,5 @@ void discover(const struct discover_opts *o, struct host *ret_host)
 	ret_host->udp_timeout_s = sysctl_seconds(UDP_TIMEOUT);
 	ret_host->udp_timeout_stream_s = sysctl_seconds(UDP_TIMEOUT "_stream");
 	if (!o->ports_only)
-		discover_network(o, ret_host);
+		(void)!discover_network(o, ret_host);
 }

@@ -85,3 +85,8 @@ struct discover_opts {
 
 /* Netlink, resolv.conf, the range of ephemeral ports, time-outs. What can't be found is a warning and stays zero. */
 void discover(const struct discover_opts *o, struct host *ret_host);
+
+#define DISCOVER_RESOLV "/etc/resolv.conf"
+
+/* Of these netlink and resolv.conf alone, which may have changed. -errno if the file can't be read. */
+MUST_USE int discover_again(const struct discover_opts *o, struct host *ret_host);

@@ -62,7 +62,11 @@ static const struct syscall_rule run[] = {
 	{ "chdir", "back from there" },
 	{ "memfd_create", "memory for a hypervisor that asks for it" },
 
-	{ "poll", "the agent's answer; whether a hypervisor waits, and the table of counters can be written" },
+	{ "wait4", "the end of the agents; how a command ended" },
+	{ "waitpid", "wait4() of some architectures" },
+	{ "waitid", "wait4() of newer architectures" },
+
+	{ "poll", "an agent's answer; whether a hypervisor waits, and the table of counters can be written" },
 	{ "ppoll", "poll() of newer architectures" },
 	{ "ppoll_time64", "ppoll() with long times" },
 };
@@ -71,9 +75,6 @@ static const struct syscall_rule pasta[] = {
 	{ "nanosleep", "what a command makes of a signal" },
 	{ "clock_nanosleep", "nanosleep() of newer C libraries" },
 	{ "clock_nanosleep_time64", "nanosleep() with long times" },
-	{ "wait4", "how the command ended" },
-	{ "waitpid", "wait4() of some architectures" },
-	{ "waitid", "wait4() of newer architectures" },
 	{ "pidfd_send_signal", "a signal for the command" },
 	{ "getpgrp", "whether we have the terminal" },
 	{ "getpgid", "getpgrp() of newer architectures" },

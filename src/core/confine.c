@@ -13,7 +13,7 @@
 
 #define NAMES_MAX 64
 #define AND_ROOT " and empty root" /* which takes the one for mounts */
-#define KILL_RULES 2
+#define KILL_RULES 3
 
 static void refused_log(const char *layer, int err, const char *restore)
 {
@@ -155,10 +155,16 @@ bool confine_reborn(struct daemon *d)
 }
 
 /* To these, and nobody else: 0 and negative numbers would be groups of processes. */
-static size_t kill_rules(const struct pasta *p, struct syscall_rule ret_rule[KILL_RULES])
+static size_t kill_rules(const struct pasta *p, const struct helper *host, struct syscall_rule ret_rule[KILL_RULES])
 {
 	size_t n = 0;
 
+	if (host->pid > 0)
+		ret_rule[n++] = (struct syscall_rule){ "kill",
+						       "the end of the host agent",
+						       { SYSCALL_IS(0, host->pid), SYSCALL_IS(1, SIGKILL) } };
+	if (!p)
+		return n;
 	if (p->agent.h.pid > 0)
 		ret_rule[n++] = (struct syscall_rule){ "kill",
 						       "the end of the agent",
@@ -181,7 +187,7 @@ static bool may_lead_to_path(const struct conf *c)
 	return found;
 }
 
-int confine_calls(enum confine_phase phase, const struct pasta *pasta)
+int confine_calls(enum confine_phase phase, const struct pasta *pasta, const struct helper *host)
 {
 	const struct syscall_table *tables[] = { &calls_run, NULL, NULL, NULL, NULL };
 	struct syscall_rule rule[KILL_RULES];
@@ -189,13 +195,12 @@ int confine_calls(enum confine_phase phase, const struct pasta *pasta)
 	size_t n = 1;
 	int err;
 
-	if (pasta) {
-		kills.n = kill_rules(pasta, rule);
+	kills.n = kill_rules(pasta, host, rule);
+	tables[n++] = &kills;
+	if (pasta)
 		tables[n++] = &calls_pasta;
-		tables[n++] = &kills;
-		if (may_lead_to_path(pasta->conf))
-			tables[n++] = &calls_paths;
-	}
+	if (pasta && may_lead_to_path(pasta->conf))
+		tables[n++] = &calls_paths;
 	if (phase == CONFINE_START)
 		tables[n++] = &calls_start;
 	err = sysfilter_load(tables, n);
@@ -223,7 +228,7 @@ void confine_files(const struct conf *c)
 	/* pasta goes on sending signals to its command, and joins connections of the namespace's loopback with or without a translator. */
 	if (!pasta)
 		refuse |= BOX_SIGNALS | (c->tcp ? 0 : BOX_TCP_CONNECT);
-	err = box_landlock(refuse);
+	err = box_landlock(refuse, NULL, 0);
 
 	if (err)
 		refused_log("Landlock", err, landlock_restore(err));

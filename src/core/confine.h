@@ -20,10 +20,10 @@ bool confine_reborn(struct daemon *d);
 
 /*
  * Until the start is over (CONFINE_START), and from then on (CONFINE_RUN), no system calls but those that core/calls.h gives reasons for.
- * The second only if the first was not refused. pasta: its processes are those that signals may go to; NULL: none.
+ * The second only if the first was not refused. Signals may go to host and, with pasta, to its processes.
  */
 enum confine_phase { CONFINE_START, CONFINE_RUN };
-MUST_USE int confine_calls(enum confine_phase phase, const struct pasta *pasta);
+MUST_USE int confine_calls(enum confine_phase phase, const struct pasta *pasta, const struct helper *host);
 
 /* No file by a path any more; and neither signals to others, nor TCP as client, nor ports of it that were not open before, as far as c allows. */
 void confine_files(const struct conf *c);

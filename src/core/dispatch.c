@@ -95,7 +95,7 @@ static enum service_verdict serve(struct engine *e, const struct pkt *p, const s
 		guest_learn(&e->guest, p->src_mac, &p->src);
 	else if (p->ethertype == ETHERTYPE_ARP)
 		learn_arp(e, p, len);
-	v = service_input(&e->conf->guest, p, e->request, len, &reply);
+	v = service_input(&e->told, p, e->request, len, &reply);
 	if (v == SERVICE_REPLY && link_send(e->link, e->link->rx_queue, e->reply, wr_len(&reply)))
 		log_limited(LOG_LVL_DEBUG, "A reply to the guest was dropped: its queue is full");
 	return v;
@@ -128,7 +128,7 @@ static void frag_timer_set(struct engine *e)
 
 void dispatch_frags_late(struct engine *e)
 {
-	struct hosterr h = { .link = e->link, .guest = &e->guest, .nat = &e->conf->nat };
+	struct hosterr h = { .link = e->link, .guest = &e->guest, .nat = &e->nat };
 	struct frag_late late;
 
 	while (frags_expire(e->frags, e->loop.now_ns, &late)) {

@@ -45,7 +45,7 @@ static void ra_schedule(struct engine *e)
 {
 	uint32_t rnd = 0;
 
-	if (!e->conf->guest.v6 || !e->conf->guest.ra)
+	if (!e->told.v6 || !e->told.ra)
 		return;
 	(void)!getrandom(&rnd, sizeof(rnd), GRND_NONBLOCK);
 	timer_set(&e->loop.timers, &e->ra_timer, e->loop.now_ns + service_ra_interval(e->ra_sent, rnd) * NSEC_PER_SEC);
@@ -57,7 +57,7 @@ static void ra_due(struct timer *t, uint64_t now_ns)
 	struct engine *e = container_of(t, struct engine, ra_timer);
 	struct wr w = wr_init(e->reply, sizeof(e->reply));
 
-	service_ra(&e->conf->guest, &w);
+	service_ra(&e->told, &w);
 	if (wr_len(&w) && !link_send(e->link, 0, e->reply, wr_len(&w)))
 		e->ra_sent++;
 	ra_schedule(e);
@@ -105,7 +105,7 @@ static void neigh_ask(struct timer *t, uint64_t now_ns)
 	for (size_t i = 0; i < ARRAY_SIZE(a); i++) {
 		struct wr w = wr_init(e->reply, sizeof(e->reply));
 
-		service_ask(&e->conf->guest, a[i], &w);
+		service_ask(&e->told, a[i], &w);
 		if (wr_len(&w) && link_send(e->link, 0, e->reply, wr_len(&w)))
 			break; /* a full queue: whoever reads it is there */
 	}
@@ -203,6 +203,20 @@ static void on_signal(void *ctx, struct ref ref, uint32_t events)
 		return;
 	log_debug("Signal %i, exiting", sig);
 	loop_stop(&e->loop, EXIT_SUCCESS);
+}
+
+/* What is open stays as it is; new flows, and guests that ask, get what is true now. Others hear of it by an advertisement. */
+static int on_host(void *ctx, const struct follow *f)
+{
+	struct engine *e = ctx;
+	int err = follow_set(f, &e->told, &e->nat);
+
+	if (err)
+		return err;
+	log_info("The host's resolver or addresses have changed");
+	if (timer_armed(&e->ra_timer))
+		ra_due(&e->ra_timer, e->loop.now_ns);
+	return 0;
 }
 
 /* --- opening --- */
@@ -414,10 +428,12 @@ static void guest_init(struct engine *e)
 {
 	const struct conf *c = e->conf;
 
+	e->told = c->guest;
+	e->nat = c->nat;
 	e->guest = (struct guest){ .addr4 = c->guest.addr4, .addr6 = c->guest.addr6, .fixed4 = c->fixed4, .fixed6 = c->fixed6 };
 	e->guest.assigned4 = c->guest.addr4;
 	e->guest.assigned6 = c->guest.addr6;
-	e->guest.nat = &c->nat;
+	e->guest.nat = &e->nat;
 	memcpy(e->guest.our_mac, c->guest.our_mac, MAC_LEN);
 	e->guest.mac_given = c->guest.mac_given;
 	if (mac_is_zero(c->guest_mac))
@@ -576,12 +592,12 @@ static int translators_open(struct engine *e)
 {
 	const struct conf *c = e->conf;
 	struct tcp_deps td = {
-		&e->loop, e->link, e->flows, &e->guest, &c->nat, &c->out, { { 0 } }, e->budget.ready, c->limits.spill
+		&e->loop, e->link, e->flows, &e->guest, &e->nat, &c->out, { { 0 } }, e->budget.ready, c->limits.spill
 	};
 	struct udp_deps ud = {
-		&e->loop, e->link, e->flows, &e->guest, &c->nat, &c->out, { c->udp_timeout_s, c->udp_timeout_stream_s }
+		&e->loop, e->link, e->flows, &e->guest, &e->nat, &c->out, { c->udp_timeout_s, c->udp_timeout_stream_s }
 	};
-	struct icmp_deps id = { &e->loop, e->link, e->flows, &e->guest, &c->nat, &c->out };
+	struct icmp_deps id = { &e->loop, e->link, e->flows, &e->guest, &e->nat, &c->out };
 
 	if (getrandom(&td.key, sizeof(td.key), 0) != sizeof(td.key))
 		return -EIO;
@@ -693,7 +709,7 @@ static int control_start(struct engine *e)
 	return err;
 }
 
-int engine_start(struct engine *e, pid_t pid)
+int engine_start(struct engine *e, pid_t pid, struct hostwatch *host)
 {
 	static int (*const step[])(struct engine *) = {
 		loop_open,  tables_open,  link_open,   translators_open, listeners_open_events,
@@ -705,6 +721,8 @@ int engine_start(struct engine *e, pid_t pid)
 	guest_init(e);
 	for (size_t i = 0; !err && i < ARRAY_SIZE(step); i++)
 		err = step[i](e);
+	if (!err && host)
+		err = hostwatch_open(host, &e->loop, on_host, e);
 	if (err)
 		log_err("Couldn't start: %s", strerror(-err));
 	return err;

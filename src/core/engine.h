@@ -18,6 +18,7 @@
 #include "os/unixpath.h"
 #include "core/budget.h"
 #include "core/control.h"
+#include "core/hostwatch.h"
 #include "core/neigh.h"
 #include "core/pasta.h"
 #include "core/pasta_fwd.h"
@@ -54,6 +55,9 @@ struct engine {
 	char control_path[UNIXPATH_MAX]; /* where it was bound */
 	struct leftover control_left;
 
+	struct guestconf told; /* what the guest is told, and how addresses are mapped, as the host is now */
+	struct nat nat;
+
 	struct budget budget;
 	struct flow_table *flows;
 	struct frags *frags;
@@ -87,7 +91,9 @@ struct engine {
 
 /* Errors are logged; -errno means that we can't start. pasta: open already, or NULL in passt mode. */
 MUST_USE int engine_open(struct engine *e, const struct conf *c, struct pasta *pasta);
-MUST_USE int engine_start(struct engine *e, pid_t pid); /* by which others know us */
+
+/* pid: by which others know us. host: watches the host, or NULL; it outlives the engine. */
+MUST_USE int engine_start(struct engine *e, pid_t pid, struct hostwatch *host);
 
 /* After a start that failed, however far it came: removes the socket, if engine_open() has bound it. */
 void engine_undo(struct engine *e);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -69,7 +70,7 @@ int process_begin(struct process *p, const struct conf *c)
 {
 	int err;
 
-	*p = (struct process){ .conf = c, .notify_fd = -1 };
+	*p = (struct process){ .conf = c, .host.h.fd = -1, .notify_fd = -1 };
 	log_set_level(level_of(c));
 	logsink_init(&p->log, ident_of(c));
 	daemon_init(&p->daemon);
@@ -111,12 +112,29 @@ void process_user(const struct process *p, uid_t *ret_uid, gid_t *ret_gid)
 	ident_target(&ic, ret_uid, ret_gid);
 }
 
-/* The same process to others, by another number. The agent is somebody else's child from here on, and is out of sight. */
+void process_watch(struct process *p, struct conf_source *s)
+{
+	struct hostwatch_conf hc = { p->conf, s, { UINT32_MAX, UINT32_MAX, !p->conf->foreground } };
+	uid_t uid;
+	gid_t gid;
+
+	process_user(p, &uid, &gid);
+	if (uid != geteuid() || gid != getegid()) {
+		hc.seal.uid = uid;
+		hc.seal.gid = gid;
+	}
+	if (!p->conf->ns.splice_only)
+		hostwatch_start(&hc, &p->host);
+	free(s);
+}
+
+/* The same process to others, by another number. The agents are somebody else's children from here on, and out of sight. */
 static void reborn(struct process *p, struct pasta *ns)
 {
 	if (!confine_reborn(&p->daemon))
 		return;
 	logsink_pid(&p->log, p->daemon.pid);
+	helper_orphan(&p->host.h);
 	if (ns)
 		helper_orphan(&ns->agent.h);
 }
@@ -136,7 +154,7 @@ int process_drop(struct process *p, struct pasta *ns)
 	}
 	if (unborn)
 		reborn(p, ns);
-	p->filtered = !confine_calls(CONFINE_START, ns);
+	p->filtered = !confine_calls(CONFINE_START, ns, &p->host.h);
 	return 0;
 }
 
@@ -178,16 +196,19 @@ void process_stopping(const struct process *p)
 void process_settle(struct process *p, const struct pasta *ns)
 {
 	if (p->filtered)
-		p->filtered = !confine_calls(CONFINE_RUN, ns);
+		p->filtered = !confine_calls(CONFINE_RUN, ns, &p->host.h);
 }
 
 void process_undo(struct process *p)
 {
-	if (p->conf)
-		daemon_pid_unlink(&p->daemon);
+	if (!p->conf)
+		return;
+	daemon_pid_unlink(&p->daemon);
+	hostwatch_close(&p->host);
 }
 
 void process_end(struct process *p)
 {
+	hostwatch_close(&p->host);
 	logsink_fini(&p->log);
 }

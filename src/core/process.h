@@ -3,6 +3,7 @@
 #pragma once
 
 #include "conf/conf.h"
+#include "core/hostwatch.h"
 #include "core/pasta.h"
 #include "os/daemon.h"
 #include "os/logsink.h"
@@ -11,6 +12,7 @@ struct process {
 	const struct conf *conf;
 	struct logsink log;
 	struct daemon daemon;
+	struct hostwatch host; /* the agent that watches the host; .h.fd -1: none */
 	int notify_fd; /* to the service manager (os/notify.h); -1: none */
 	bool filtered; /* a filter of system calls could be had */
 };
@@ -29,6 +31,9 @@ MUST_USE int process_pid_open(struct process *p);
 
 /* Whom process_drop() will make us. */
 void process_user(const struct process *p, uid_t *ret_uid, gid_t *ret_gid);
+
+/* Has the host watched by another process, if anything of the configuration, which s has made, can follow it. Takes s. */
+void process_watch(struct process *p, struct conf_source *s);
 
 /*
  * Everything that takes privileges or a path is open: gives them up, and leaves for namespaces and an empty root of our own. What of the

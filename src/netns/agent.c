@@ -7,34 +7,23 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "base/log.h"
 #include "netns/agent_child.h"
 
 #define CALL_TIMEOUT_MS 10000 /* a machine under load, not a network */
 
-static void fds_close(const int *fds, unsigned n)
-{
-	while (n)
-		close(fds[--n]);
-}
-
 /* One reply, and its descriptors; if there is no room for them, r->err tells. -EAGAIN, -EPIPE at the end, -EPROTO if it makes no sense. */
 static int reply_recv(struct agent *a, struct agent_reply *r, int fds[FDPASS_MAX])
 {
 	unsigned n = 0;
-	ssize_t len = fdpass_recv(a->h.fd, r, sizeof(*r), MSG_DONTWAIT, fds, &n);
+	ssize_t len = helper_recv(&a->h, r, sizeof(*r), fds, &n);
 
 	if (len < 0)
-		return len == -EAGAIN ? -EAGAIN : len == -ECONNRESET ? -EPIPE : -EPROTO;
-	if (!len) {
-		fds_close(fds, n); /* an empty message may have some, other than the end */
-		return -EPIPE;
-	}
+		return (int)len;
 	if ((size_t)len < sizeof(r->head) || (size_t)len != agent_reply_size(r->head.type) || r->err > 0 || (r->err && r->n_fds) ||
 	    (n && n != r->n_fds)) {
-		fds_close(fds, n);
+		fdpass_close(fds, n);
 		return -EPROTO;
 	}
 	/* It did its part, but we have no more room for descriptors. */
@@ -49,13 +38,13 @@ static void reply_give(struct agent *a, struct agent_reply *r, const int *fds)
 	if (r->head.type == AGENT_HELLO) {
 		r->text[sizeof(r->text) - 1] = '\0';
 		log_err("Namespace agent: %s", r->text);
-		fds_close(fds, r->n_fds);
+		fdpass_close(fds, r->n_fds);
 		return;
 	}
 	if (a->fn)
 		a->fn(a->ctx, r, fds, r->n_fds);
 	else
-		fds_close(fds, r->n_fds);
+		fdpass_close(fds, r->n_fds);
 }
 
 void agent_set_reply(struct agent *a, agent_reply_fn *fn, void *ctx)
@@ -148,7 +137,7 @@ int agent_start(const struct ns *ns, struct agent *ret_a)
 	if (!err)
 		err = reply_wait(&a, &hello, &r, fds);
 	if (!err)
-		fds_close(fds, r.n_fds);
+		fdpass_close(fds, r.n_fds);
 	if (err) {
 		r.text[sizeof(r.text) - 1] = '\0';
 		log_err("%s%s", r.text[0] ? r.text : "Couldn't start the namespace agent: ", r.text[0] ? "" : strerror(-err));
@@ -172,7 +161,7 @@ static int call_fds(struct agent *a, struct agent_req *req, struct agent_reply *
 	int err = agent_call(a, req, r, fds);
 
 	if (!err && r->n_fds != want) {
-		fds_close(fds, r->n_fds);
+		fdpass_close(fds, r->n_fds);
 		err = -EPROTO;
 	}
 	return err;

@@ -123,7 +123,7 @@ static int seal(struct child *c)
 	c->sealed = true;
 	/* Where these are refused the engine, which wants the same for itself, says so. */
 	(void)!box_memory();
-	(void)!box_landlock(BOX_SIGNALS | BOX_TCP_CONNECT);
+	(void)!box_landlock(BOX_SIGNALS | BOX_TCP_CONNECT, NULL, 0);
 	(void)!sysfilter_load(calls, 1);
 	settle_memory();
 	return 0;
@@ -147,12 +147,6 @@ static void log_take(void *ctx, enum log_level level, const char *line)
 	}
 }
 
-static void fds_close(int *fd, unsigned n)
-{
-	while (n)
-		close(fd[--n]);
-}
-
 static void reply_send(struct child *c, int err)
 {
 	struct agent_reply *r = &c->reply;
@@ -161,11 +155,11 @@ static void reply_send(struct child *c, int err)
 
 	r->err = err;
 	if (err) {
-		fds_close(c->fds, r->n_fds);
+		fdpass_close(c->fds, r->n_fds);
 		r->n_fds = 0;
 	}
 	sent = fdpass_send(c->sock, r, len, c->fds, r->n_fds, 0);
-	fds_close(c->fds, r->n_fds);
+	fdpass_close(c->fds, r->n_fds);
 	if (!sent)
 		return;
 	/* Too many descriptors on their way, for one: that can be told. */
@@ -188,7 +182,7 @@ static void request_serve(struct child *c)
 		return; /* no memory now */
 	if (len <= 0)
 		_exit(EXIT_SUCCESS);
-	fds_close(c->fds, n); /* no request has any */
+	fdpass_close(c->fds, n); /* no request has any */
 	if ((size_t)len < sizeof(c->req.head) || (size_t)len != agent_req_size(c->req.head.type))
 		_exit(EXIT_FAILURE);
 	if (c->req.head.type == AGENT_QUIT)

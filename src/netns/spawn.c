@@ -148,8 +148,7 @@ static int report_recv(const struct spawn_conf *c, struct spawn *s, struct ns *n
 		log_err("Couldn't take the namespaces of the command: %s", strerror(-err));
 	}
 	if (err) {
-		while (n)
-			close(fds[--n]);
+		fdpass_close(fds, n);
 		return err;
 	}
 	ns->net_fd = fds[SPAWN_FD_NET];

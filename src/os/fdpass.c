@@ -78,12 +78,20 @@ ssize_t fdpass_recv(int sock, void *buf, size_t cap, int flags, int ret_fds[FDPA
 		return errno == ENOMEM || errno == ENOBUFS ? -EAGAIN : -errno;
 	n = fds_take(&msg, ret_fds);
 	/* Some alone would be of no use: which ones they are, only their number tells. */
-	while (n && msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC))
-		close(ret_fds[--n]);
+	if (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) {
+		fdpass_close(ret_fds, n);
+		n = 0;
+	}
 	if (msg.msg_flags & MSG_TRUNC)
 		return -EMSGSIZE;
 	*ret_n = n;
 	return len;
+}
+
+void fdpass_close(const int *fds, unsigned n)
+{
+	while (n)
+		close(fds[--n]);
 }
 
 static int64_t now_ms(void)

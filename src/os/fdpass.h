@@ -27,5 +27,8 @@ MUST_USE int fdpass_send(int sock, const void *buf, size_t len, const int *fds, 
  */
 MUST_USE ssize_t fdpass_recv(int sock, void *buf, size_t cap, int flags, int ret_fds[FDPASS_MAX], unsigned *ret_n);
 
+/* Descriptors that nobody wants. */
+void fdpass_close(const int *fds, unsigned n);
+
 /* Waits for up to timeout_ms (-1: for ever) until there is something to receive, the end included; -ETIMEDOUT. */
 MUST_USE int fdpass_wait(int sock, int timeout_ms);

@@ -13,7 +13,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "os/fdpass.h"
 #include "os/ident.h"
 
 #define END_TIMEOUT_MS 1000
@@ -42,6 +41,21 @@ int helper_start(helper_fn *fn, const void *ctx, struct helper *ret_h)
 	close(sock[1]);
 	*ret_h = (struct helper){ .fd = sock[0], .pid = pid };
 	return 0;
+}
+
+ssize_t helper_recv(struct helper *h, void *buf, size_t cap, int ret_fds[FDPASS_MAX], unsigned *ret_n)
+{
+	unsigned n = 0;
+	ssize_t len = fdpass_recv(h->fd, buf, cap, MSG_DONTWAIT, ret_fds, &n);
+
+	if (len < 0)
+		return len == -EAGAIN ? -EAGAIN : len == -ECONNRESET ? -EPIPE : -EPROTO;
+	if (!len) {
+		fdpass_close(ret_fds, n); /* an empty message may have some, other than the end */
+		return -EPIPE;
+	}
+	*ret_n = n;
+	return len;
 }
 
 void helper_orphan(struct helper *h)

@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 #include "base/defs.h"
+#include "os/fdpass.h"
 
 struct helper {
 	int fd; /* our end, -1: gone; receive with MSG_DONTWAIT */
@@ -21,6 +22,9 @@ typedef void helper_fn(const void *ctx, int sock, pid_t parent);
 
 /* Forks it: a copy of whoever calls, so early is cheap. -errno. */
 MUST_USE int helper_start(helper_fn *fn, const void *ctx, struct helper *ret_h);
+
+/* One message, and descriptors as of fdpass_recv(). -EAGAIN: there is none now; -EPIPE: it is gone; -EPROTO: it is longer than cap. */
+MUST_USE ssize_t helper_recv(struct helper *h, void *buf, size_t cap, int ret_fds[FDPASS_MAX], unsigned *ret_n);
 
 /* We are another process than the one that started it, and have only its socket. */
 void helper_orphan(struct helper *h);

@@ -21,7 +21,9 @@
 
 #define NET_BIND_TCP (UINT64_C(1) << 0)
 #define NET_CONNECT_TCP (UINT64_C(1) << 1)
+#define RULE_BENEATH 1
 #define RULE_PORT 2
+#define FS_READ_FILE (UINT64_C(1) << 2)
 
 #define SCOPE_ABSTRACT_SOCKET (UINT64_C(1) << 0)
 #define SCOPE_SIGNAL (UINT64_C(1) << 1)
@@ -61,7 +63,17 @@ static int port_any_allow(int fd)
 	return syscall(SYS_landlock_add_rule, fd, RULE_PORT, &rule, 0U) ? -errno : 0;
 }
 
-int box_landlock(unsigned refuse)
+static int beneath_allow(int ruleset, int dir)
+{
+	const struct {
+		uint64_t access;
+		int32_t fd;
+	} __attribute__((packed)) rule = { FS_READ_FILE, dir };
+
+	return syscall(SYS_landlock_add_rule, ruleset, RULE_BENEATH, &rule, 0U) ? -errno : 0;
+}
+
+int box_landlock(unsigned refuse, const int *dir, unsigned n)
 {
 	int version = (int)syscall(SYS_landlock_create_ruleset, NULL, 0UL, TELL_VERSION);
 	struct ruleset r;
@@ -76,6 +88,8 @@ int box_landlock(unsigned refuse)
 		return -errno;
 	if (r.net & NET_BIND_TCP)
 		err = port_any_allow(fd);
+	for (unsigned i = 0; !err && i < n; i++)
+		err = beneath_allow(fd, dir[i]);
 	if (!err && syscall(SYS_landlock_restrict_self, fd, 0U))
 		err = -errno;
 	close(fd);

@@ -391,3 +391,32 @@ int nl_dump(enum nl_kind kind, int family, nl_entry_fn *fn, void *ctx)
 	mnl_socket_close(nl);
 	return r;
 }
+
+int nl_watch_open(int *ret_fd)
+{
+	struct sockaddr_nl nl = { .nl_family = AF_NETLINK,
+				  .nl_groups = RTMGRP_IPV4_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_IFADDR | RTMGRP_IPV6_ROUTE };
+	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
+
+	if (fd < 0)
+		return -errno;
+	if (bind(fd, (struct sockaddr *)&nl, sizeof(nl))) {
+		int err = -errno;
+
+		close(fd);
+		return err;
+	}
+	*ret_fd = fd;
+	return 0;
+}
+
+bool nl_watch_read(int fd)
+{
+	bool some = false;
+	char byte;
+
+	/* What there was no room for is lost, but told. */
+	while (recv(fd, &byte, 1, MSG_DONTWAIT) >= 0 || errno == ENOBUFS)
+		some = true;
+	return some;
+}

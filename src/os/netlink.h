@@ -99,3 +99,10 @@ MUST_USE int nl_parse(const void *buf, size_t len, uint32_t seq, bool *intr, nl_
  * list and the caller may start again from scratch; other -errno as for socket(7) and rtnetlink.
  */
 MUST_USE int nl_dump(enum nl_kind kind, int family, nl_entry_fn *fn, void *ctx);
+
+/*
+ * A non-blocking descriptor that is readable when addresses or routes may have changed; reading takes all that is there, and is true if
+ * there was something.
+ */
+MUST_USE int nl_watch_open(int *ret_fd);
+bool nl_watch_read(int fd);

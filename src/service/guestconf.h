@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the guest is told about its network: filled in once at start-up, read by the services. */
+/* What the guest is told about its network: filled in at the start, followed by what changes on the host (conf/follow.h), read by the services. */
 #pragma once
 
 #include "base/addr.h"

@@ -15,7 +15,7 @@ import pytest
 from lab import refuse
 from lab.control import Control
 from lab.guest import Guest
-from lab.pasta import children, exchange_tcp
+from lab.pasta import exchange_tcp, host_agent, namespace_agent
 from lab.program import assert_clean, binary, gone
 from lab.topology import REMOTE4
 from lab.wait import LIMIT, until
@@ -29,6 +29,7 @@ PLAIN = ["unshare", "-U", "--map-user=1000", "--map-group=1000", *USER]
 ENGINE_FD = re.compile(r"(socket|pipe):|anon_inode:\[?(eventpoll|signalfd|pidfd|inotify|timerfd|eventfd)\]?$|pidfd:|/dev/net/tun$|/proc/\d+/status$|"
                        r"/(\d+/status)?$")
 AGENT_FD = re.compile(r"socket:")
+HOST_AGENT_FD = re.compile(r"socket:|anon_inode:\[?inotify\]?$")
 WARNING = "Less confined, without "
 
 
@@ -56,11 +57,6 @@ def descriptors(pid):
 def is_pasta(pid):
     with open(f"/proc/{pid}/comm", encoding="ascii") as f:
         return f.read().startswith("pas")
-
-
-def agent_of(pid):
-    """The other process of pasta's that is called like it."""
-    return next(child for child in children(pid) if is_pasta(child))
 
 
 def agent_in(inside):
@@ -105,6 +101,14 @@ def assert_agent(pid):
     assert field(pid, "Seccomp_filters") == "1"
 
 
+def assert_host_agent(pid, engine):
+    """Of another user than root, in the network that it watches."""
+    until(lambda: field(pid, "Seccomp_filters") == "1", "its filter")
+    assert_closed(pid, 0)
+    assert not [what for what in descriptors(pid) if not HOST_AGENT_FD.match(what)]
+    assert namespace(pid, "net") == namespace(engine, "net") and field(pid, "Groups") == field(engine, "Groups")
+
+
 prefixes = pytest.mark.parametrize("prefix", [[], USER], ids=["root", "user"])
 
 
@@ -113,6 +117,7 @@ prefixes = pytest.mark.parametrize("prefix", [[], USER], ids=["root", "user"])
 def test_passt(net, start, prefix, options):
     p = start("-t", "7000", "-u", "7000", *options, prefix=prefix)
     assert_engine(p.pid, net.host.pid, bool(prefix))
+    assert_host_agent(host_agent(p.pid), p.pid)
     assert WARNING not in p.output()
 
 
@@ -124,7 +129,9 @@ users = pytest.mark.parametrize("prefix", [[], PLAIN], ids=["root", "user"])
 def test_pasta_command(net, pasta, prefix, options):
     p = pasta(*options, prefix=prefix)
     assert_engine(p.pid, net.host.pid, bool(prefix))
-    assert_agent(agent_of(p.pid))
+    assert_agent(namespace_agent(p.pid))
+    if "--splice-only" not in options:
+        assert_host_agent(host_agent(p.pid), p.pid)
     assert WARNING not in p.output()
 
 
@@ -297,7 +304,7 @@ def test_refused_pasta(net, pasta, name):
     """The same, and nothing is said twice because the agent is refused it as well. Its command is made without unshare()."""
     err, requests, says, has = REFUSED[name]
     p = pasta("--config-net", prefix=[*PLAIN, *refuse.prefix(err, *requests)])
-    agent = agent_of(p.pid)
+    agent = namespace_agent(p.pid)
     assert_says(p.output(), says)
     assert_closed(p.pid, 0)
     assert_closed(agent, BIND_SERVICE | RAW)

@@ -18,8 +18,8 @@ from scapy.packet import Raw
 
 
 def watched(start, trace, *args, options=()):
-    """The program with strace as its observer, not its parent."""
-    return start(*args, prefix=("strace", "-D", "-f", "-qq", "-o", trace, *options))
+    """The program, without the agent that it has, with strace as its observer, not its parent."""
+    return start(*args, prefix=("strace", "-D", "-qq", "-o", trace, *options))
 
 
 def use(net, guest, echo):

@@ -11,7 +11,7 @@ import time
 
 import pytest
 from lab import netns
-from lab.pasta import Process, listening, program, wait_closed, wait_listening
+from lab.pasta import Process, listening, namespace_agent, program, wait_closed, wait_listening
 from lab.program import assert_clean, gone
 from lab.topology import REMOTE4
 from lab.wait import until
@@ -176,14 +176,10 @@ def test_ignores_signals_and_ends_by_itself(net, tmp_path, who):
 # The agent in the namespace, which nobody but a debugger or an administrator touches.
 
 
-def agent(p):
-    return command(p, "pasta")
-
-
 def test_agent_is_stopped(net, pasta):
     """Only new sockets of the namespace have to wait for it; packets and all that is open go on at once."""
     p = pasta("--config-net", "-t", "none", "-u", "none", "-T", "auto", "-U", "none")
-    pid = agent(p)
+    pid = namespace_agent(p.pid)
     with net.remote.listen(REMOTE4) as server, p.ns.connect(REMOTE4, server.getsockname()[1]) as s, contextlib.ExitStack() as stack:
         there = stack.enter_context(server.accept()[0])
         os.kill(pid, signal.SIGSTOP)
@@ -207,7 +203,7 @@ def test_agent_is_stopped(net, pasta):
 def test_agent_is_stopped_and_the_port_goes(net, pasta):
     """What nobody wants any more when it comes is closed."""
     p = pasta("--config-net", "-t", "none", "-u", "none", "-T", "auto", "-U", "none", "-d")
-    pid = agent(p)
+    pid = namespace_agent(p.pid)
     os.kill(pid, signal.SIGSTOP)
     with net.host.listen("127.0.0.1", 7930):
         p.says("TCP port 7930: open")
@@ -223,7 +219,7 @@ def test_agent_is_killed(net, tmp_path, who):
     """Nothing can be opened in the namespace any more: the end, with a word of why, and the command's as well."""
     p = Process(net.host, str(tmp_path), "--config-net", "--", "sleep", "1000", prefix=who)
     pid = command(p, "sleep")
-    os.kill(agent(p), signal.SIGKILL)
+    os.kill(namespace_agent(p.pid), signal.SIGKILL)
     assert p.wait() == 1
     assert "The namespace agent is gone" in p.output()
     assert gone(pid)

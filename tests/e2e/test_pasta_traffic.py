@@ -250,7 +250,7 @@ def test_idle(net, pasta):
     p = pasta("--config-net", *NONE)
     auto = pasta("--config-net")
     with net.remote.listen(REMOTE4) as server, p.ns.connect(REMOTE4, server.getsockname()[1]):
-        assert len(p.family()) == len(auto.family()) == 2
+        assert len(p.family()) == len(auto.family()) == 3
         assert_asleep(p)
         assert_asleep(auto, wakeups=18)
         assert_idle(auto, share=0.01, wakeups=3.6, seconds=3)

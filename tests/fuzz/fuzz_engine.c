@@ -669,7 +669,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	conf_set(&z.conf, how);
 	z.conf.mtu = z.conf.guest.mtu = mtu[around & 3];
 	CHECK(!engine_open(&z.e, &z.conf, NULL));
-	CHECK(!engine_start(&z.e, getpid()));
+	CHECK(!engine_start(&z.e, getpid(), NULL));
 	surroundings_set(around);
 	for (unsigned i = 0; i < OPS_MAX && rd_left(&z.r); i++)
 		op();

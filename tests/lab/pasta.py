@@ -95,6 +95,25 @@ def children(pid):
         return [int(word) for word in f.read().split()]
 
 
+def _ours(pid):
+    """Its children that are called like it, and whether they are in its network namespace."""
+    net = os.readlink(f"/proc/{pid}/ns/net")
+    for child in children(pid):
+        with open(f"/proc/{child}/comm", encoding="ascii") as f:
+            if f.read().startswith("pas"):
+                yield child, os.readlink(f"/proc/{child}/ns/net") == net
+
+
+def host_agent(pid):
+    """The process that watches the host for passt or pasta in the foreground."""
+    return next(child for child, near in _ours(pid) if near)
+
+
+def namespace_agent(pid):
+    """The process that pasta in the foreground has in the namespace."""
+    return next(child for child, near in _ours(pid) if not near)
+
+
 class Process(Passt):
     """pasta as a child of ours, in the foreground."""
 
@@ -142,9 +161,10 @@ class Pasta(Process):
         self.ns = Inside(host, "inside", self._broker_pid(), ours)
 
     def _broker_pid(self):
+        agents = [pid for pid, _ in _ours(self.pid)]
         for pid in self.children():
             with open(f"/proc/{pid}/cmdline", "rb") as f:
-                if netns.__file__.encode() in f.read():
+                if netns.__file__.encode() in f.read() and pid not in agents:
                     return pid
         raise AssertionError("pasta has no command")
 

@@ -498,6 +498,60 @@ static void test_print(void **state)
 	assert_non_null(strstr(logged, "    mask: 255.255.255.255\n"));
 }
 
+/* The same host is no change, whatever the options; see conf/follow.h for what else changes. */
+static void test_again_same(void **state)
+{
+	static const char *const lines[] = {
+		"",
+		"--dns-forward 192.0.2.99",
+		"-D 192.0.2.7 --dns-forward 192.0.2.99",
+		"--no-map-gw",
+		"--map-guest-addr 192.0.2.77",
+		"-D none",
+		"-4",
+		"-S none",
+		"-a 192.0.2.50 -g 192.0.2.60",
+	};
+
+	for (unsigned i = 0; i < 2 * ARRAY_SIZE(lines); i++) {
+		static struct conf before;
+
+		host_full();
+		if (i % 2)
+			h.resolv.dns[0] = A("127.0.0.53");
+		run_ok(lines[i / 2]);
+		before = c;
+		derive_again(&o, &h, &c);
+		assert_memory_equal(&before, &c, sizeof(c));
+	}
+}
+
+static void test_again(void **state)
+{
+	host_full();
+	run_ok("--dns-forward 192.0.2.99 --map-guest-addr 192.0.2.77");
+	h.v4 = (struct host_family){
+		.ifindex = 3, .ifname = "wlan0", .addr = A("203.0.113.5"), .plen = 24, .gw = A("203.0.113.1")
+	};
+	h.v6 = (struct host_family){ .ifindex = 0 };
+	h.resolv.dns[0] = A("203.0.113.1");
+	h.resolv.n_dns = 1;
+	strcpy(h.resolv.search[0], "example.com");
+	derive_again(&o, &h, &c);
+	eq(&c.nat.v4.host, "203.0.113.5");
+	eq(&c.nat.v4.dns_host, "203.0.113.1");
+	eq(&c.nat.v4.dns_forward, "192.0.2.99");
+	eq(&c.nat.v4.map_guest, "192.0.2.77");
+	assert_int_equal(c.guest.n_dns4, 1);
+	eq(&c.guest.dns4[0], "203.0.113.1");
+	assert_int_equal(c.guest.n_dns6, 0);
+	assert_string_equal(c.guest.search[0], "example.com");
+	/* What the guest has, and an address without another in its place. */
+	eq(&c.guest.addr4, "192.0.2.2");
+	eq(&c.guest.gw4, "192.0.2.1");
+	eq(&c.nat.v6.host, "2001:db8::2");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -505,7 +559,8 @@ int main(void)
 		cmocka_unit_test(test_gateways6), cmocka_unit_test(test_routes),   cmocka_unit_test(test_maps),
 		cmocka_unit_test(test_dns),       cmocka_unit_test(test_search),   cmocka_unit_test(test_mtu),
 		cmocka_unit_test(test_outbound),  cmocka_unit_test(test_switches), cmocka_unit_test(test_conflicts),
-		cmocka_unit_test(test_ports),     cmocka_unit_test(test_print),
+		cmocka_unit_test(test_ports),     cmocka_unit_test(test_print),    cmocka_unit_test(test_again_same),
+		cmocka_unit_test(test_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,16 +5,19 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <fcntl.h>
 #include <seccomp.h>
 #include <string.h>
 
 #include "core/calls.h"
+#include "core/hostwatch_calls.h"
 #include "netns/agent_calls.h"
 
 /* A wrong name would be passed over, as one of another architecture is. */
 static void test_rows(void **state)
 {
-	static const struct syscall_table *const tables[] = { &calls_run, &calls_pasta, &calls_paths, &calls_start, &agent_calls };
+	static const struct syscall_table *const tables[] = { &calls_run,   &calls_pasta, &calls_paths,
+							      &calls_start, &agent_calls, &hostwatch_calls };
 
 	for (size_t t = 0; t < ARRAY_SIZE(tables); t++) {
 		for (size_t i = 0; i < tables[t]->n; i++) {
@@ -71,11 +74,23 @@ static void test_never(void **state)
 	}
 }
 
+/* The host agent may open files, as it has Landlock for which, but not to write. */
+static void test_read_only(void **state)
+{
+	for (size_t i = 0; i < hostwatch_calls.n; i++) {
+		const struct syscall_rule *r = &hostwatch_calls.rule[i];
+
+		if (strstr(r->name, "open"))
+			assert_int_equal(r->cond[0].mask & (O_WRONLY | O_RDWR | O_CREAT), O_WRONLY | O_RDWR | O_CREAT);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_rows),
 		cmocka_unit_test(test_never),
+		cmocka_unit_test(test_read_only),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

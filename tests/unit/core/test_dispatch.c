@@ -78,7 +78,7 @@ enum service_verdict service_input(const struct guestconf *c, const struct pkt *
 {
 	size_t at = strlen(cur->calls);
 
-	assert_ptr_equal(c, &cur->conf.guest);
+	assert_ptr_equal(c, &cur->e.told);
 	assert_true(frame_len <= SERVICE_FRAME_MAX);
 	snprintf(cur->calls + at, sizeof(cur->calls) - at, "service ");
 	if (cur->verdict == SERVICE_REPLY)

@@ -56,7 +56,7 @@ static int run(unsigned refuse)
 
 	assert_true(pid >= 0);
 	if (!pid) {
-		if (prctl(PR_SET_NO_NEW_PRIVS, 1UL, 0UL, 0UL, 0UL) || box_landlock(refuse))
+		if (prctl(PR_SET_NO_NEW_PRIVS, 1UL, 0UL, 0UL, 0UL) || box_landlock(refuse, NULL, 0))
 			_exit(FAILED);
 		_exit(tries());
 	}
