@@ -535,7 +535,6 @@ int derive(const struct opts *o, const struct host *h, struct conf *ret_conf, ch
 
 	if (check(&w))
 		return -EINVAL;
-	memset(ret_conf, 0, sizeof(*ret_conf));
 	derive_process(&w);
 	derive_services(&w);
 	derive_mtu(&w);

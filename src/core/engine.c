@@ -367,8 +367,8 @@ static int ports_open(struct engine *e)
 	int err;
 
 	e->passed = e->conf->passed;
-	e->in = e->conf->in;
-	e->out = e->conf->out_rules;
+	fwd_table_copy(&e->conf->in, &e->in);
+	fwd_table_copy(&e->conf->out_rules, &e->out);
 	err = listeners_open(&e->listeners, &e->in, &own);
 	listeners_init(&e->ns_listeners, &e->out);
 	if (err || !e->pasta)

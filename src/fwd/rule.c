@@ -5,6 +5,14 @@
 #include <stdio.h>
 #include <string.h>
 
+void fwd_table_copy(const struct fwd_table *from, struct fwd_table *to)
+{
+	for (to->n = 0; to->n < from->n; to->n++)
+		to->rule[to->n] = from->rule[to->n];
+	memcpy(to->none, from->none, sizeof(to->none));
+	to->freebind = from->freebind;
+}
+
 struct text {
 	char *buf;
 	size_t len, used;

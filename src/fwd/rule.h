@@ -54,6 +54,9 @@ static inline unsigned fwd_rule_ports(const struct fwd_rule *r)
 	return r->last - r->first + 1u;
 }
 
+/* Makes *to what *from is. Places behind the last one in use are not touched, and so take no memory. */
+void fwd_table_copy(const struct fwd_table *from, struct fwd_table *to);
+
 /* What the meaning of a specifier depends on. */
 struct fwd_ctx {
 	char opt[24]; /* the option, as it is to be named in messages: "-t" */

@@ -79,6 +79,7 @@ static int run(const char *line)
 	if (opts_parse(CONF_PASST, argc, argv, &o) != OPTS_RUN)
 		fail_msg("%s: %s", line, o.err);
 	log_set_sink(sink, NULL);
+	memset(&c, 0, sizeof(c));
 	return derive(&o, &h, &c, err);
 }
 
@@ -92,6 +93,16 @@ static void run_err(const char *line, const char *want)
 {
 	assert_int_equal(run(line), -EINVAL);
 	assert_string_equal(err, want);
+}
+
+/* Large tables, of which no page is to be touched that no rule is in. */
+static void test_tables_untouched(void **state)
+{
+	host_full();
+	run_ok("");
+	c.in.rule[0].to = c.out_rules.rule[0].to = 7;
+	assert_int_equal(derive(&o, &h, &c, err), 0);
+	assert_int_equal(c.in.rule[0].to + c.out_rules.rule[0].to, 14);
 }
 
 static void test_defaults(void **state)
@@ -555,12 +566,23 @@ static void test_again(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_defaults),  cmocka_unit_test(test_local),    cmocka_unit_test(test_gateways),
-		cmocka_unit_test(test_gateways6), cmocka_unit_test(test_routes),   cmocka_unit_test(test_maps),
-		cmocka_unit_test(test_dns),       cmocka_unit_test(test_search),   cmocka_unit_test(test_mtu),
-		cmocka_unit_test(test_outbound),  cmocka_unit_test(test_switches), cmocka_unit_test(test_conflicts),
-		cmocka_unit_test(test_ports),     cmocka_unit_test(test_print),    cmocka_unit_test(test_again_same),
+		cmocka_unit_test(test_defaults),
+		cmocka_unit_test(test_local),
+		cmocka_unit_test(test_gateways),
+		cmocka_unit_test(test_gateways6),
+		cmocka_unit_test(test_routes),
+		cmocka_unit_test(test_maps),
+		cmocka_unit_test(test_dns),
+		cmocka_unit_test(test_search),
+		cmocka_unit_test(test_mtu),
+		cmocka_unit_test(test_outbound),
+		cmocka_unit_test(test_switches),
+		cmocka_unit_test(test_conflicts),
+		cmocka_unit_test(test_ports),
+		cmocka_unit_test(test_print),
+		cmocka_unit_test(test_again_same),
 		cmocka_unit_test(test_again),
+		cmocka_unit_test(test_tables_untouched),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -73,6 +73,7 @@ static enum opts_verdict parse_as(enum conf_mode mode, const char *line)
 		argv[argc++] = w;
 	argv[argc] = NULL;
 	logged[0] = err[0] = '\0';
+	memset(&c, 0, sizeof(c));
 	log_set_sink(sink, NULL);
 	return opts_parse(mode, argc, argv, &o);
 }

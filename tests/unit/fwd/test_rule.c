@@ -44,6 +44,21 @@ static const char *table_fmt(const struct fwd_table *t, char *buf, size_t len)
 	return buf;
 }
 
+static void test_copy(void **state)
+{
+	static struct fwd_table from, to;
+	struct fwd_ctx c = ctx(0);
+	char err[FWD_ERR_LEN], buf[256];
+
+	memset(&to, 0xa5, sizeof(to));
+	assert_int_equal(fwd_parse(&c, "80,443:444", &from, err), 0);
+	from.none[1] = from.freebind = true;
+	fwd_table_copy(&from, &to);
+	assert_string_equal(table_fmt(&to, buf, sizeof(buf)), "*/80 */443:444");
+	assert_true(!to.none[0] && to.none[1] && to.freebind);
+	assert_int_equal(to.rule[2].first, 0xa5a5);
+}
+
 static void test_accept(void **state)
 {
 	static const struct {
@@ -600,7 +615,7 @@ int main(void)
 		cmocka_unit_test(test_path_conflict), cmocka_unit_test(test_path_length), cmocka_unit_test(test_accept),
 		cmocka_unit_test(test_reject),        cmocka_unit_test(test_sequence),    cmocka_unit_test(test_protocols_apart),
 		cmocka_unit_test(test_too_many),      cmocka_unit_test(test_long_text),   cmocka_unit_test(test_fmt_short_buffer),
-		cmocka_unit_test(test_fmt_odd),       cmocka_unit_test(test_conflict),
+		cmocka_unit_test(test_fmt_odd),       cmocka_unit_test(test_conflict),    cmocka_unit_test(test_copy),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
