@@ -58,9 +58,10 @@ static void on_door(void *ctx, struct ref ref, uint32_t events)
 	uint32_t from = 0;
 	int fd;
 
-	if (acceptor_take(&u->door, &fd))
+	if (acceptor_take(&u->door, &peer, &fd))
 		return;
-	if (!sock_peer(fd, &peer) && addr_eq(&peer.addr, &u->door_ep.addr)) {
+	/* As it was when it came: of a connection that is over the kernel tells nobody, and its port would go on being ours. */
+	if (addr_eq(&peer.addr, &u->door_ep.addr)) {
 		from = u->from[peer.port];
 		u->from[peer.port] = 0;
 	}

@@ -413,9 +413,10 @@ static void client_open(struct ctl_server *s, int fd)
 
 static void on_listen(struct ctl_server *s)
 {
+	struct ep nobody;
 	int fd;
 
-	for (unsigned i = 0; i < ACCEPT_BATCH && !acceptor_take(&s->acceptor, &fd); i++) {
+	for (unsigned i = 0; i < ACCEPT_BATCH && !acceptor_take(&s->acceptor, &nobody, &fd); i++) {
 		if (may_come(s, fd))
 			client_open(s, fd);
 		else

@@ -26,7 +26,8 @@ static pid_t peer_pid(int fd)
 
 int guest_listen_take(struct acceptor *a, bool busy, int *ret_fd)
 {
-	int fd, err = acceptor_take(a, &fd);
+	struct ep nobody;
+	int fd, err = acceptor_take(a, &nobody, &fd);
 
 	if (err)
 		return err;

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include "base/log.h"
 #include "os/sock.h"
@@ -52,14 +51,12 @@ static void accept_failed(struct acceptor *a, int err)
 	timer_set(&a->loop->timers, &a->retry, a->loop->now_ns + RETRY_NS);
 }
 
-int acceptor_take(struct acceptor *a, int *ret_fd)
+int acceptor_take(struct acceptor *a, struct ep *ret_peer, int *ret_fd)
 {
-	int fd = accept4(a->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	int err = sock_accept(a->fd, ret_peer, ret_fd);
 
-	if (fd < 0) {
-		accept_failed(a, errno);
-		return -EAGAIN;
-	}
-	*ret_fd = fd;
-	return 0;
+	if (!err)
+		return 0;
+	accept_failed(a, -err);
+	return -EAGAIN;
 }

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "base/addr.h"
 #include "os/loop.h"
 
 struct acceptor {
@@ -21,5 +22,5 @@ void acceptor_fini(struct acceptor *a);
 /* Events with ref from now on, for acceptor_take(). */
 void acceptor_start(struct acceptor *a, struct ref ref);
 
-/* The next connection, non-blocking. -EAGAIN: there is none now. */
-MUST_USE int acceptor_take(struct acceptor *a, int *ret_fd);
+/* The next connection, non-blocking, and who it is from, as of sock_accept(). -EAGAIN: there is none now. */
+MUST_USE int acceptor_take(struct acceptor *a, struct ep *ret_peer, int *ret_fd);
