@@ -106,12 +106,15 @@ static int reply_wait(struct agent *a, const struct agent_head *want, struct age
 
 		if (!err)
 			err = reply_recv(a, r, fds);
-		if (err && err != -EAGAIN)
-			return err;
 		if (!err && r->head.type == want->type && r->head.cookie == want->cookie)
 			return r->err;
 		if (!err)
 			reply_give(a, r, fds);
+		else if (err != -EAGAIN)
+			return err;
+		/* Something may come all the time. */
+		if (now_ms() >= end)
+			return -ETIMEDOUT;
 	}
 }
 

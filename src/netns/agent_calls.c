@@ -8,6 +8,9 @@
 static const struct syscall_rule rules[] = {
 	{ "recvmsg", "a request" },
 	{ "sendmsg", "a reply, with what was opened" },
+	{ "poll", "a rest, when there is no memory for a request" },
+	{ "ppoll", "poll() of newer architectures" },
+	{ "ppoll_time64", "ppoll() with long times" },
 	{ "socket", "what was asked for", { SYSCALL_IS(0, AF_INET) } },
 	{ "socket", "what was asked for", { SYSCALL_IS(0, AF_INET6) } },
 	{ "socket",

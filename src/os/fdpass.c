@@ -8,6 +8,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#define SHORTAGE_MS 1
+
 union control {
 	char b[CMSG_SPACE(FDPASS_MAX * sizeof(int))];
 	struct cmsghdr align;
@@ -63,6 +65,15 @@ static unsigned fds_take(struct msghdr *msg, int ret_fds[FDPASS_MAX])
 	return n;
 }
 
+/* Want of memory passes, but the socket goes on being readable, and whoever is told of that would ask again at once. */
+static int receive_failed(int err)
+{
+	if (err != -ENOMEM && err != -ENOBUFS)
+		return err;
+	(void)!poll(NULL, 0, SHORTAGE_MS);
+	return -EAGAIN;
+}
+
 ssize_t fdpass_recv(int sock, void *buf, size_t cap, int flags, int ret_fds[FDPASS_MAX], unsigned *ret_n)
 {
 	struct iovec iov = { .iov_base = buf, .iov_len = cap };
@@ -75,7 +86,7 @@ ssize_t fdpass_recv(int sock, void *buf, size_t cap, int flags, int ret_fds[FDPA
 		len = recvmsg(sock, &msg, flags | MSG_CMSG_CLOEXEC);
 	} while (len < 0 && errno == EINTR);
 	if (len < 0)
-		return errno == ENOMEM || errno == ENOBUFS ? -EAGAIN : -errno;
+		return receive_failed(-errno);
 	n = fds_take(&msg, ret_fds);
 	/* Some alone would be of no use: which ones they are, only their number tells. */
 	if (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) {

@@ -22,8 +22,9 @@ MUST_USE int fdpass_send(int sock, const void *buf, size_t len, const int *fds, 
 
 /*
  * Receives one message of at most cap bytes and its descriptors (FDPASS_MAX places), which are the caller's then, close-on-exec.
- * Returns its length, 0 at the end. -EAGAIN also for want of memory: it can be received later. -EMSGSIZE if it was longer: it is gone, and they are closed. A message with more descriptors than there
- * are places for, or than the process may still have (RLIMIT_NOFILE), comes with none, and they are closed.
+ * Returns its length, 0 at the end. -EAGAIN also for want of memory, a millisecond later: it can be received some other time. -EMSGSIZE if
+ * it was longer: it is gone, and they are closed. A message with more descriptors than there are places for, or than the process may still
+ * have (RLIMIT_NOFILE), comes with none, and they are closed.
  */
 MUST_USE ssize_t fdpass_recv(int sock, void *buf, size_t cap, int flags, int ret_fds[FDPASS_MAX], unsigned *ret_n);
 
