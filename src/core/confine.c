@@ -223,13 +223,14 @@ void confine_files(const struct conf *c)
 {
 	bool pasta = c->mode == CONF_PASTA;
 	unsigned refuse = ports_come(c) ? 0 : BOX_TCP_PORTS;
-	int err;
+	int err, lost = 0;
 
 	/* pasta goes on sending signals to its command, and joins connections of the namespace's loopback with or without a translator. */
 	if (!pasta)
 		refuse |= BOX_SIGNALS | (c->tcp ? 0 : BOX_TCP_CONNECT);
-	err = box_landlock(refuse, NULL, 0);
-
+	err = box_landlock(refuse, NULL, 0, &lost);
 	if (err)
 		refused_log("Landlock", err, landlock_restore(err));
+	else if (lost)
+		refused_log("Landlock for TCP ports", lost, landlock_restore(lost));
 }

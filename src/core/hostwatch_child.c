@@ -221,11 +221,11 @@ static unsigned dirs_open(const struct child *w, int ret_fd[2])
 static void confine(const struct child *w)
 {
 	static const struct syscall_table *const calls[] = { &hostwatch_calls };
-	int dir[2];
+	int dir[2], lost;
 	unsigned n = dirs_open(w, dir);
 
 	(void)!box_memory();
-	(void)!box_landlock(BOX_SIGNALS | BOX_TCP_PORTS | BOX_TCP_CONNECT, dir, n);
+	(void)!box_landlock(BOX_SIGNALS | BOX_TCP_PORTS | BOX_TCP_CONNECT, dir, n, &lost);
 	while (n)
 		close(dir[--n]);
 	(void)!sysfilter_load(calls, 1);

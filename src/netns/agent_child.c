@@ -116,14 +116,14 @@ static int seal(struct child *c)
 {
 	static const struct syscall_table *const calls[] = { &agent_calls };
 	static const unsigned cap[] = { CAP_NET_BIND_SERVICE, CAP_NET_RAW };
-	int err = helper_seal(&c->req.seal, c->parent, cap, ARRAY_SIZE(cap));
+	int lost, err = helper_seal(&c->req.seal, c->parent, cap, ARRAY_SIZE(cap));
 
 	if (err)
 		return err;
 	c->sealed = true;
 	/* Where these are refused the engine, which wants the same for itself, says so. */
 	(void)!box_memory();
-	(void)!box_landlock(BOX_SIGNALS | BOX_TCP_CONNECT, NULL, 0);
+	(void)!box_landlock(BOX_SIGNALS | BOX_TCP_CONNECT, NULL, 0, &lost);
 	(void)!sysfilter_load(calls, 1);
 	settle_memory();
 	return 0;

@@ -39,11 +39,12 @@ MUST_USE int box_memory(void);
 /*
  * No file can be opened, made, removed or executed by a path any more (Landlock), and no abstract socket of others be connected to, where
  * the kernel knows how to refuse that; nor can what refuse has. Files below the n folders at dir may still be read. Takes
- * PR_SET_NO_NEW_PRIVS. -ENOSYS, -EOPNOTSUPP: the kernel has it not, or not switched on.
+ * PR_SET_NO_NEW_PRIVS. -ENOSYS, -EOPNOTSUPP: the kernel has it not, or not switched on. All this takes exceptions, for the folders and for
+ * ports that the kernel chooses: where one is refused, *ret_lost is -errno, and reading files or binding ports of TCP is allowed.
  */
 enum box_refuse {
 	BOX_SIGNALS = 0x01, /* to others, from Linux 6.12 on */
 	BOX_TCP_PORTS = 0x02, /* bind() of TCP to a port of our choice, from Linux 6.7 on */
 	BOX_TCP_CONNECT = 0x04, /* connect() of TCP, the same */
 };
-MUST_USE int box_landlock(unsigned refuse, const int *dir, unsigned n);
+MUST_USE int box_landlock(unsigned refuse, const int *dir, unsigned n, int *ret_lost);

@@ -73,25 +73,59 @@ static int beneath_allow(int ruleset, int dir)
 	return syscall(SYS_landlock_add_rule, ruleset, RULE_BENEATH, &rule, 0U) ? -errno : 0;
 }
 
-int box_landlock(unsigned refuse, const int *dir, unsigned n)
+/* Without an exception that can't be had, what it is one of is not refused at all: *ret_err tells why, and *r is what is left. */
+static void exceptions_add(int fd, const int *dir, unsigned n, struct ruleset *r, int *ret_err)
+{
+	int err = r->net & NET_BIND_TCP ? port_any_allow(fd) : 0;
+
+	if (err) {
+		r->net &= ~NET_BIND_TCP;
+		*ret_err = err;
+	}
+	err = 0;
+	for (unsigned i = 0; !err && i < n && r->fs & FS_READ_FILE; i++)
+		err = beneath_allow(fd, dir[i]);
+	if (err) {
+		r->fs &= ~FS_READ_FILE;
+		*ret_err = err;
+	}
+}
+
+/* Refuses what is in *r; in the end less, each time for want of an exception. */
+static int ruleset_open(const int *dir, unsigned n, struct ruleset *r, int *ret_lost, int *ret_fd)
+{
+	for (;;) {
+		struct ruleset had = *r;
+		/* Older kernels take a longer structure, too, as long as what they don't know is zero. */
+		int fd = (int)syscall(SYS_landlock_create_ruleset, r, sizeof(*r), 0U);
+
+		if (fd < 0)
+			return -errno;
+		exceptions_add(fd, dir, n, r, ret_lost);
+		if (r->net == had.net && r->fs == had.fs) {
+			*ret_fd = fd;
+			return 0;
+		}
+		close(fd);
+	}
+}
+
+int box_landlock(unsigned refuse, const int *dir, unsigned n, int *ret_lost)
 {
 	int version = (int)syscall(SYS_landlock_create_ruleset, NULL, 0UL, TELL_VERSION);
 	struct ruleset r;
-	int fd, err = 0;
+	int fd, err, lost = 0;
 
 	if (version < 1)
 		return version ? -errno : -EOPNOTSUPP;
 	r = rules_for(version, refuse);
-	/* Older kernels take a longer structure, too, as long as what they don't know is zero. */
-	fd = (int)syscall(SYS_landlock_create_ruleset, &r, sizeof(r), 0U);
-	if (fd < 0)
-		return -errno;
-	if (r.net & NET_BIND_TCP)
-		err = port_any_allow(fd);
-	for (unsigned i = 0; !err && i < n; i++)
-		err = beneath_allow(fd, dir[i]);
-	if (!err && syscall(SYS_landlock_restrict_self, fd, 0U))
+	err = ruleset_open(dir, n, &r, &lost, &fd);
+	if (err)
+		return err;
+	if (syscall(SYS_landlock_restrict_self, fd, 0U))
 		err = -errno;
 	close(fd);
+	if (!err)
+		*ret_lost = lost;
 	return err;
 }

@@ -5,6 +5,7 @@ where the kernel, a container or an administrator refuses a part.
 
     guest ---socket--- passt in "host" ---veth--- "remote"          namespace ---tap--- pasta in "host" ---veth--- "remote"
 """
+import ctypes
 import errno
 import os
 import re
@@ -296,6 +297,20 @@ def test_refused(net, start, tmp_path, name):
     assert_says(p.output(), says)
     assert_closed(p.pid, 0)
     assert_has(p.pid, net.host.pid, has, 1 + own_filters(says))
+    works(net, p, tmp_path)
+
+
+def landlock_version():
+    """Of the kernel's; below 1 it has none."""
+    return ctypes.CDLL(None).syscall(444, None, 0, 1)
+
+
+def test_refused_exception(net, start, tmp_path):
+    """The port that the kernel chooses is one, where Landlock keeps ports: they are not kept then, and all else of it holds."""
+    p = start(prefix=[*USER, *refuse.prefix(errno.EPERM, "landlock_add_rule")])
+    assert_says(p.output(), ["Landlock for TCP ports: Operation not permitted; this takes Linux 5.13"] if landlock_version() >= 4 else [])
+    assert_closed(p.pid, 0)
+    assert_has(p.pid, net.host.pid, ALL, 3)
     works(net, p, tmp_path)
 
 

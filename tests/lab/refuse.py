@@ -16,7 +16,7 @@ NEW_MOUNTS = "unshare:131072"  # CLONE_NEWNS
 
 _NUMBERS = {  # of x86_64, and of the architectures that share a table
     "ioctl": (16, 29), "unshare": (272, 97), "pivot_root": (155, 41), "mount": (165, 40), "seccomp": (317, 277), "prctl": (157, 167),
-    "landlock_create_ruleset": (444, 444), "landlock_restrict_self": (446, 446),
+    "landlock_create_ruleset": (444, 444), "landlock_add_rule": (445, 445), "landlock_restrict_self": (446, 446),
 }
 _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 38, 22, 2
 _LOAD, _IF_EQUAL, _RETURN = 0x20, 0x15, 0x06  # of classic BPF

@@ -9,6 +9,8 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -18,6 +20,8 @@
 #include <unistd.h>
 
 #include "os/box.h"
+
+#define ADD_RULE 445 /* landlock_add_rule(2) */
 
 enum can { OPEN = 0x01, SIGNAL = 0x02, BIND_ANY = 0x04, BIND_PORT = 0x08, BIND_UDP = 0x10, CONNECT = 0x20, FAILED = 0x40 };
 
@@ -49,20 +53,48 @@ static int tries(void)
 	return can;
 }
 
-static int run(unsigned refuse)
+/* As a filter of a container may have it. */
+static int rules_refuse(void)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ADD_RULE, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog prog = { ARRAY_SIZE(code), code };
+
+	return prctl(PR_SET_SECCOMP, (unsigned long)SECCOMP_MODE_FILTER, &prog, 0UL, 0UL);
+}
+
+static int take(unsigned refuse, const char *dir, int want_lost)
+{
+	int fd = dir ? open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1, lost = 0;
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1UL, 0UL, 0UL, 0UL) || (want_lost && rules_refuse()))
+		return -EPERM;
+	if (box_landlock(refuse, &fd, fd >= 0, &lost) || lost != want_lost)
+		return -EINVAL;
+	return 0;
+}
+
+/* dir: files in it may be read. want_lost: that, and all exceptions, are refused like this. */
+static int run_with(unsigned refuse, const char *dir, int want_lost)
 {
 	int status = 0;
 	pid_t pid = fork();
 
 	assert_true(pid >= 0);
-	if (!pid) {
-		if (prctl(PR_SET_NO_NEW_PRIVS, 1UL, 0UL, 0UL, 0UL) || box_landlock(refuse, NULL, 0))
-			_exit(FAILED);
-		_exit(tries());
-	}
+	if (!pid)
+		_exit(take(refuse, dir, want_lost) ? FAILED : tries());
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_true(WIFEXITED(status));
 	return WEXITSTATUS(status);
+}
+
+static int run(unsigned refuse)
+{
+	return run_with(refuse, NULL, 0);
 }
 
 static void test_refused(void **state)
@@ -78,9 +110,36 @@ static void test_refused(void **state)
 	assert_int_equal(run(BOX_SIGNALS | BOX_TCP_PORTS | BOX_TCP_CONNECT), always & ~signals & ~(net & (BIND_PORT | CONNECT)));
 }
 
+static void test_folder(void **state)
+{
+	int all = run(0);
+
+	assert_int_equal(run_with(0, "/proc", 0), all == FAILED ? FAILED : all | OPEN);
+	assert_int_equal(run_with(0, "/usr", 0), all);
+}
+
+/* What takes an exception that can't be had is allowed; all else is not. */
+static void test_exceptions_refused(void **state)
+{
+	int version = (int)syscall(SYS_landlock_create_ruleset, NULL, 0UL, 1U);
+	unsigned refuse = BOX_SIGNALS | BOX_TCP_PORTS | BOX_TCP_CONNECT;
+	int all = run(refuse);
+
+	if (version < 1)
+		return;
+	if (version >= 4)
+		assert_int_equal(run_with(refuse, NULL, -EPERM), all | BIND_PORT);
+	assert_int_equal(run_with(refuse, "/proc", -EPERM), all | BIND_PORT | OPEN);
+	assert_int_equal(run_with(refuse & ~(unsigned)BOX_TCP_PORTS, "/proc", -EPERM), all | BIND_PORT | OPEN);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_refused) };
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_folder),
+		cmocka_unit_test(test_exceptions_refused),
+	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
