@@ -152,11 +152,11 @@ static void failure_print(const struct wish *w, const json_t *r)
 }
 
 /* Nobody listens any more on the socket of a rule that has gone. */
-static void socket_remove(const json_t *r)
+static void socket_remove(const struct wish *w, const json_t *r)
 {
 	int err = strcmp(text_of(r, "verdict"), "removed") || strcmp(text_of(r, "table"), "in")
 			  ? 0
-			  : ctl_path_remove(text_of(r, "spec"));
+			  : ctl_path_remove(&w->path, text_of(r, "spec"));
 
 	if (err)
 		fprintf(stderr, "The socket of %s stays: %s\n", text_of(r, "spec"), strerror(-err));
@@ -195,7 +195,7 @@ static bool change(struct wish *w)
 		if (json_object_get(r, "errno"))
 			failure_print(w, r);
 		else if (ok)
-			socket_remove(r);
+			socket_remove(w, r);
 	}
 	if (!ok)
 		fprintf(stderr, "%s\n", text_of(reply, "message"));

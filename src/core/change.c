@@ -19,9 +19,15 @@ static unsigned place_of(const struct change *g, unsigned i)
 	return item_at(g, i)->fate == CTL_ADD ? g->result[i].place : item_at(g, i)->place;
 }
 
+/* An item's own name of a port that another one has: a UNIX socket is that of its path, wherever it leads. */
+static uint16_t port_in(const struct ctl_item *it, uint16_t port)
+{
+	return it->rule.flags & FWD_AT_PATH ? it->rule.first : port;
+}
+
 static struct listener *listener_of(const struct change *g, unsigned i, uint16_t port)
 {
-	return listener_find(g->c.ls[item_at(g, i)->table], place_of(g, i), port);
+	return listener_find(g->c.ls[item_at(g, i)->table], place_of(g, i), port_in(item_at(g, i), port));
 }
 
 static bool is_auto(const struct ctl_item *it)
@@ -37,6 +43,7 @@ static bool is_weak(const struct ctl_item *it)
 /* Both could claim this port. */
 static bool claims(const struct ctl_item *a, const struct ctl_item *b, uint16_t port)
 {
+	port = port_in(b, port);
 	return a->table == b->table && fwd_rule_conflict(&a->rule, &b->rule) && port >= b->rule.first && port <= b->rule.last;
 }
 
@@ -51,7 +58,7 @@ static bool same_socket(const struct change *g, enum ctl_table table, const stru
 
 static void close_at(struct change *g, unsigned i, uint16_t port)
 {
-	g->c.close(g->c.ctx, item_at(g, i)->table, place_of(g, i), port);
+	g->c.close(g->c.ctx, item_at(g, i)->table, place_of(g, i), port_in(item_at(g, i), port));
 }
 
 /* --- opening --- */
@@ -64,7 +71,7 @@ static bool port_move(struct change *g, unsigned from, unsigned to, uint16_t por
 
 	if (!a || !b || a->fd < 0 || b->fd >= 0 || !same_socket(g, table, a, b))
 		return false;
-	g->c.release(g->c.ctx, table, place_of(g, from), port);
+	g->c.release(g->c.ctx, table, place_of(g, from), port_in(item_at(g, from), port));
 	return !listener_move(g->c.ls[table], a, b);
 }
 

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "os/unixpath.h"
@@ -45,9 +46,11 @@ void ctl_path_close(struct ctl_path *p, bool made)
 		(void)!unlink(p->rule.path);
 }
 
-int ctl_path_remove(const char *spec)
+int ctl_path_remove(const struct ctl_path *p, const char *spec)
 {
 	struct fwd_rule r;
 
-	return rule_of(spec, false, &r) ? unixpath_sweep(r.path) : 0;
+	if (!rule_of(spec, false, &r) || (p->rule.flags & FWD_AT_PATH && !strcmp(p->rule.path, r.path)))
+		return 0;
+	return unixpath_sweep(r.path);
 }

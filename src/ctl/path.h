@@ -21,5 +21,5 @@ MUST_USE int ctl_path_open(struct ctl_path *p, const char *spec, bool outwards);
 /* After the reply: closes our copy. made: the rule is in effect; else what we made goes. */
 void ctl_path_close(struct ctl_path *p, bool made);
 
-/* A rule, as the server shows it, is not in effect any more: its socket goes. -errno: it stays. */
-MUST_USE int ctl_path_remove(const char *spec);
+/* A rule, as the server shows it, is not in effect any more: its socket goes, unless it is now that of p's rule. -errno: it stays. */
+MUST_USE int ctl_path_remove(const struct ctl_path *p, const char *spec);

@@ -379,6 +379,20 @@ def test_port_that_leads_elsewhere_by_pesto(pasta, tmp_path):
                     assert s.recv(10) == name.encode()
 
 
+def test_socket_that_leads_elsewhere_by_pesto(guest_at, tmp_path, sock):
+    """To another port: it stays, and who waits there gets to the new one."""
+    assert not pesto("-t", f"{sock}:8081", tmp_path / "control").stderr
+    assert f"TCP {sock}:8081" in pesto(tmp_path / "control").stdout and "8080" not in pesto(tmp_path / "control").stdout
+    with connect(sock) as s:
+        t = Tcp.accept(guest_at, 8081)
+        t.send("PA", b"hello")
+        assert s.recv(5) == b"hello"
+    # Back, together with what can't be had: all stays as it is now.
+    pesto("-t", f"{sock}:8080", "-t", "192.0.2.99/80", tmp_path / "control", check=1)
+    with connect(sock):
+        Tcp.accept(guest_at, 8081)
+
+
 def test_a_descriptor_that_is_something_else(guest_at, tmp_path):
     """The verdict is about the path of the rule: no socket, one elsewhere, or one that doesn't listen, is not that."""
     path = tmp_path / "mine.sock"

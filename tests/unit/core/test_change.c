@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <cmocka.h>
+#include <unistd.h>
 
 static struct loop loop;
 static struct fwd_table table;
@@ -280,11 +281,45 @@ static void test_auto(void **state)
 	end();
 }
 
+/* A UNIX socket that leads to another port is the same one, and goes back if that was in vain. */
+static void test_path(void **state)
+{
+	char dir[] = "/tmp/test_change.XXXXXX", path[64], old[100], new[100];
+	int fd;
+
+	assert_non_null(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/socket", dir);
+	snprintf(old, sizeof(old), "%s:80", path);
+	start(old);
+	fd = fd_of(80);
+	assert_true(fd >= 0);
+	snprintf(new, sizeof(new), "%s:81", path);
+	replace(new);
+	turns();
+	assert_true(ok);
+	assert_int_equal(fd_of(81), fd);
+	assert_int_equal(verdict(new), CHANGE_BOUND);
+	assert_int_equal(verdict(old), CHANGE_REMOVED);
+	assert_int_equal(listeners_held(&ls), 1);
+
+	bad_port = 333;
+	strcat(old, " 333");
+	replace(old);
+	turns();
+	assert_false(ok);
+	assert_int_equal(fd_of(81), fd);
+	assert_int_equal(listeners_held(&ls), 1);
+	end();
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(rmdir(dir), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_replaced), cmocka_unit_test(test_undone), cmocka_unit_test(test_lost),
 		cmocka_unit_test(test_later),    cmocka_unit_test(test_partly), cmocka_unit_test(test_auto),
+		cmocka_unit_test(test_path),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
