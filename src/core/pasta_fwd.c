@@ -13,8 +13,8 @@
 #include "core/ns_ports.h"
 #include "core/ns_refuse.h"
 #include "core/pool.h"
+#include "core/unix_out.h"
 #include "os/sock.h"
-#include "os/unixpath.h"
 #include "wire/ip.h"
 
 #define PIPES_BIG 32
@@ -25,6 +25,7 @@ struct pasta_fwd {
 	struct udp_splice *udp_splice;
 	struct pool pool;
 	struct join join;
+	struct unix_out unix_out;
 	struct auto_run *auto_run;
 	struct ns_ports ns_ports; /* automatic ones */
 	struct ns_refuse ns_refuse;
@@ -84,19 +85,6 @@ static void on_in(void *ctx, struct ref ref, uint32_t events)
 		listener_accept(f->d.in, ref.index, accepted_in, f);
 }
 
-/* To a UNIX socket of the host. */
-static int accepted_to_path(struct pasta_fwd *f, const struct listener *l, int fd)
-{
-	const char *path = f->d.out->table->rule[l->rule].path;
-	int to, err = unixpath_connect(l->dir, path, &to);
-
-	if (!err)
-		return wait_if_full(splice_open(f->splice, SPLICE_OUT | SPLICE_TO_UNIX, fd, to, NULL));
-	log_limited(LOG_LVL_DEBUG, "Connection to %s: %s", path, strerror(-err));
-	sock_abort(fd);
-	return err;
-}
-
 /*
  * A connection to the namespace's loopback goes to that of the host, and to the same of its addresses: a local resolver may have another
  * one than 127.0.0.1.
@@ -109,8 +97,10 @@ static int accepted_out(void *ctx, const struct listener *l, int fd, const struc
 	struct ep local;
 	int to, err;
 
-	if (f->d.out->table->rule[l->rule].flags & FWD_TO_PATH)
-		return accepted_to_path(f, l, fd);
+	if (f->d.out->table->rule[l->rule].flags & FWD_TO_PATH) {
+		err = wait_if_full(unix_out_open(&f->unix_out, l, fd));
+		return !err && unix_out_waits(&f->unix_out, l) ? -EBUSY : err;
+	}
 	err = sock_open(v4 ? AF_INET : AF_INET6, SOCK_STREAM, IPPROTO_TCP, &to);
 	if (err) {
 		sock_abort(fd);
@@ -125,7 +115,10 @@ static void on_out(void *ctx, struct ref ref, uint32_t events)
 {
 	struct pasta_fwd *f = ctx;
 
-	listener_accept(f->d.out, ref.index, accepted_out, f);
+	if (unix_out_waits(&f->unix_out, &f->d.out->l[ref.index]))
+		listener_pause(f->d.out, ref.index);
+	else
+		listener_accept(f->d.out, ref.index, accepted_out, f);
 }
 
 /* --- datagrams --- */
@@ -268,6 +261,8 @@ void pasta_fwd_rule_added(struct pasta_fwd *f, enum auto_dir dir, unsigned rule)
 
 void pasta_fwd_rule_gone(struct pasta_fwd *f, enum auto_dir dir, unsigned rule)
 {
+	if (dir == AUTO_OUT)
+		unix_out_gone(&f->unix_out, &f->d.out->l[f->d.out->first[rule]]);
 	if (f->auto_run)
 		auto_run_rule_gone(f->auto_run, dir, rule);
 }
@@ -399,6 +394,7 @@ static int engines_new(struct pasta_fwd *f)
 	if (!f->splice || !f->udp_splice)
 		return -ENOMEM;
 	join_init(&f->join, f->d.loop, &f->pool, f->splice);
+	unix_out_init(&f->unix_out, f->d.loop, f->d.out, f->splice);
 	for (unsigned dir = 0; dir < AUTO_DIRS; dir++) {
 		f->udp_id[dir] = calloc(f->d.opened ? LISTENERS_MAX : f->ls[dir]->n + 1, sizeof(*f->udp_id[dir]));
 		if (!f->udp_id[dir])
@@ -479,6 +475,7 @@ void pasta_fwd_free(struct pasta_fwd *f)
 		auto_run_free(f->auto_run);
 	agent_set_reply(f->d.agent, NULL, NULL);
 	join_fini(&f->join);
+	unix_out_fini(&f->unix_out);
 	if (f->splice)
 		splice_free(f->splice);
 	if (f->udp_splice)

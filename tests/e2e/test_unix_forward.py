@@ -5,6 +5,7 @@ Forwards of UNIX sockets: those of the host that lead to a port of the guest, an
     client ---UNIX--- pasta ---TCP--- server in its namespace        client in the namespace ---TCP--- pasta ---UNIX--- server
     client ---UNIX--- passt ---frames--- guest (scapy)
 """
+import contextlib
 import hashlib
 import os
 import pathlib
@@ -190,6 +191,22 @@ def test_nobody_listens_on_the_host(pasta, sock):
                 conn.sendall(word)
                 assert s.recv(3) == word
         sock.unlink()
+
+
+def test_many_at_once(pasta, sock):
+    """More than a server lets wait: they do so elsewhere, and none is lost."""
+    p = pasta("--splice-only", "-t", "none", "-u", "none", "-U", "none", "-T", f"8081:{sock}")
+    with listen(sock) as server, contextlib.ExitStack() as stack:
+        server.listen(0)
+        stack.enter_context(connect(sock))  # all that there is room for
+        clients = [stack.enter_context(p.ns.connect("127.0.0.1", 8081)) for _ in range(20)]
+        for i, s in enumerate(clients):
+            s.sendall(b"%02d" % i)
+        conns = [stack.enter_context(server.accept()[0]) for _ in range(len(clients) + 1)]
+        for conn in conns[1:]:
+            word = conn.recv(2)
+            conn.sendall(word)
+            assert clients[int(word)].recv(2) == word
 
 
 def test_with_an_interface(net, pasta, sock):
