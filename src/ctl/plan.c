@@ -6,6 +6,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "base/utf8.h"
+
 #define SHOWN 120 /* characters of a rule in a message */
 
 /* A rule as a step says it. */
@@ -29,6 +31,7 @@ static int PRINTF(3, 4) plan_fail(struct ctl_plan *p, const char *error, const c
 	va_start(ap, fmt);
 	vsnprintf(p->message, sizeof(p->message), fmt, ap);
 	va_end(ap);
+	utf8_trim(p->message);
 	p->error = error;
 	return -EINVAL;
 }

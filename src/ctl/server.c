@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/utf8.h"
 #include "ctl/arena.h"
 #include "ctl/door.h"
 #include "ctl/line.h"
@@ -169,6 +170,7 @@ enum ctl_result ctl_fail(struct ctl_call *c, const char *error, const char *fmt,
 	va_start(ap, fmt);
 	vsnprintf(c->message, sizeof(c->message), fmt, ap);
 	va_end(ap);
+	utf8_trim(c->message);
 	c->error = error;
 	return CTL_REPLY;
 }

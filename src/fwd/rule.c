@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/utf8.h"
+
 void fwd_table_copy(const struct fwd_table *from, struct fwd_table *to)
 {
 	for (to->n = 0; to->n < from->n; to->n++)
@@ -27,8 +29,10 @@ static void PRINTF(2, 3) text_add(struct text *t, const char *fmt, ...)
 	va_start(ap, fmt);
 	n = vsnprintf(t->buf + t->used, t->len - t->used, fmt, ap);
 	va_end(ap);
-	if (n > 0)
-		t->used += MIN((size_t)n, t->len - t->used - 1);
+	if (n <= 0)
+		return;
+	utf8_trim(t->buf + t->used);
+	t->used += strlen(t->buf + t->used);
 }
 
 static void text_add_addr(struct text *t, const struct addr *a)

@@ -13,10 +13,11 @@
 #include <stdio.h>
 
 #include "base/num.h"
+#include "base/utf8.h"
 #include "fwd/item.h"
 #include "fwd/path.h"
 
-#define SHOWN 120 /* characters of a specifier that a message repeats */
+#define SHOWN 120 /* bytes of a specifier that a message repeats */
 
 struct spec {
 	const struct fwd_ctx *c;
@@ -31,6 +32,12 @@ struct spec {
 	unsigned n;
 };
 
+/* Bytes that a message repeats; it may become JSON, which has whole characters only. */
+static int shown(const char *text)
+{
+	return (int)utf8_cut(text, SHOWN);
+}
+
 static int PRINTF(3, 4) spec_fail(const struct spec *s, int rc, const char *fmt, ...)
 {
 	va_list ap;
@@ -38,12 +45,13 @@ static int PRINTF(3, 4) spec_fail(const struct spec *s, int rc, const char *fmt,
 	va_start(ap, fmt);
 	vsnprintf(s->err, FWD_ERR_LEN, fmt, ap);
 	va_end(ap);
+	utf8_trim(s->err);
 	return rc;
 }
 
 static int spec_invalid(const struct spec *s, const char *why)
 {
-	return spec_fail(s, -EINVAL, "Invalid port specifier '%.*s': %s", SHOWN, s->text, why);
+	return spec_fail(s, -EINVAL, "Invalid port specifier '%.*s': %s", shown(s->text), s->text, why);
 }
 
 static int spec_conflict(const struct spec *s, const struct fwd_rule *a, const struct fwd_rule *b)
@@ -126,13 +134,13 @@ static int rule_dual_to4(const struct spec *s, const struct addr *target)
 	char buf[ADDR_STRLEN];
 
 	return spec_fail(s, -EINVAL, "Dual stack forward to IPv4 address %s unsupported. Did you mean 0.0.0.0%s%s/%.*s instead?",
-			 addr_fmt(target, buf), s->base.ifname[0] ? "%" : "", s->base.ifname, SHOWN, s->list);
+			 addr_fmt(target, buf), s->base.ifname[0] ? "%" : "", s->base.ifname, shown(s->list), s->list);
 }
 
 static int rule_set_target(const struct spec *s, struct fwd_rule *r, const struct addr *target)
 {
 	if (s->c->outwards)
-		return spec_fail(s, -EINVAL, "Target address not allowed for %s %.*s", s->c->opt, SHOWN, s->text);
+		return spec_fail(s, -EINVAL, "Target address not allowed for %s %.*s", s->c->opt, shown(s->text), s->text);
 	if (addr_is_multicast(target) || addr_is_any(target) || addr_is_broadcast(target))
 		return spec_invalid(s, "target is not the address of a host");
 	if (r->flags & FWD_DUAL && addr_is4(target))
@@ -287,7 +295,7 @@ static int spec_head(struct spec *s, bool *ret_any)
 	if (!any && s->c->v4 != s->c->v6 && addr_is_any(&s->base.addr) && addr_is4(&s->base.addr) == s->c->v4)
 		any = true;
 	if (s->c->outwards && (!any || dev))
-		return spec_fail(s, -EINVAL, "Listening address not allowed for %s %.*s", s->c->opt, SHOWN, s->text);
+		return spec_fail(s, -EINVAL, "Listening address not allowed for %s %.*s", s->c->opt, shown(s->text), s->text);
 	s->list = slash + 1;
 	*ret_any = any;
 	return 0;
@@ -322,7 +330,7 @@ static int spec_parse_path(struct spec *s, const char *text, enum spec_path kind
 	if (s->c->proto != IPPROTO_TCP)
 		return spec_invalid(s, "a UNIX socket can be forwarded with TCP only");
 	if (kind == SPEC_AT_PATH && s->c->outwards)
-		return spec_fail(s, -EINVAL, "Listening address not allowed for %s %.*s", s->c->opt, SHOWN, s->text);
+		return spec_fail(s, -EINVAL, "Listening address not allowed for %s %.*s", s->c->opt, shown(s->text), s->text);
 	if (kind == SPEC_TO_PATH && !s->c->outwards)
 		return spec_invalid(s, "only ports of a namespace can lead to a UNIX socket");
 	why = spec_path_parse(text, kind, &r);

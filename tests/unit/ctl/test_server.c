@@ -148,6 +148,31 @@ static void test_requests(void **state)
 	assert_int_equal(ctl_clients(server), 0);
 }
 
+/* What a message has no room for is left out by whole characters: JSON has no others. */
+static void test_message_cut(void **state)
+{
+	static const char begin[] = "{\"ok\":false,\"error\":\"unknown-request\",\"message\":\"No such request: ";
+
+	for (unsigned odd = 0; odd < 2; odd++) {
+		char ask[1024] = "{\"do\":\"a";
+		int fd = client();
+		const char *reply;
+		size_t len;
+
+		ask[7] = odd ? 'a' : '\0';
+		for (unsigned i = 0; i < 400; i++)
+			strcat(ask, "\xc3\xa4");
+		strcat(ask, "\"}\n");
+		say(fd, ask);
+		reply = heard(fd);
+		len = strlen(reply);
+		assert_memory_equal(reply, begin, sizeof(begin) - 1);
+		assert_string_equal(reply + len - 5, "\xc3\xa4\"}\n");
+		assert_in_range(len, 500, sizeof(begin) + 512);
+		close(fd);
+	}
+}
+
 /* Whoever finds no descriptor waits in the queue, and we don't ask for them all the time. */
 static void test_shortage(void **state)
 {
@@ -420,6 +445,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_requests, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_message_cut, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_shortage, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_pieces, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_half_closed, setup, teardown),

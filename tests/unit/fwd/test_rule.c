@@ -494,6 +494,14 @@ static void test_long_text(void **state)
 	assert_int_equal(fwd_parse(&c, spec, &t, err), -EINVAL);
 	assert_true(strlen(err) < FWD_ERR_LEN - 1);
 	assert_non_null(strstr(err, "bad port or range"));
+	/* Of characters with more than one byte none is cut. */
+	for (size_t at = 100; at < 104; at++) {
+		memset(spec, 'x', at);
+		for (char *p = spec + at; p < spec + sizeof(spec) - 4; p += 3)
+			memcpy(p, "\xe2\x82\xac", 4);
+		assert_int_equal(fwd_parse(&c, spec, &t, err), -EINVAL);
+		assert_non_null(strstr(err, "\xe2\x82\xac': "));
+	}
 }
 
 static void test_fmt_short_buffer(void **state)
@@ -513,6 +521,19 @@ static void test_fmt_short_buffer(void **state)
 }
 
 /* Rules from elsewhere (control socket) may be anything. */
+/* A path that has no room is left out by whole characters. */
+static void test_fmt_short_text(void **state)
+{
+	struct fwd_rule r = { .flags = FWD_AT_PATH, .to = 80, .path = "/\xc3\xa4\xc3\xa4" };
+	static const char *const want[] = { "", "/", "/", "/\xc3\xa4" };
+
+	for (size_t len = 1; len <= ARRAY_SIZE(want); len++) {
+		char cut[8];
+
+		assert_string_equal(fwd_rule_fmt(&r, cut, len), want[len - 1]);
+	}
+}
+
 static void test_fmt_odd(void **state)
 {
 	struct fwd_rule r = { .addr = addr_any4, .flags = FWD_WEAK, .first = 1, .last = 65535, .to = 65535 };
@@ -612,10 +633,11 @@ static void test_path_length(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_path_conflict), cmocka_unit_test(test_path_length), cmocka_unit_test(test_accept),
-		cmocka_unit_test(test_reject),        cmocka_unit_test(test_sequence),    cmocka_unit_test(test_protocols_apart),
-		cmocka_unit_test(test_too_many),      cmocka_unit_test(test_long_text),   cmocka_unit_test(test_fmt_short_buffer),
-		cmocka_unit_test(test_fmt_odd),       cmocka_unit_test(test_conflict),    cmocka_unit_test(test_copy),
+		cmocka_unit_test(test_path_conflict),  cmocka_unit_test(test_path_length), cmocka_unit_test(test_accept),
+		cmocka_unit_test(test_reject),         cmocka_unit_test(test_sequence),    cmocka_unit_test(test_protocols_apart),
+		cmocka_unit_test(test_too_many),       cmocka_unit_test(test_long_text),   cmocka_unit_test(test_fmt_short_buffer),
+		cmocka_unit_test(test_fmt_odd),        cmocka_unit_test(test_conflict),    cmocka_unit_test(test_copy),
+		cmocka_unit_test(test_fmt_short_text),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
