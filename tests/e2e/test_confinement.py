@@ -29,8 +29,6 @@ PLAIN = ["unshare", "-U", "--map-user=1000", "--map-group=1000", *USER]
 # What the engine works with; 0 to 2 are what it was started with.
 ENGINE_FD = re.compile(r"(socket|pipe):|anon_inode:\[?(eventpoll|signalfd|pidfd|inotify|timerfd|eventfd)\]?$|pidfd:|/dev/net/tun$|/proc/\d+/status$|"
                        r"/(\d+/status)?$")
-AGENT_FD = re.compile(r"socket:")
-HOST_AGENT_FD = re.compile(r"socket:|anon_inode:\[?inotify\]?$")
 WARNING = "Less confined, without "
 
 
@@ -47,12 +45,31 @@ def namespace(pid, kind):
     return os.readlink(f"/proc/{pid}/ns/{kind}")
 
 
+def may_look(pid):
+    """Only root of the machine may, where the process is in a user namespace without root."""
+    return os.getuid() in (0, os.stat(f"/proc/{pid}/fd").st_uid)
+
+
 def descriptors(pid):
-    """What a process has open from 3 on; nothing where only root of the machine may see it, as in a user namespace without root."""
-    if os.getuid() not in (0, os.stat(f"/proc/{pid}/fd").st_uid):
+    """What a process has open from 3 on; nothing where we may not look."""
+    if not may_look(pid):
         return []
     found = {int(fd): os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")}
     return [what for fd, what in found.items() if fd > 2]
+
+
+def routing_sockets(pid):
+    """Sockets in its network namespace that ask the kernel about addresses and routes, or hear of them."""
+    with open(f"/proc/{pid}/net/netlink", encoding="ascii") as f:
+        rows = [line.split() for line in f.readlines()[1:]]
+    return {f"socket:[{row[-1]}]" for row in rows if row[1] == "0"}
+
+
+def assert_open(pid, *kinds):
+    """Of a process of ours beside the engine: these, and nothing of whoever started it."""
+    if may_look(pid):
+        assert sorted(what.partition(":")[0] for what in descriptors(pid)) == sorted(kinds), descriptors(pid)
+        assert {os.readlink(f"/proc/{pid}/fd/{fd}") for fd in range(3)} == {"/dev/null"}
 
 
 def is_pasta(pid):
@@ -89,6 +106,7 @@ def assert_engine(pid, outside, user, daemon=False):
     # What says that it is ready comes a little before the last of it.
     until(lambda: field(pid, "Seccomp_filters") == "2", "all filters")
     until(lambda: not [what for what in descriptors(pid) if not ENGINE_FD.match(what)], f"no more descriptors than needed: {descriptors(pid)}")
+    assert not routing_sockets(pid).intersection(descriptors(pid))
     assert_closed(pid, 0 if user else BIND_SERVICE)
     own = {"mnt", "ipc", "uts"} | ({"user"} if user else set()) | ({"pid"} if daemon else set())
     assert (field(pid, "NSpid").split()[-1] == "1") == daemon
@@ -98,7 +116,7 @@ def assert_engine(pid, outside, user, daemon=False):
 
 def assert_agent(pid):
     assert_closed(pid, BIND_SERVICE | RAW)
-    assert not [what for what in descriptors(pid) if not AGENT_FD.match(what)]
+    assert_open(pid, "socket")
     assert field(pid, "Seccomp_filters") == "1"
 
 
@@ -106,7 +124,8 @@ def assert_host_agent(pid, engine):
     """Of another user than root, in the network that it watches."""
     until(lambda: field(pid, "Seccomp_filters") == "1", "its filter")
     assert_closed(pid, 0)
-    assert not [what for what in descriptors(pid) if not HOST_AGENT_FD.match(what)]
+    assert_open(pid, "anon_inode", "socket", "socket")
+    assert len(routing_sockets(pid).intersection(descriptors(pid))) == may_look(pid)
     assert namespace(pid, "net") == namespace(engine, "net") and field(pid, "Groups") == field(engine, "Groups")
 
 
