@@ -7,6 +7,7 @@
 #include "wire/dhcp.h"
 #include "wire/dhcp6.h"
 #include "wire/eth.h"
+#include "wire/icmp.h"
 #include "wire/ip.h"
 #include "wire/nd.h"
 #include "xlate/hosterr.h"
@@ -35,6 +36,29 @@ static bool same_flow(const struct pkt *a, const struct pkt *b)
 	       addr_eq(&a->dst, &b->dst);
 }
 
+/* A router behind the guest, or the guest, tells of a packet of ours that does not fit on the way. */
+static bool too_big(struct engine *e, const struct pkt *p)
+{
+	struct rd r = pkt_l4(p);
+	struct icmp_too_big b;
+
+	if (icmp_too_big_read(&r, p->family == 4, &b))
+		return false;
+	if (e->tcp && b.proto == PROTO_TCP)
+		tcp_too_big(e->tcp, &b);
+	return true;
+}
+
+static void deliver_icmp(struct engine *e, const struct pkt *p, const struct frame *f, unsigned n)
+{
+	if ((p->proto == PROTO_ICMP) != (p->family == 4))
+		return;
+	for (unsigned i = 0; i < n; i++) {
+		if (!too_big(e, &p[i]) && e->icmp)
+			icmp_from_guest(e->icmp, &p[i], &f[i], 1);
+	}
+}
+
 /* n packets of one flow to its translator. */
 static void deliver(struct engine *e, const struct pkt *p, const struct frame *f, unsigned n)
 {
@@ -56,8 +80,7 @@ static void deliver(struct engine *e, const struct pkt *p, const struct frame *f
 		break;
 	case PROTO_ICMP:
 	case PROTO_ICMP6:
-		if (e->icmp && (p->proto == PROTO_ICMP) == (p->family == 4))
-			icmp_from_guest(e->icmp, p, f, n);
+		deliver_icmp(e, p, f, n);
 		break;
 	default:
 		break;

@@ -10,6 +10,7 @@
  *   carry.c  what is carried over of their IP headers, and errors of the way
  *   conn.c   life cycle, states, interest in events, timers
  *   accept.c connections that come from the host
+ *   mtu.c    a smaller MTU behind the guest
  */
 #pragma once
 
@@ -75,6 +76,8 @@ struct tcp_conn {
 	bool overdue : 1; /* the guest waited longer than it should have for an acknowledgement: it gets what there is at once */
 	bool host_first : 1; /* accepted from the host */
 	bool held : 1; /* what was SACKed up to hold went into the spill buffer: acknowledged as a whole or not at all; see conn_ack_seq() */
+	bool vouched : 1; /* what is in the spill buffer is acknowledged, too: the guest would take it for lost; see conn_ack_seq() */
+	bool keeps : 1; /* the guest does keepalive, and so does the socket */
 	bool wrote : 1; /* something was sent to the host */
 	bool path_known : 1; /* where the host connected: rcv.strict follows from the path */
 	bool nodelay : 1; /* the socket has TCP_NODELAY */
@@ -169,6 +172,7 @@ void remote_silent(struct timer *timer, uint64_t now_ns);
 /* host.c */
 void tcp_on_host(void *ctx, struct ref ref, uint32_t events);
 void host_pump(struct tcp_conn *k); /* sends what the guest's window and the link take. k may be gone afterwards */
+void host_again(struct tcp_conn *k); /* snd went back: begins with what is to be sent again. k may be gone afterwards */
 MUST_USE int host_resend(struct tcp_conn *k); /* one segment from una again */
 MUST_USE int host_discard(struct tcp_conn *k); /* takes acknowledged bytes off the receive queue */
 MUST_USE int host_acked(struct tcp_conn *k); /* the same, unless it is too little to be worth a system call yet */

@@ -17,6 +17,7 @@
 #define MSS_MIN 48
 #define CHALLENGES 10 /* of each connection, */
 #define CHALLENGE_S 5u /* in so many seconds (RFC 5961 7) */
+#define KEEP_IDLE_MAX 32767u /* MAX_TCP_KEEPIDLE of the kernel */
 #define SHORT 512 /* fits a segment of the default MSS, options included */
 
 /* In-order payload of consecutive segments, gathered for one sendmsg(). */
@@ -27,6 +28,7 @@ struct batch {
 	unsigned segs; /* segments, or superframes, that it is of */
 	size_t len;
 	bool fin; /* the FIN behind all of it came in order */
+	uint32_t silent_s; /* seconds without a segment before this one */
 	bool pump; /* the guest can take more than before */
 	bool progress; /* it acknowledged something new */
 };
@@ -259,10 +261,6 @@ static void batch_add(struct batch *b, const struct segment *s, const struct tcp
 	size_t got = 0;
 
 	if (cut->len) {
-		if (b->n + s->f->n > GUEST_IOV)
-			batch_flush(b);
-		if (!b->k)
-			return;
 		b->n += iov_slice(s->f->iov, s->f->n, s->off + cut->skip, cut->len, b->iov + b->n, GUEST_IOV - b->n, &got);
 		b->len += got;
 		b->segs++;
@@ -400,11 +398,35 @@ static void batch_keep(struct batch *b, const struct segment *s)
 	ooo_put(k->t->pool, &k->ooo, k->rcv.nxt, &o);
 }
 
+/* A byte, or none, before what we expect: not in a window that is shut, where it asks for that. */
+static bool is_keepalive(const struct tcp_conn *k, const struct segment *s)
+{
+	return s->len <= 1 && s->h.seq == k->rcv.nxt - 1 && k->rcv.nxt == k->rcv.adv_ack && seq_gt(k->rcv.adv_edge, k->rcv.adv_ack);
+}
+
+/*
+ * The guest wants to know whether its peer is alive, and keeps what remembers the connection on the way. We answer, so the host's kernel has
+ * to do that for it: from now on, after as long as the guest has waited, and as often as the host is set to.
+ */
+static void guest_keepalive(struct tcp_conn *k, uint32_t silent_s)
+{
+	int err;
+
+	if (k->keeps)
+		return;
+	k->keeps = true;
+	err = sock_set_int(k->fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+	if (!err)
+		err = sock_set_int(k->fd, IPPROTO_TCP, TCP_KEEPIDLE, (int)CLAMP(silent_s, 1u, KEEP_IDLE_MAX));
+	if (err)
+		log_limited(LOG_LVL_DEBUG, "TCP flow %u: no keepalive: %s", k->f.index, strerror(-err));
+}
+
 static void batch_established(struct batch *b, const struct segment *s)
 {
 	struct tcp_rcv_cut cut;
-	struct tcp_rcv rcv = b->k->rcv;
 	enum tcp_rcv_verdict v;
+	struct tcp_rcv rcv;
 
 	if (s->h.flags & TCP_RST) {
 		batch_on_rst(b, s);
@@ -418,11 +440,17 @@ static void batch_established(struct batch *b, const struct segment *s)
 		return;
 	if (!batch_on_ack(b, s))
 		return;
+	/* First of all, as not all of it may be taken. */
+	if (b->n + s->f->n > GUEST_IOV)
+		batch_flush(b);
+	if (!b->k)
+		return;
 	if (b->k->guest_fin || b->fin) {
 		if (s->len || s->h.flags & TCP_FIN || seq_lt(s->h.seq, batch_next(b)))
 			batch_ack_now(b); /* all of it was there before */
 		return;
 	}
+	rcv = b->k->rcv;
 	rcv.nxt = batch_next(b);
 	v = tcp_rcv_check(&rcv, s->h.seq, s->len, s->h.flags & TCP_FIN, &cut);
 	if (v == TCP_RCV_TAKE) {
@@ -433,9 +461,12 @@ static void batch_established(struct batch *b, const struct segment *s)
 	}
 	if (v == TCP_RCV_AHEAD)
 		batch_keep(b, s);
+	if (v == TCP_RCV_OLD && is_keepalive(b->k, s))
+		guest_keepalive(b->k, b->silent_s);
 	if (v == TCP_RCV_OLD && s->len) {
 		b->k->twice = (struct tcp_sack){ s->h.seq, s->h.seq + s->len };
-		b->k->held = false; /* its timer fired. Let it see progress, or it gives up on a socket that stays full for long */
+		b->k->held = false;
+		b->k->vouched = b->k->spill.len;
 	}
 	remote_release(b->k, v == TCP_RCV_OLD ? s->h.seq + s->len : b->k->rcv.nxt);
 	if (v != TCP_RCV_AHEAD || s->len || s->h.flags & TCP_FIN)
@@ -653,7 +684,7 @@ bool guest_spill_flush(struct tcp_conn *k)
 			return true;
 		}
 	}
-	k->held = false;
+	k->held = k->vouched = false;
 	guest_shutdown(k);
 	return true;
 }
@@ -694,6 +725,7 @@ static struct tcp_conn *conn_find(struct tcp *t, const struct flow_key *key)
 void tcp_from_guest(struct tcp *t, const struct pkt *p, const struct frame *f, unsigned n)
 {
 	struct flow_key key = flow_key_init(PROTO_TCP, &p->src, p->sport, &p->dst, p->dport);
+	uint32_t now_s = (uint32_t)(t->d.loop->now_ns / NSEC_PER_SEC);
 	struct batch b = { .k = conn_find(t, &key) };
 
 	for (unsigned i = 0; i < n; i++) {
@@ -702,7 +734,8 @@ void tcp_from_guest(struct tcp *t, const struct pkt *p, const struct frame *f, u
 		if (segment_read(&p[i], &f[i], &s))
 			continue;
 		if (b.k) {
-			b.k->heard_s = (uint32_t)(t->d.loop->now_ns / NSEC_PER_SEC);
+			b.silent_s = now_s - b.k->heard_s;
+			b.k->heard_s = now_s;
 			b.k->probes = 0;
 			if (s.len)
 				carry_data(b.k, &p[i]);

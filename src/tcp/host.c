@@ -259,6 +259,16 @@ void host_pump(struct tcp_conn *k)
 		conn_rearm(k);
 }
 
+void host_again(struct tcp_conn *k)
+{
+	if (!k->snd.board) {
+		k->fin_sent = false;
+		k->drained = false;
+		k->peek_moved = k->peek_off;
+	}
+	host_pump(k);
+}
+
 int host_resend(struct tcp_conn *k)
 {
 	uint32_t len = MIN(k->snd.max - k->snd.una, (uint32_t)k->snd.mss);

@@ -299,18 +299,23 @@ bool tcp_snd_on_rto(struct tcp_snd *s)
 	if (s->backoff >= TCP_SND_RETRIES)
 		return false;
 	s->backoff++;
+	tcp_snd_again(s);
+	return true;
+}
+
+void tcp_snd_again(struct tcp_snd *s)
+{
 	s->dupacks = 0;
 	s->rtt_at = 0;
 	s->recover = s->max;
 	s->again_from = s->again_to = s->max;
 	if (s->board) {
 		snd_board_rto(s);
-		return true;
+		return;
 	}
 	s->repair = true;
 	s->cwnd = s->mss;
 	s->nxt = s->una;
-	return true;
 }
 
 uint64_t tcp_snd_rto_ns(const struct tcp_snd *s)

@@ -92,6 +92,9 @@ void tcp_snd_on_sent(struct tcp_snd *s, uint32_t len, uint64_t now_ns);
 /* The retransmission timer fired: everything from una on that did not arrive is to be sent again, one segment first. False: give up. */
 MUST_USE bool tcp_snd_on_rto(struct tcp_snd *s);
 
+/* What is in flight is to be sent again, as none of it arrived for a reason that is not the guest's: as after a time-out. */
+void tcp_snd_again(struct tcp_snd *s);
+
 /* Present time-out with back-off, nanoseconds. */
 uint64_t tcp_snd_rto_ns(const struct tcp_snd *s);
 

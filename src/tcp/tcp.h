@@ -12,6 +12,7 @@
 #include "fwd/out.h"
 #include "link/link.h"
 #include "os/loop.h"
+#include "wire/icmp.h"
 #include "wire/pkt.h"
 
 struct tcp;
@@ -45,6 +46,12 @@ void tcp_free(struct tcp *t);
 
 /* n >= 1 segments of one flow, in order: same family, addresses and ports; whole packets, not fragments. */
 void tcp_from_guest(struct tcp *t, const struct pkt *p, const struct frame *f, unsigned n);
+
+/*
+ * A segment that we sent did not fit on the way behind the guest (RFC 1191, RFC 8201): shorter ones are sent from now on, and again what is
+ * in flight. Nothing if no such segment is in flight.
+ */
+void tcp_too_big(struct tcp *t, const struct icmp_too_big *b);
 
 /* Owner number for listening sockets; give the listeners with tcp_set_listeners() before the first event. */
 unsigned tcp_listen_owner(const struct tcp *t);

@@ -21,6 +21,57 @@ int icmp_echo_read(struct rd *r, struct icmp_echo *ret_echo)
 	return 0;
 }
 
+static void quote4_read(struct rd *r, struct icmp_too_big *b)
+{
+	uint8_t first = rd_u8(r);
+	size_t hlen = (size_t)(first & 0xf) * 4;
+	const uint8_t *h = rd_bytes(r, IP4_HLEN - 1);
+
+	if (!h || first >> 4 != 4 || hlen < IP4_HLEN) {
+		r->bad = true;
+		return;
+	}
+	b->proto = h[8];
+	b->src = addr_from4(&h[11]);
+	b->dst = addr_from4(&h[15]);
+	rd_skip(r, hlen - IP4_HLEN);
+}
+
+static void quote6_read(struct rd *r, struct icmp_too_big *b)
+{
+	const uint8_t *h = rd_bytes(r, IP6_HLEN);
+
+	if (!h || h[0] >> 4 != 6) {
+		r->bad = true;
+		return;
+	}
+	b->proto = h[6];
+	b->src = addr_from6(&h[8]);
+	b->dst = addr_from6(&h[24]);
+}
+
+int icmp_too_big_read(struct rd *r, bool v4, struct icmp_too_big *ret_big)
+{
+	uint8_t type = rd_u8(r), code = rd_u8(r);
+	struct icmp_too_big b = { 0 };
+
+	if (v4 ? type != ICMP4_UNREACH || code != ICMP4_CODE_FRAG : type != ICMP6_TOO_BIG)
+		return -EBADMSG;
+	rd_skip(r, v4 ? 4 : 2);
+	b.mtu = v4 ? rd_be16(r) : rd_be32(r);
+	if (v4)
+		quote4_read(r, &b);
+	else
+		quote6_read(r, &b);
+	b.sport = rd_be16(r);
+	b.dport = rd_be16(r);
+	b.seq = rd_be32(r);
+	if (!rd_ok(r))
+		return -EBADMSG;
+	*ret_big = b;
+	return 0;
+}
+
 /* In IPv4 the pointer is one byte in front of three unused ones, and an MTU is 16 bits behind two of them (RFC 792, RFC 1191). */
 static uint32_t err_word(const struct icmp_err *e, bool v4)
 {

@@ -58,6 +58,18 @@ struct icmp_err {
  */
 void icmp_err_put(struct wr *w, const struct icmp_err *e, const void *quote, size_t quote_len);
 
+/* What a router tells of a packet that did not fit: "fragmentation needed" (RFC 1191 section 4) or "packet too big" (RFC 4443 3.2). */
+struct icmp_too_big {
+	uint32_t mtu; /* where it did not fit; 0 of IPv4 routers that do not tell */
+	uint8_t proto; /* of the packet; the rest is that of TCP, of others perhaps without sense */
+	struct addr src, dst;
+	uint16_t sport, dport;
+	uint32_t seq;
+};
+
+/* r: at the ICMP header. -EBADMSG if it is another message, or is cut, or quotes a packet of the other family. */
+MUST_USE int icmp_too_big_read(struct rd *r, bool v4, struct icmp_too_big *ret_big);
+
 /*
  * What a socket error means to the sender of a packet (the inverse of the kernel's icmp_err_convert[] and icmpv6_err_convert()):
  * type and code of an unreachable message for EHOSTUNREACH, ENETUNREACH, EACCES, EPERM, ENOPROTOOPT, EHOSTDOWN, ENONET,

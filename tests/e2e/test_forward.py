@@ -9,9 +9,10 @@ import resource
 import socket
 
 import pytest
-from lab.guest import Guest, Tcp, l3
+from lab.guest import Guest, Tcp, l3, payload_of, payload_of_tcp
 from lab.topology import GW4, GW6, HOST4, HOST6, REMOTE4, REMOTE6
-from scapy.layers.inet import TCP, UDP
+from scapy.layers.inet import ICMP, TCP, UDP
+from scapy.layers.inet6 import ICMPv6PacketTooBig
 from scapy.packet import Raw
 
 
@@ -94,6 +95,27 @@ def test_syn_is_sent_again(net, forwarding):
         first = guest.expect(lambda p: TCP in p and p[TCP].flags.S, "SYN")
         again = guest.expect(lambda p: TCP in p and p[TCP].flags.S, "SYN again")
         assert first[TCP].seq == again[TCP].seq
+
+
+@pytest.mark.parametrize("dst", [HOST4, HOST6])
+def test_smaller_mtu_behind_the_guest(net, forwarding, dst):
+    """A router there tells that a segment did not fit: what is in flight comes again at once, in segments that do."""
+    _, guest = forwarding("-t", "8080")
+    with connecting(net.remote, dst, 8080) as s:
+        t = Tcp.accept(guest, 8080)
+        text = bytes(range(256)) * 40
+        s.sendall(text)
+        p = t.expect(lambda x: x.seq == t.ack and len(x.payload) > 1400, "segment as long as may be")
+        error = ICMP(type=3, code=4, nexthopmtu=1300) if dst == HOST4 else ICMPv6PacketTooBig(mtu=1300)
+        guest.send(guest.ip(t.dst) / error / Raw(bytes(l3(p))[:100]))
+        got = b""
+        while len(got) < len(text):
+            p = t.expect(lambda x: x.seq == t.ack and payload_of_tcp(x), "segment that fits")
+            assert len(l3(p)) <= 1300
+            got += payload_of(p)
+            t.ack = (t.ack + len(payload_of(p))) % (1 << 32)
+            t.send("A")
+        assert got == text
 
 
 def test_refused_by_guest_is_a_reset_outside(net, forwarding):

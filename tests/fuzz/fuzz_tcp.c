@@ -41,7 +41,8 @@ static void check_conn(void *ctx, struct flow *f)
 {
 	const struct tcp_conn *k = container_of(f, struct tcp_conn, f);
 	const struct fake_stream *s = fake_stream_of(k->fd);
-	uint32_t have = (uint32_t)s->out_len + k->host_shut;
+	/* But for what the guest has sent again although it was here. */
+	uint32_t have = (uint32_t)s->out_len + k->host_shut + (k->vouched ? k->spill.len : 0);
 
 	(void)ctx;
 	if (k->state == CONN_CONNECTING || k->state == CONN_SYN_SENT)

@@ -16,6 +16,7 @@
 #include "core/dispatch.h"
 #include "wire/arp.h"
 #include "wire/eth.h"
+#include "wire/icmp.h"
 #include "wire/ip.h"
 
 #define FRAME_ROOM 4096
@@ -61,6 +62,13 @@ static void note(const char *who, const struct pkt *p, const struct frame *f, un
 void tcp_from_guest(struct tcp *t, const struct pkt *p, const struct frame *f, unsigned n)
 {
 	note("tcp", p, f, n);
+}
+
+void tcp_too_big(struct tcp *t, const struct icmp_too_big *b)
+{
+	size_t at = strlen(cur->calls);
+
+	snprintf(cur->calls + at, sizeof(cur->calls) - at, "tcp-too-big:%u ", b->dport);
 }
 
 void udp_from_guest(struct udp *u, const struct pkt *p, const struct frame *f, unsigned n)
@@ -210,7 +218,7 @@ static void test_runs(void **state)
 
 	for (unsigned i = 0; i < ARRAY_SIZE(seq); i++)
 		add_ip(x, seq[i]);
-	expect(x, "tcp:2 tcp:1 tcp:1 tcp:2 tcp:1 tcp:2 udp:2 tcp:1 udp:1 icmp:2 ");
+	expect(x, "tcp:2 tcp:1 tcp:1 tcp:2 tcp:1 tcp:2 udp:2 tcp:1 udp:1 icmp:1 icmp:1 ");
 
 	for (unsigned i = 0; i < LINK_BATCH; i++)
 		add_ip(x, &tcp_a);
@@ -338,6 +346,27 @@ static void test_icmp_of_the_wrong_family(void **state)
 	s.proto = 132; /* SCTP */
 	add_ip(x, &s);
 	expect(x, "");
+}
+
+/* Of a router behind the guest, about TCP; of other protocols nobody wants it, but it is no ping. */
+static void test_too_big(void **state)
+{
+	static const uint8_t proto[] = { PROTO_TCP, PROTO_UDP };
+	struct fix *x = *state;
+
+	for (unsigned i = 0; i < 2 * ARRAY_SIZE(proto); i++) {
+		struct spec s = i % 2 ? ping_6 : ping;
+		uint8_t *quote = x->buf[x->n] + ETH_HLEN + (i % 2 ? IP6_HLEN : IP4_HLEN) + ICMP_HLEN;
+
+		s.sport = i % 2 ? 0x0200 : 0x0304;
+		s.payload = 60;
+		add_ip(x, &s);
+		quote[0] = i % 2 ? 0x60 : 0x45;
+		quote[i % 2 ? 6 : 9] = proto[i / 2];
+		quote[(i % 2 ? IP6_HLEN : IP4_HLEN) + 3] = (uint8_t)(10 + i);
+	}
+	x->verdict = SERVICE_NOT_MINE;
+	expect(x, "tcp-too-big:10 service tcp-too-big:11 service ");
 }
 
 static void check_guest(const struct fix *x, const uint8_t mac[MAC_LEN], const char *addr4)
@@ -599,6 +628,7 @@ int main(void)
 		T(test_group_destinations),
 		T(test_protocols_off),
 		T(test_icmp_of_the_wrong_family),
+		T(test_too_big),
 		T(test_learning),
 		T(test_not_for_us),
 		T(test_address_of_the_guest),

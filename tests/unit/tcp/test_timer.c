@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* What time brings: keepalives, vanished guests, time-outs that follow the path. */
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <sys/socket.h>
 
 #include <cmocka.h>
 
@@ -128,6 +131,67 @@ static void test_probe_tells_nothing(void **state)
 	while (world_take(&w, &a))
 		told |= a.h.seq == w.ack && a.h.ack == w.seq;
 	assert_true(told);
+	conn_kill(&w);
+	world_fini(&w);
+}
+
+/* The first keepalive probe of the guest has the host's kernel probe the remote as well, after the same silence; nothing else has. */
+static void test_guest_keepalive(void **state)
+{
+	static const uint8_t byte[1];
+
+	for (unsigned i = 0; i < 4; i++) {
+		bool in = i & 1, garbage = i & 2; /* a byte of that: before 4.4BSD-Lite, all probes had one */
+		struct world w;
+		struct fake_fd *f;
+
+		world_init(&w, &(struct world_conf){ 0 });
+		conn_open(&w, in);
+		f = fake_fd(world_conn(&w)->fd);
+		world_wait(&w, 50 * NSEC_PER_SEC);
+		conn_send(&w, TCP_ACK, NULL, 0);
+		conn_expect_none(&w);
+		assert_int_equal(fake_opt(f, SOL_SOCKET, SO_KEEPALIVE, 0), 0);
+		world_wait(&w, 100 * NSEC_PER_SEC);
+		w.seq--;
+		conn_send(&w, TCP_ACK, byte, garbage);
+		w.seq += !garbage;
+		conn_expect(&w, TCP_ACK, w.ack, w.seq);
+		assert_int_equal(fake_opt(f, SOL_SOCKET, SO_KEEPALIVE, 0), 1);
+		assert_int_equal(fake_opt(f, IPPROTO_TCP, TCP_KEEPIDLE, 0), 100);
+		/* Once is enough. */
+		world_wait(&w, 75 * NSEC_PER_SEC);
+		w.seq--;
+		conn_send(&w, TCP_ACK, NULL, 0);
+		w.seq++;
+		conn_expect(&w, TCP_ACK, w.ack, w.seq);
+		assert_int_equal(fake_opt(f, IPPROTO_TCP, TCP_KEEPIDLE, 0), 100);
+		conn_kill(&w);
+		world_fini(&w);
+	}
+}
+
+/* The probe of a window that is shut looks the same. */
+static void test_window_probe_is_no_keepalive(void **state)
+{
+	static uint8_t data[1 << 19];
+	struct world w;
+
+	pattern_fill(DIR_UP, 0, data, sizeof(data));
+	world_init(&w, &(struct world_conf){ 0 });
+	conn_open_out(&w);
+	w.s->fill = w.s->size;
+	while (seq_lt(w.seq, world_conn(&w)->rcv.adv_edge)) {
+		conn_send(&w, TCP_ACK, data + (w.seq - w.iss - 1), MIN(world_conn(&w)->rcv.adv_edge - w.seq, 1460u));
+		w.seq -= 2;
+		conn_send(&w, TCP_ACK, data + (w.seq - w.iss - 1),
+			  2); /* again, so that it is acknowledged though it had to be kept */
+	}
+	assert_int_equal(world_conn(&w)->rcv.adv_edge, world_conn(&w)->rcv.adv_ack);
+	world_clear(&w);
+	w.seq--;
+	conn_send(&w, TCP_ACK, NULL, 0);
+	assert_int_equal(fake_opt(fake_fd(world_conn(&w)->fd), SOL_SOCKET, SO_KEEPALIVE, 0), 0);
 	conn_kill(&w);
 	world_fini(&w);
 }
@@ -506,13 +570,22 @@ static void test_fair_turns(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_idle_guest),   cmocka_unit_test(test_vanished_guest),
-		cmocka_unit_test(test_answers_late), cmocka_unit_test(test_probe_tells_nothing),
-		cmocka_unit_test(test_no_timer),     cmocka_unit_test(test_slow_path),
-		cmocka_unit_test(test_cost),         cmocka_unit_test(test_cost_round_trip),
-		cmocka_unit_test(test_lazy),         cmocka_unit_test(test_rest_of_much),
-		cmocka_unit_test(test_lazy_sweep),   cmocka_unit_test(test_talk),
-		cmocka_unit_test(test_talk_many),    cmocka_unit_test(test_fair_turns),
+		cmocka_unit_test(test_idle_guest),
+		cmocka_unit_test(test_vanished_guest),
+		cmocka_unit_test(test_answers_late),
+		cmocka_unit_test(test_probe_tells_nothing),
+		cmocka_unit_test(test_guest_keepalive),
+		cmocka_unit_test(test_window_probe_is_no_keepalive),
+		cmocka_unit_test(test_no_timer),
+		cmocka_unit_test(test_slow_path),
+		cmocka_unit_test(test_cost),
+		cmocka_unit_test(test_cost_round_trip),
+		cmocka_unit_test(test_lazy),
+		cmocka_unit_test(test_rest_of_much),
+		cmocka_unit_test(test_lazy_sweep),
+		cmocka_unit_test(test_talk),
+		cmocka_unit_test(test_talk_many),
+		cmocka_unit_test(test_fair_turns),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

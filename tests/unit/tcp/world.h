@@ -4,7 +4,7 @@
  * segment at a time, and the host at the other end of the socket.
  *
  * Every segment towards the guest is taken apart and checked by slow code of its own: lengths, checksums, addresses, and that it
- * acknowledges nothing that the fake kernel has not accepted.
+ * acknowledges nothing that the fake kernel has not accepted, unless the guest sent it twice.
  */
 #pragma once
 
@@ -56,6 +56,7 @@ struct gseg {
 	size_t len;
 	uint16_t gso_size;
 	uint8_t ttl, tos; /* ttl 0: 64 */
+	unsigned pieces; /* of the frame; 0: 4. Up to 6 */
 };
 
 /* A packet towards the guest. data points into the link's memory until world_clear(). */

@@ -168,11 +168,62 @@ static void from_errno(void **state)
 	}
 }
 
+static void check_too_big(const char *hex, bool v4, const struct icmp_too_big *want)
+{
+	uint8_t b[128];
+	size_t len = hex_bytes(hex, b, sizeof(b));
+
+	for (size_t cut = 0; cut <= len; cut++) {
+		struct rd r = rd_init(b, cut);
+		struct icmp_too_big got = { .mtu = 7 };
+		int rc = icmp_too_big_read(&r, v4, &got);
+
+		if (!want || cut < len) {
+			assert_int_equal(rc, -EBADMSG);
+			assert_int_equal(got.mtu, 7);
+			continue;
+		}
+		assert_int_equal(rc, 0);
+		assert_int_equal(got.mtu, want->mtu);
+		assert_int_equal(got.proto, want->proto);
+		assert_true(addr_eq(&got.src, &want->src) && addr_eq(&got.dst, &want->dst));
+		assert_true(got.sport == want->sport && got.dport == want->dport && got.seq == want->seq);
+	}
+}
+
+#define PORTS_SEQ "0050 c350 01020304"
+
+static void too_big_read(void **state)
+{
+	static const char v4[] = "0304 ffff 0000 058c 4500 05dc 0000 4000 4006 0000 0a000001 c0a80102 " PORTS_SEQ;
+	static const char v6[] = "0200 ffff 00000578 60000000 05b4 06 40 fe800000000000000000000000000001 "
+				 "20010db8000000000000000000000009 " PORTS_SEQ;
+	struct icmp_too_big want = {
+		.mtu = 1420, .proto = PROTO_TCP, .src = router4, .dst = guest4, .sport = 80, .dport = 50000, .seq = 0x01020304
+	};
+
+	check_too_big(v4, true, &want);
+	/* With options in the quoted header. */
+	check_too_big("0304 ffff 0000 058c 4600 05dc 0000 4000 4006 0000 0a000001 c0a80102 94040000 " PORTS_SEQ, true, &want);
+	want.mtu = 1400;
+	want.src = router6;
+	want.dst = guest6;
+	check_too_big(v6, false, &want);
+	/* Others: of the other family, of another code or type, with a header that is none. */
+	check_too_big(v4, false, NULL);
+	check_too_big(v6, true, NULL);
+	check_too_big("0303 ffff 0000 058c 4500 05dc 0000 4000 4006 0000 0a000001 c0a80102 " PORTS_SEQ, true, NULL);
+	check_too_big("0804 ffff 0000 058c 4500 05dc 0000 4000 4006 0000 0a000001 c0a80102 " PORTS_SEQ, true, NULL);
+	check_too_big("0304 ffff 0000 058c 4400 05dc 0000 4000 4006 0000 0a000001 c0a80102 " PORTS_SEQ, true, NULL);
+	check_too_big("0304 ffff 0000 058c 6500 05dc 0000 4000 4006 0000 0a000001 c0a80102 " PORTS_SEQ, true, NULL);
+	check_too_big("0304 ffff 0000 058c 4f00 05dc 0000 4000 4006 0000 0a000001 c0a80102 " PORTS_SEQ, true, NULL);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(echo_read),           cmocka_unit_test(err_sizes),  cmocka_unit_test(err_second_word),
-		cmocka_unit_test(err_of_two_families), cmocka_unit_test(from_errno),
+		cmocka_unit_test(err_of_two_families), cmocka_unit_test(from_errno), cmocka_unit_test(too_big_read),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
