@@ -12,13 +12,17 @@ import threading
 import time
 
 import pytest
+from lab.control import Control
 from lab.pasta import wait_listening
 from lab.topology import HOST4, HOST6, REMOTE4, REMOTE6
 from lab.wait import until
 
 SECONDS = float(os.environ.get("PASST_TEST_SOAK", 5))
 WARM = max(4, SECONDS / 20)
+LONG = SECONDS > 300
 BLOB = os.urandom(4 << 20)
+SPARE = 8  # descriptors of pipes that are kept
+UDP_LIMIT = 300  # seconds; datagrams' flows stay for 180 after the last one
 LINGER = bytes((1, 0, 0, 0, 0, 0, 0, 0))
 IN4, IN6, LO_IN, LO_OUT = 9100, 9101, 9102, 9103
 OPTIONS = ["--config-net", "--host-lo-to-ns-lo", "-t", f"{IN4}-{LO_IN}", "-u", f"{IN4}-{LO_IN}", "-T", LO_OUT, "-U", LO_OUT]
@@ -253,8 +257,15 @@ class Soak:
             t.join(60)
 
 
-def test_soak(record_property, net, pasta):
-    p = pasta(*OPTIONS)
+def gauges(control):
+    """What there is of everything that comes and goes, but for flows of datagrams."""
+    now = control.get("counters")["gauges"]
+    tcp = [f for f in control.flows() if f["proto"] == "tcp"]
+    return {**{name: now[name] for name in ("splices", "tcp_spill_bytes", "reassembly", "half_open")}, "tcp": len(tcp)}
+
+
+def test_soak(record_property, net, pasta, tmp_path):
+    p = pasta(*OPTIONS, "-c", tmp_path / "control")
     soak, all_ways = Soak(), ways(net, p)
     for w in all_ways:
         soak.serve(w)
@@ -279,6 +290,13 @@ def test_soak(record_property, net, pasta):
     for what, n in seen.items():
         record_property(what, n)
     assert p.status("VmData") == data, "memory was taken after the start"
-    # Datagrams' sockets stay for a while, and some pipes remain in stock.
-    until(lambda: p.fds() <= before + len(all_ways) * 3 + 40, "no descriptors are left")
+    with Control(tmp_path / "control") as control:
+        until(lambda: not any(gauges(control).values()), "no connection, and no byte of one, is left")
+        # Datagrams' sockets stay for a while, and some pipes remain in stock.
+        held = len(control.flows()) + control.get("counters")["gauges"]["udp_splice_peers"]
+        until(lambda: p.fds() <= before + 1 + 2 * held + SPARE, "no descriptors are left")
+        if LONG:
+            until(lambda: not control.flows() and not control.get("counters")["gauges"]["udp_splice_peers"], "no flow is left", UDP_LIMIT)
+            assert p.fds() <= before + 1 + SPARE
+            assert p.memory_kb() <= resident + 1024, "more is resident than with the first connections"
     assert len(soak.done) == 6 * len(all_ways) and min(soak.done.values()) > 0

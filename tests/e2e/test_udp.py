@@ -6,8 +6,10 @@ UDP from the guest: echo, sizes, fragments, errors of the network.
 """
 import pytest
 from lab import servers
+from lab.control import Control
 from lab.guest import Guest, checksums_right, l3
 from lab.topology import FAR4, FAR6, GW4, GW6, HOST4, HOST6, REMOTE4, REMOTE6, UNREACHABLE4, UNREACHABLE6
+from lab.wait import until
 from scapy.layers.inet import ICMP, IP, UDP, fragment
 from scapy.layers.inet6 import ICMPv6DestUnreach, ICMPv6TimeExceeded, IPv6, IPv6ExtHdrFragment, fragment6
 from scapy.packet import Raw
@@ -202,4 +204,26 @@ def test_no_udp(start, echo):
     guest.barrier()
     guest.nothing(lambda p: UDP in p, "echo")
     assert not server.peers
+    guest.close()
+
+
+AS_HOST = """mount -t tmpfs none /proc/sys/net && mkdir /proc/sys/net/netfilter && cd /proc/sys/net/netfilter &&
+    echo 2 >nf_conntrack_udp_timeout && echo 3 >nf_conntrack_udp_timeout_stream && cd / && exec "$@"
+"""
+
+
+def test_time_outs_of_the_host(net, start, tmp_path):
+    """As its sysctls say, where it tracks connections: in less than the 30 and 180 seconds that a flow would have had otherwise."""
+    p = start("-c", tmp_path / "control", prefix=["unshare", "-U", "-r", "-m", "sh", "-c", AS_HOST, "sh"])
+    guest = Guest(p.socket_path)
+    guest.announce()
+    with Control(tmp_path / "control") as control, net.remote.udp(REMOTE4) as answers:
+        for reply in False, True:
+            guest.udp(REMOTE4, answers.getsockname()[1], b"question")
+            _, peer = answers.recvfrom(100)
+            assert control.flows()
+            if reply:
+                answers.sendto(b"answer", peer)
+                until(lambda: [f for f in control.flows() if f["state"] == "answered"], "answer")
+            until(lambda: not control.flows(), "time-out of the flow")
     guest.close()
