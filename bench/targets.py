@@ -11,7 +11,7 @@ MAX, MIN = "max", "min"
 class Target:
     """
     bound: of a candidate's metric in each of the rows, divided by that of another one unless that is None; the worst one counts. With base,
-    the other one's row of the same place is from there.
+    the other one's row of the same place is from there. With less, that metric of the same row is taken away first.
     """
 
     figure: str
@@ -23,6 +23,7 @@ class Target:
     unit: str = ""
     mine: str = PASTA
     base: tuple = ()
+    less: str = ""
 
     def words(self):
         of = {DIRECT: " x direct", OTHER_PASTA: " x the distribution's pasta", PASST: " x the stream socket's", None: ""}.get(self.against, " x")
@@ -34,8 +35,10 @@ class Target:
         for row, base in zip(self.rows, self.base or self.rows):
             mine = results.worst(row, self.mine, self.metric) if self.bound == 0 else results.median(row, self.mine, self.metric)
             other = results.median(base, self.against, self.metric) if self.against else 1.0
-            if mine is None or not other:
+            less = results.median(row, self.mine, self.less) if self.less else 0
+            if mine is None or less is None or not other:
                 return None
+            mine -= less
             values.append((mine / other, row))
         return (max if self.kind == MAX else min)(values)
 
@@ -55,6 +58,7 @@ TARGETS = [
     Target("TCP upload and download, MTU 1500", "gbps", _BULK[1500], 0.55),
     Target("retransmissions of the guest in these", "retransmissions", _BULK[65520] + _BULK[1500], 0, MAX, None),
     Target("TCP request-response latency, median", "median_us", _both("rr/tcp"), 1.7, MAX),
+    Target("the same beside a bulk flow: how much longer, median", "median_us", _both("fair/up", "fair/down"), 300, MAX, None, " µs", less="alone_us"),
     Target("short connections per second", "per_s", _both("crr"), 0.6),
     Target("system calls per request-response", "calls", ("calls/rr/tcp",), 8, MAX, None),
     Target("system calls per short connection", "calls", ("calls/crr",), 30, MAX, None),
