@@ -145,22 +145,32 @@ static int guest_open(struct packet *p, int fd)
 
 /* --- from the guest --- */
 
+/*
+ * How many of the n messages of a batch come before the end of the connection. That looks like empty messages, as many as there is room
+ * for; an empty one that has more behind it, or nothing yet, is one of the guest's.
+ */
+static unsigned before_end(const struct packet *p, unsigned n)
+{
+	if (n < LINK_BATCH || p->m[n - 1].msg_len || !peer_hung_up(p->fd))
+		return n;
+	while (n && !p->m[n - 1].msg_len)
+		n--;
+	return n;
+}
+
 /* Hands up the frames among n messages. -EPIPE: the connection has come to its end; -ECONNRESET: it ended in a callback. */
 static int frames_up(struct packet *p, unsigned n)
 {
 	static const uint8_t vfkit[] = "VFKT";
+	unsigned frames = 0, come = before_end(p, n);
 	uint32_t gen = p->gen;
-	unsigned frames = 0;
-	bool end = false;
 
-	for (unsigned i = 0; i < n && !end; i++) {
+	for (unsigned i = 0; i < come; i++) {
 		struct frame *f = &p->frame[frames];
 		size_t len = p->m[i].msg_len;
 
-		/* An empty message looks like the end, too. */
-		end = !len && peer_hung_up(p->fd);
 		if (len < FRAME_MIN || len > FRAME_MAX) {
-			p->link.stats.rx_bad += !end && (len != sizeof(vfkit) - 1 || memcmp(p->iov[i].iov_base, vfkit, len));
+			p->link.stats.rx_bad += len != sizeof(vfkit) - 1 || memcmp(p->iov[i].iov_base, vfkit, len);
 			continue;
 		}
 		p->iov[i].iov_len = len;
@@ -173,7 +183,7 @@ static int frames_up(struct packet *p, unsigned n)
 		p->link.cb.rx(p->link.cb.ctx, p->frame, frames);
 	if (gen != p->gen)
 		return -ECONNRESET;
-	return end ? -EPIPE : 0;
+	return come < n ? -EPIPE : 0;
 }
 
 /* One call takes all that is queued, unless it filled the batch; then there is a second one. epoll reports what is left. */

@@ -278,6 +278,24 @@ static void test_end(void **state)
 	assert_int_equal(x->w.gone, 0);
 }
 
+/* Empty messages among frames that are only read when the guest has gone: they are not its end. */
+static void test_empty_before_end(void **state)
+{
+	struct fix *x = *state;
+
+	start_listen(x);
+	x->w.peer = guest_connect(x);
+	turns(x);
+	for (unsigned i = 0; i < 6; i++)
+		assert_int_equal(send(x->w.peer, frame, i % 2 ? 60 : 0, 0), i % 2 ? 60 : 0);
+	close(x->w.peer);
+	x->w.peer = -1;
+	turns(x);
+	assert_int_equal(x->frames, 3);
+	assert_int_equal(x->w.link->stats.rx_bad, 3);
+	assert_int_equal(x->w.down, 1);
+}
+
 static void test_second_client(void **state)
 {
 	struct fix *x = *state;
@@ -479,6 +497,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_batches, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_to_guest, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_end, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_empty_before_end, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_second_client, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_reset, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_one_off, setup, teardown),
