@@ -57,7 +57,7 @@ void loop_fini(struct loop *l);
 /* Number for struct ref.owner; at most LOOP_OWNERS - 1 may be registered, at start. */
 unsigned loop_owner(struct loop *l, loop_event_fn *fn, void *ctx);
 
-/* EPOLL_CTL_ADD, MOD, DEL; -errno. Events as for epoll_ctl(2), EPOLLET included. */
+/* EPOLL_CTL_ADD, MOD, DEL; -errno. Events as for epoll_ctl(2), EPOLLET included. What is not there can be taken out as well. */
 MUST_USE int loop_add(struct loop *l, int fd, struct ref ref, uint32_t events);
 MUST_USE int loop_mod(struct loop *l, int fd, struct ref ref, uint32_t events);
 void loop_del(struct loop *l, int fd);

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Stands in for os/sock.h and os/loop.h: a table of made-up descriptors, each of one kind, whose other end is the test.
+ * Stands in for os/sock.h, os/loop.h and os/pipe.h: a table of made-up descriptors, each of one kind, whose other end is the test.
  *
  * Nothing here makes a system call. The rules of the kernel that translators depend on are kept: a pending error is reported once by the
  * next call and by SO_ERROR, it makes EPOLLERR readable whatever the mask, an error queue is a queue, two sockets claim one address only
  * if both have SO_REUSEADDR, a datagram goes to the connected socket before the unconnected one. Calls are counted and can be made to fail.
  *
  * Files: fake_sock.c has the table and what all kinds share, fake_dgram.c datagram sockets (UDP and ping), fake_stream.c stream sockets,
- * fake_loop.c the event loop.
+ * fake_pipe.c pipes between those, fake_loop.c the event loop.
  */
 #pragma once
 
@@ -18,7 +18,7 @@
 #define FAKE_FDS 512
 #define FAKE_OPTS 24
 
-enum fake_kind { FAKE_FREE, FAKE_DGRAM, FAKE_STREAM };
+enum fake_kind { FAKE_FREE, FAKE_DGRAM, FAKE_STREAM, FAKE_PIPE };
 
 enum fake_call {
 	FAKE_OPEN,
@@ -47,6 +47,10 @@ enum fake_call {
 	FAKE_EPOLL_ADD,
 	FAKE_EPOLL_MOD,
 	FAKE_EPOLL_DEL,
+	FAKE_PIPE_OPEN,
+	FAKE_PIPE_SIZE,
+	FAKE_PIPE_FILL,
+	FAKE_PIPE_DRAIN,
 	FAKE_CALLS
 };
 
@@ -92,6 +96,9 @@ struct fake_fd {
 
 	/* FAKE_STREAM */
 	struct fake_stream *stream;
+
+	/* FAKE_PIPE: of both ends */
+	struct fake_pipe *pipe;
 };
 
 struct fake_fail {

@@ -42,14 +42,19 @@ void pattern_check(unsigned dir, uint64_t off, const void *buf, size_t len)
 	}
 }
 
-void host_push(struct fake_stream *s, size_t len)
+void pattern_push(struct fake_stream *s, unsigned dir, size_t len)
 {
 	uint8_t *buf = malloc(len + 1);
 
 	assert_non_null(buf);
-	pattern_fill(DIR_DOWN, s->in_total, buf, len);
+	pattern_fill(dir, s->in_total, buf, len);
 	fake_stream_push(s, buf, len);
 	free(buf);
+}
+
+void host_push(struct fake_stream *s, size_t len)
+{
+	pattern_push(s, DIR_DOWN, len);
 }
 
 size_t host_check(const struct fake_stream *s)

@@ -137,7 +137,8 @@ static inline uint8_t pattern(unsigned dir, uint64_t off)
 void pattern_fill(unsigned dir, uint64_t off, void *buf, size_t len);
 void pattern_check(unsigned dir, uint64_t off, const void *buf, size_t len);
 
-/* The remote sends len bytes more of its stream. */
+/* Whoever is at the other end of s sends len bytes more of its stream; the remote does. */
+void pattern_push(struct fake_stream *s, unsigned dir, size_t len);
 void host_push(struct fake_stream *s, size_t len);
 
 /* All that the remote got is the beginning of the guest's stream; returns how much. */
