@@ -8,7 +8,7 @@
 static const struct syscall_rule rules[] = {
 	{ "recvmsg", "a request" },
 	{ "sendmsg", "a reply, with what was opened" },
-	{ "poll", "a rest, when there is no memory for a request" },
+	{ "poll", "a rest, when there is no memory for a message" },
 	{ "ppoll", "poll() of newer architectures" },
 	{ "ppoll_time64", "ppoll() with long times" },
 	{ "socket", "what was asked for", { SYSCALL_IS(0, AF_INET) } },
