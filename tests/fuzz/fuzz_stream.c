@@ -4,40 +4,25 @@
  * be those that a reading of the whole input at once finds; each is sent back, so that the other direction is at work as well.
  */
 #include <assert.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-#include "base/iov.h"
-#include "base/log.h"
-#include "base/rd.h"
 #include "link/stream.h"
+#include "link_target.h"
 
-#define ECHO_LEN 200
 #define FLOOD 80
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
-
 struct fuzz {
-	struct loop loop;
-	struct timer nowait;
-	struct link *link;
-	int peer;
+	struct link_target t;
 	uint8_t *wire;
 	size_t wire_len;
 	size_t twin_at; /* what the twin has read of the wire */
-	bool gone;
 };
 
 static void on_rx(void *ctx, const struct frame *f, unsigned n)
 {
-	static const uint8_t flood[60000];
-	struct fuzz *z = ctx;
+	struct fuzz *z = container_of(ctx, struct fuzz, t);
 
 	for (unsigned i = 0; i < n; i++) {
-		uint8_t got[65535], echo[ECHO_LEN];
+		uint8_t got[65535];
 		struct rd twin = rd_init(z->wire + z->twin_at, z->wire_len - z->twin_at);
 		uint32_t want_len = rd_be32(&twin);
 		const uint8_t *want = rd_bytes(&twin, want_len);
@@ -47,42 +32,16 @@ static void on_rx(void *ctx, const struct frame *f, unsigned n)
 		assert(!memcmp(got, want, want_len));
 		z->twin_at += 4 + want_len;
 		/* More than it takes at once. */
-		for (unsigned k = 0; k < FLOOD && f[i].len == 15; k++)
-			(void)!link_send(z->link, 0, flood, sizeof(flood));
-		(void)!link_send(z->link, 0, echo, iov_copy_out(f[i].iov, f[i].n, 0, echo, sizeof(echo)));
+		link_target_flood(&z->t, f[i].len == 15 ? FLOOD : 0);
+		link_target_echo(&z->t, &f[i]);
 	}
-}
-
-static void on_change(void *ctx)
-{
-}
-
-static void on_gone(void *ctx)
-{
-	((struct fuzz *)ctx)->gone = true;
-}
-
-static void nothing(struct timer *t, uint64_t now_ns)
-{
-}
-
-static void sink(void *ctx, enum log_level level, const char *line)
-{
-}
-
-static void turn(struct fuzz *z)
-{
-	timer_set(&z->loop.timers, &z->nowait, 0);
-	if (loop_turn(&z->loop))
-		abort();
-	link_flush(z->link);
 }
 
 static void feed(struct fuzz *z, const uint8_t *data, size_t len)
 {
 	struct rd in = rd_init(data, len);
 
-	while (rd_left(&in) && !z->gone) {
+	while (rd_left(&in) && !z->t.gone) {
 		size_t piece = rd_u8(&in);
 		uint8_t back[65536];
 		const uint8_t *p;
@@ -92,34 +51,25 @@ static void feed(struct fuzz *z, const uint8_t *data, size_t len)
 		p = rd_bytes(&in, piece);
 		memcpy(z->wire + z->wire_len, p, piece);
 		z->wire_len += piece;
-		if (piece && send(z->peer, p, piece, MSG_DONTWAIT | MSG_NOSIGNAL) != (ssize_t)piece)
+		if (piece && send(z->t.peer, p, piece, MSG_DONTWAIT | MSG_NOSIGNAL) != (ssize_t)piece)
 			abort();
-		turn(z);
+		link_target_turn(&z->t);
 		if (piece % 3 == 0)
-			(void)!recv(z->peer, back, sizeof(back), MSG_DONTWAIT);
+			(void)!recv(z->t.peer, back, sizeof(back), MSG_DONTWAIT);
 	}
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	struct fuzz z = { .wire = malloc(len + 1) };
-	struct stream_conf c = {
-		.listen_fd = -1,
-		.mtu = 65520,
-		.cb = { .rx = on_rx, .tx_ready = on_change, .up = on_change, .down = on_change, .gone = on_gone, .ctx = &z },
-	};
+	struct stream_conf c = { .listen_fd = -1, .mtu = 65520, .cb = link_target_cb(&z.t, on_rx) };
 	struct rd twin;
 	uint32_t frame;
 	bool bad;
-	int fd[2];
 
-	log_set_sink(sink, NULL);
-	timer_init(&z.nowait, nothing);
-	if (!z.wire || loop_init(&z.loop) || socketpair(AF_UNIX, SOCK_STREAM, 0, fd))
-		abort();
-	c.fd = fd[0];
-	z.peer = fd[1];
-	if (stream_new(&z.loop, &c, &z.link) || stream_start(z.link))
+	link_target_init(&z.t);
+	c.fd = link_target_pair(&z.t, SOCK_STREAM);
+	if (!z.wire || stream_new(&z.t.loop, &c, &z.t.link) || stream_start(z.t.link))
 		abort();
 	feed(&z, data, len);
 
@@ -127,17 +77,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	twin = rd_init(z.wire + z.twin_at, z.wire_len - z.twin_at);
 	frame = rd_be32(&twin);
 	bad = rd_ok(&twin) && (frame < 14 || frame > 65535);
-	assert(bad == z.gone);
+	assert(bad == z.t.gone);
 	assert(bad || !rd_ok(&twin) || rd_left(&twin) < frame);
 	/* The end of it, by one side or the other, with whatever is on its way. */
 	if (len % 2)
-		z.link->ops->reset(z.link);
-	close(z.peer);
-	turn(&z);
-	turn(&z);
-	assert(z.gone);
-	z.link->ops->free(z.link);
-	loop_fini(&z.loop);
+		z.t.link->ops->reset(z.t.link);
+	close(z.t.peer);
+	z.t.peer = -1;
+	link_target_turn(&z.t);
+	link_target_turn(&z.t);
+	assert(z.t.gone);
+	link_target_fini(&z.t);
 	free(z.wire);
 	return 0;
 }
