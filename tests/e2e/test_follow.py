@@ -5,6 +5,7 @@ A host that changes while the program runs: what the guest is told of it, and wh
     guest ---socket--- passt in "host" ---veth--- "remote"
 """
 import os
+import shutil
 import signal
 import socket
 
@@ -12,7 +13,7 @@ import pytest
 from lab.guest import ADDR4, MAC, OUR_MAC, Guest
 from lab.pasta import host_agent
 from lab.program import assert_clean, gone
-from lab.topology import REMOTE4
+from lab.topology import HOST6, REMOTE4
 from lab.wait import LIMIT, until
 from scapy.layers.dhcp import BOOTP, DHCP
 from scapy.layers.inet import IP, UDP
@@ -22,6 +23,7 @@ from scapy.layers.l2 import Ether
 CHANGED = "The host's resolver or addresses have changed"
 LOST = "What changes on the host is not noticed any more: "
 FORWARD4 = "192.0.2.99"
+OTHER6 = "2001:db8::22"
 
 
 @pytest.fixture
@@ -91,6 +93,96 @@ def test_same_meaning(start, resolv):
     resolv("nameserver 203.0.113.99\n")
     told(p, CHANGED)
     assert p.output().count(CHANGED) == 1
+
+
+class Files:
+    """/etc and /run of the program's own, as seen from here; resolv.conf is a link into the folder "one" of the latter."""
+
+    def __init__(self, where):
+        self.etc, self.run = where / "etc", where / "run"
+        for folder in self.etc, self.run, self.run / "one", self.run / "two":
+            folder.mkdir()
+        for name in "passwd", "group", "nsswitch.conf", "ld.so.cache":
+            if os.path.exists(f"/etc/{name}"):
+                shutil.copy(f"/etc/{name}", self.etc / name)
+        self.put(self.run / "one" / "resolv.conf", "198.51.100.53")
+        self.link("one")
+        self.prefix = ["unshare", "-m", "sh", "-c", f'mount --bind {self.etc} /etc; mount --bind {self.run} /run; exec "$@"', "sh"]
+
+    @staticmethod
+    def put(path, server):
+        """In the place of what was there, at once."""
+        new = path.with_name("new")
+        new.write_text(f"nameserver {server}\n", encoding="ascii")
+        new.rename(path)
+
+    def link(self, folder):
+        new = self.etc / "link"
+        new.symlink_to(f"/run/{folder}/resolv.conf")
+        new.rename(self.etc / "resolv.conf")
+
+
+def renamed(f):
+    f.put(f.run / "one" / "resolv.conf", "203.0.113.53")
+
+
+def gone_for_a_while(f):
+    (f.run / "one" / "resolv.conf").unlink()
+    renamed(f)
+
+
+def no_link_any_more(f):
+    f.put(f.etc / "resolv.conf", "203.0.113.53")
+
+
+def no_link_and_one_again(f):
+    f.put(f.run / "one" / "resolv.conf", "192.0.2.66")
+    f.put(f.etc / "resolv.conf", "192.0.2.77")
+    f.link("one")
+    renamed(f)
+
+
+@pytest.mark.parametrize("change", [renamed, gone_for_a_while, no_link_any_more, no_link_and_one_again])
+def test_file_that_is_replaced(start, tmp_path, change):
+    """As those do who write it: by another file, or another link. What is told in the end is what the last one says."""
+    f = Files(tmp_path)
+    p = start(prefix=f.prefix)
+    g = Guest(p.socket_path)
+    g.announce()
+    assert ask_dhcp(g)[1]["name_server"] == ("198.51.100.53",)
+    change(f)
+    until(lambda: ask_dhcp(g)[1].get("name_server") == ("203.0.113.53",), "the new server")
+    g.close()
+
+
+@pytest.fixture
+def other_address(net):
+    """other_address(): the host's address of IPv6 is another one, until the end of the test."""
+
+    def change():
+        net.host.ip("address", "add", f"{OTHER6}/64", "dev", "eth0", "nodad")
+        net.host.ip("address", "change", f"{HOST6}/64", "dev", "eth0", "preferred_lft", "0")
+
+    yield change
+    net.host.ip("address", "change", f"{HOST6}/64", "dev", "eth0", "preferred_lft", "forever")
+    net.host.ip("address", "del", f"{OTHER6}/64", "dev", "eth0")
+
+
+def test_file_out_of_reach(start, tmp_path, other_address):
+    """Behind a link into another folder than at the start, where Landlock keeps us out: as if it were the same, until one is in reach again."""
+    f = Files(tmp_path)
+    f.put(f.run / "two" / "resolv.conf", "192.0.2.88")
+    p = start(prefix=f.prefix)
+    g = Guest(p.socket_path)
+    g.announce()
+    f.link("two")
+    other_address()
+    told(p, CHANGED)
+    assert ask_dhcp(g)[1]["name_server"] == ("198.51.100.53",)
+    f.put(f.run / "one" / "resolv.conf", "203.0.113.53")
+    f.link("one")
+    until(lambda: ask_dhcp(g)[1].get("name_server") == ("203.0.113.53",), "the new server")
+    g.close()
 
 
 def test_agent_dies(start, resolv):
