@@ -9,6 +9,7 @@ import shutil
 import subprocess
 
 import pytest
+from lab.guest import OUR_MAC
 from lab.program import Passt
 from lab.topology import HOST4, REMOTE4
 from lab.wait import LIMIT, until
@@ -25,7 +26,7 @@ class Pmd:
 
     def __init__(self, path, port, output):
         self._output = output
-        argv = ["dpdk-testpmd", "-l", "0,1", "--no-pci", *MEMORY, f"--vdev=net_virtio_user0,path={path},mac={MAC}", "--", "-i", "--no-mlockall"]
+        argv = ["dpdk-testpmd", "-l", "0,1", "--no-pci", *MEMORY, f"--vdev=net_virtio_user0,path={path},mac={MAC}", "--", "-i", "--no-mlockall", f"--eth-peer=0,{OUR_MAC}"]
         argv += ["--total-num-mbufs=4096", f"--tx-ip={HOST4},{REMOTE4}", f"--tx-udp={PORT},{port}"]
         with open(output, "w", encoding="utf-8") as out:
             self.process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=out, stderr=subprocess.STDOUT, text=True)
