@@ -114,7 +114,7 @@ int box_landlock(unsigned refuse, const int *dir, unsigned n, int *ret_lost)
 {
 	int version = (int)syscall(SYS_landlock_create_ruleset, NULL, 0UL, TELL_VERSION);
 	struct ruleset r;
-	int fd, err, lost = 0;
+	int fd = -1, err, lost = 0;
 
 	if (version < 1)
 		return version ? -errno : -EOPNOTSUPP;
