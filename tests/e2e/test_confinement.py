@@ -18,14 +18,11 @@ from lab.control import Control
 from lab.guest import Guest
 from lab.pasta import exchange_tcp, host_agent, namespace_agent
 from lab.program import assert_clean, binary, gone
+from lab.refuse import PLAIN, USER
 from lab.topology import REMOTE4
 from lab.wait import LIMIT, until
 
 BIND_SERVICE, RAW = 1 << 10, 1 << 13
-# Somebody without any capability in the namespaces that he is in.
-USER = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--"]
-# The same, and not as root, who may give no user namespace a root of its own without capabilities.
-PLAIN = ["unshare", "-U", "--map-user=1000", "--map-group=1000", *USER]
 # What the engine works with; 0 to 2 are what it was started with.
 ENGINE_FD = re.compile(r"(socket|pipe):|anon_inode:\[?(eventpoll|signalfd|pidfd|inotify|timerfd|eventfd)\]?$|pidfd:|/dev/net/tun$|/proc/\d+/status$|"
                        r"/(\d+/status)?$")
@@ -272,7 +269,7 @@ REFUSED = {
     "landlock-off": (errno.EOPNOTSUPP, ["landlock_create_ruleset"], ["Landlock: Operation not supported; the kernel has to be started with lsm="], ALL),
     "landlock-container": (errno.EPERM, ["landlock_create_ruleset"], ["Landlock: Operation not permitted; this takes Linux 5.13"], ALL),
     "landlock-self": (errno.EPERM, ["landlock_restrict_self"], ["Landlock: Operation not permitted; this takes Linux 5.13"], ALL),
-    "all": (errno.EPERM, ["unshare", refuse.CLOSED_MEMORY, "landlock_create_ruleset", *refuse.NO_FILTER],
+    "all": (errno.EPERM, refuse.ALL_LAYERS,
             [NO_NAMESPACES, "closed memory: ", "filter of system calls: ", "Landlock: "], set()),
 }
 

@@ -4,7 +4,8 @@ System calls that fail: strace(1) makes them, in a program that runs with its fi
 come to harm but the connections of that moment; afterwards all works, and nothing is left of what was.
 
     guest (a namespace) --tap-- wire.c --socket-- passt in "host" ---veth--- "remote" (topology.py)
-    namespace ---tap--- pasta in "host" ---veth--- "remote", and from loopback to loopback
+    namespace ---tap--- pasta in "host" ---veth--- "remote", and from loopback to loopback; also its agent in the namespace
+    guest (scapy) ---vhost-user--- passt in "host"
 
 With PASST_TEST_LONG=1 in the environment each call fails by itself as well, not only together with those of its kind.
 """
@@ -19,10 +20,11 @@ import time
 
 import pytest
 from lab import pasta as lab_pasta
-from lab import servers
-from lab.control import Control
+from lab import servers, session
+from lab.control import Control, step
 from lab.program import Passt
 from lab.topology import HOST4, REMOTE4, REMOTE6
+from lab.vhostuser import VhostGuest
 from lab.wait import LIMIT, Timeout, until
 from lab.wire import WireGuest
 
@@ -32,6 +34,9 @@ KINDS = {
     "ask": ("setsockopt", "getsockopt", "getsockname", "ioctl", "shutdown"),
     "move": ("sendmsg", "sendmmsg", "recvmsg", "recvmmsg", "recvfrom", "read", "write", "splice"),
 }
+# What they call beside these, or of these: the agent in the namespace, and for a guest whose frames are in memory.
+AGENT_KINDS = {"open": ("socket", "bind", "listen"), "ask": ("setsockopt", "getsockname", "getsockopt"), "move": ("recvmsg", "sendmsg")}
+VHOST_KINDS = {**KINDS, "move": (*KINDS["move"], "preadv2")}
 ERRORS = "EMFILE", "ENOBUFS", "ENOMEM", "EAGAIN"
 SIZE = 60000  # bytes of a connection, each way
 SPELL = 1.0  # seconds of traffic while calls fail
@@ -202,13 +207,13 @@ def failing(net, pid, trace, injections):
 @pytest.fixture(scope="module")
 def passt_rig(net, tmp_path_factory):
     work = tmp_path_factory.mktemp("passt")
-    program = Passt(net.host, str(work), "-t", "8080", "-u", "8080", "-c", work / "control")
+    program = Passt(net.host, str(work), "-t", "8081", "-u", "8081", "-c", work / "control")
     guest = WireGuest(net.host, program, str(work))
     until(lambda: not guest.run("ping", "-n", "-c", "1", "-W", "1", REMOTE4, check=False).returncode, "the guest reaches the remote side")
     rig = Rig(program, guest, work / "control", [
         (guest, net.remote, REMOTE4, REMOTE4, 0),
         (guest, net.remote, REMOTE6, REMOTE6, 0),
-        (net.remote, guest, HOST4, HOST4, 8080),
+        (net.remote, guest, HOST4, HOST4, 8081),
     ])
     yield rig
     rig.close()
@@ -241,43 +246,128 @@ def errors(kind):
     return [e for e in ERRORS if e != "EMFILE" or kind != "move"]
 
 
-def cases():
-    """What fails together, and with which error."""
-    for kind, calls in KINDS.items():
-        for error in errors(kind):
+def cases(kinds, every=True):
+    """What fails together, and with which error; or, where one run is like others, with one of them each."""
+    for i, (kind, calls) in enumerate(kinds.items()):
+        for error in errors(kind) if every or LONG else errors(kind)[i : i + 1]:
             yield pytest.param(calls, f"error={error}", id=f"{kind}-{error}")
     # As if the other side took nothing: the least that can be written.
-    yield pytest.param(("sendmsg",), "retval=0", id="short")
-    for kind, calls in KINDS.items():
+    if every:
+        yield pytest.param(("sendmsg",), "retval=0", id="short")
+    for kind, calls in kinds.items():
         for call in calls if LONG else ():
             for error in errors(kind):
                 yield pytest.param((call,), f"error={error}", id=f"{call}-{error}")
 
 
-def survives(net, rig, tmp_path, calls, how):
+def third(calls, how):
     """Of the calls of each name, every third one fails."""
+    return [f"{call}:{how}:when={1 + i % 3}+3" for i, call in enumerate(calls)]
+
+
+def injected(trace, calls, how):
+    """Calls have failed; of one alone, there may be none."""
+    return "(INJECTED)" in trace.read_text(errors="replace") or (len(calls) == 1 and how != "retval=0")
+
+
+def survives(net, rig, tmp_path, calls, how):
     trace = tmp_path / "trace"
     rig.served()
-    with failing(net, rig.program.pid, trace, [f"{call}:{how}:when={1 + i % 3}+3" for i, call in enumerate(calls)]):
+    with failing(net, rig.program.pid, trace, third(calls, how)):
         talks = rig.trouble()
         # No kernel has nothing to read where it has just told of an end; and it does so once.
         if how != "error=EAGAIN":
             end(talks)
     end(talks)
     assert rig.program.alive(), rig.program.output()
-    assert "(INJECTED)" in trace.read_text(errors="replace") or (len(calls) == 1 and how != "retval=0")
+    assert injected(trace, calls, how)
     rig.served()
     with contextlib.suppress(Timeout):
         until(lambda: not rig.left(), "nothing is left")
     assert not rig.left()
 
 
-@pytest.mark.parametrize(("calls", "how"), cases())
+@pytest.mark.parametrize(("calls", "how"), cases(KINDS))
 def test_passt(net, passt_rig, tmp_path, calls, how):
     survives(net, passt_rig, tmp_path, calls, how)
     assert "Client connection closed" not in passt_rig.program.output()
 
 
-@pytest.mark.parametrize(("calls", "how"), cases())
+@pytest.mark.parametrize(("calls", "how"), cases(KINDS))
 def test_pasta(net, pasta_rig, tmp_path, calls, how):
     survives(net, pasta_rig, tmp_path, calls, how)
+
+
+# The namespace agent
+
+
+def ports_come_and_go(rig, seconds):
+    """What the agent has to do is to open ports, and sockets for connections into the namespace."""
+    talks, over = [], time.monotonic() + seconds
+    while time.monotonic() < over:
+        rig.control.change(step("add", "8090-8093", table="out"))
+        more = rig.begin(1)
+        talk(more, seconds / 3)
+        talks += more
+        rig.control.change(step("remove", "8090-8093", table="out"))
+    end(talks)
+
+
+@pytest.mark.parametrize(("calls", "how"), cases(AGENT_KINDS, False))
+def test_agent(net, pasta_rig, tmp_path, calls, how):
+    """It stays, and so does pasta; ports are opened again, and nothing is left of those that were not."""
+    rig, trace, pid = pasta_rig, tmp_path / "trace", lab_pasta.namespace_agent(pasta_rig.program.pid)
+    rig.served()
+    with failing(net, pid, trace, third(calls, how)):
+        ports_come_and_go(rig, 2 * SPELL)
+    assert rig.program.alive() and lab_pasta.namespace_agent(rig.program.pid) == pid, rig.program.output()
+    assert injected(trace, calls, how)
+    rig.served()
+    assert rig.control.change(step("add", "8094", table="out"))["ok"]
+    lab_pasta.wait_listening(rig.ns, 8094)
+    assert rig.control.change(step("remove", "8094", table="out"))["ok"]
+    lab_pasta.wait_closed(rig.ns, 8094)
+    until(lambda: not rig.left(), "nothing is left")
+
+
+def test_agent_without_memory(net, pasta_rig, tmp_path):
+    """However long that is so."""
+    rig, pid = pasta_rig, lab_pasta.namespace_agent(pasta_rig.program.pid)
+    rig.served()
+    with failing(net, pid, tmp_path / "trace", ["sendmsg:error=ENOBUFS"]):
+        end(rig.trouble())
+    assert "(INJECTED)" in (tmp_path / "trace").read_text(errors="replace")
+    assert rig.program.alive() and lab_pasta.namespace_agent(rig.program.pid) == pid, rig.program.output()
+    rig.served()
+
+
+# A guest whose frames are in memory
+
+
+@pytest.fixture(scope="module")
+def vhost_rig(net, tmp_path_factory):
+    work = tmp_path_factory.mktemp("vhost")
+    program = Passt(net.host, str(work), "--vhost-user", *session.passt_options(work / "control"))
+    guest = VhostGuest(program.socket_path)
+    guest.announce()
+    echo = servers.udp_echo(net.remote.udp(REMOTE4))
+    yield program, guest, echo.port
+    echo.close()
+    guest.close()
+    program.close()
+
+
+@pytest.mark.parametrize(("calls", "how"), cases(VHOST_KINDS, False))
+def test_vhost_user(net, vhost_rig, tmp_path, calls, how):
+    program, guest, port = vhost_rig
+    trace = tmp_path / "trace"
+    session.served(net, guest, port)
+    with failing(net, program.pid, trace, third(calls, how)):
+        over = time.monotonic() + SPELL
+        while time.monotonic() < over:
+            session.use(net, guest, port)
+    assert program.alive(), program.output()
+    assert injected(trace, calls, how)
+    guest.drain()
+    session.served(net, guest, port)
+    assert "Client connection closed" not in program.output()

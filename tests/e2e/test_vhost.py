@@ -6,14 +6,13 @@ Programs that start passt for a guest over vhost-user: with the words that they 
 """
 import os
 import socket
-import struct
 
 import pytest
 from lab.program import assert_clean, binary, gone
+from lab.vhostuser import GET_FEATURES, GET_PROTOCOL_FEATURES, PROTOCOL_FEATURES, SET_OWNER, VERSION_1, Front
 from lab.wait import LIMIT, until
 
-GET_FEATURES, GET_PROTOCOL_FEATURES, SET_OWNER, UNKNOWN = 1, 15, 3, 99
-VERSION_1, PROTOCOL_FEATURES = 1 << 32, 1 << 30
+UNKNOWN = 99
 
 # Of QEMU for -netdev passt,vhost-user=on with all that can be set there, and its default.
 QEMU = [
@@ -43,34 +42,21 @@ FOREGROUND = [
 ]
 
 
-class Front:
-    """As much of a front end as says hello."""
-
-    def __init__(self, sock):
-        self.sock = sock
-        self.sock.settimeout(LIMIT)
-
-    def ask(self, request):
-        """A request without a body, and the number that is the answer."""
-        self.sock.sendall(struct.pack("=III", request, 1, 0))
-        header = struct.unpack("=III", self.sock.recv(12, socket.MSG_WAITALL))
-        assert header == (request, 5, 8)
-        return struct.unpack("=Q", self.sock.recv(8, socket.MSG_WAITALL))[0]
-
+class Hello(Front):
     def hello(self):
         features = self.ask(GET_FEATURES)
         assert features & VERSION_1 and features & PROTOCOL_FEATURES
         assert self.ask(GET_PROTOCOL_FEATURES)
         # What has no answer, and what nobody knows, is followed by what has one.
         for request in SET_OWNER, UNKNOWN:
-            self.sock.sendall(struct.pack("=III", request, 1, 0))
+            self.tell(request)
         assert self.ask(GET_FEATURES) == features
 
 
 def connect(path):
     s = socket.socket(socket.AF_UNIX)
     s.connect(str(path))
-    return Front(s)
+    return Hello(s)
 
 
 def place(argv, tmp_path):
@@ -88,7 +74,7 @@ def test_qemu(net, tmp_path, options):
         done = net.host.run("bash", "-c", start, "bash", binary(), *options, pass_fds=[theirs.fileno()], check=False, timeout=60)
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
-    Front(ours).hello()
+    Hello(ours).hello()
     ours.close()
     until(lambda: gone(int(pid.read_text())), "it ends with the connection")
 

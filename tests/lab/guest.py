@@ -207,15 +207,17 @@ class Guest:
         return bytes(p[UDP].payload)[: p[UDP].len - 8]
 
 
-def connect_again(passt):
+def connect_again(passt, make=Guest):
     """A guest that tries, as QEMU does, until it is not turned away any more: the end of the one before may still be on its way."""
 
     def attempt():
-        g = Guest(passt.socket_path)
+        g = None
         try:
+            g = make(passt.socket_path)
             g.announce()
         except (Timeout, OSError):
-            g.close()
+            if g:
+                g.close()
             return None
         return g
 

@@ -22,11 +22,11 @@ def no_tun():
     return None if os.access(TUN, os.R_OK | os.W_OK) else f"{TUN} is not open to this user"
 
 
-def program(workdir):
+def program(workdir, exe=None):
     """The program by the name of pasta."""
     path = os.path.join(workdir, "pasta")
     if not os.path.lexists(path):
-        os.symlink(binary(), path)
+        os.symlink(exe or binary(), path)
     return path
 
 
@@ -117,13 +117,13 @@ def namespace_agent(pid):
 class Process(Passt):
     """pasta as a child of ours, in the foreground."""
 
-    def __init__(self, ns, workdir, *argv, prefix=(), **kw):  # pylint: disable=super-init-not-called
+    def __init__(self, ns, workdir, *argv, prefix=(), exe=None, **kw):  # pylint: disable=super-init-not-called
         self.ended = False
         self._output = os.path.join(workdir, "pasta.output")
         with open(self._output, "w", encoding="utf-8") as out:
             kw.setdefault("stdout", out)
             kw.setdefault("stderr", subprocess.STDOUT)
-            self.process = ns.popen(*prefix, program(workdir), *argv, **kw)
+            self.process = ns.popen(*prefix, program(workdir, exe), *argv, **kw)
 
     def _ready(self):
         if self.process.poll() is not None:
@@ -149,10 +149,10 @@ class Process(Passt):
 class Pasta(Process):
     """pasta with a command: a broker in the namespace, which self.ns makes sockets with. Ready when constructed."""
 
-    def __init__(self, host, workdir, *args, prefix=()):
+    def __init__(self, host, workdir, *args, **kw):
         ours, theirs = _channel()
         with theirs:
-            super().__init__(host, workdir, *args, "--", netns.PYTHON, netns.__file__, "0", prefix=prefix, stdin=theirs)
+            super().__init__(host, workdir, *args, "--", netns.PYTHON, netns.__file__, "0", stdin=theirs, **kw)
         ours.settimeout(LIMIT)
         if not ours.recv(1):
             self.process.wait(LIMIT)

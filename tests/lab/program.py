@@ -24,16 +24,26 @@ def binary():
     return max(built, key=os.path.getmtime)
 
 
+def plain():
+    """The same without sanitizers: $PASST_PLAIN, where the program has some."""
+    return os.path.abspath(os.environ["PASST_PLAIN"]) if sanitized() and "PASST_PLAIN" in os.environ else binary()
+
+
+def sanitized():
+    with open(binary(), "rb") as f:
+        return b"__asan_init" in f.read()
+
+
 class Passt:
     """passt in the foreground, listening on a socket in workdir; ready when constructed."""
 
-    def __init__(self, ns, workdir, *args, wait=True, prefix=()):
+    def __init__(self, ns, workdir, *args, wait=True, prefix=(), exe=None, **kw):
         self.ended = False
         self.socket_path = os.path.join(workdir, "passt.socket")
         self._output = os.path.join(workdir, "passt.output")
-        argv = [*prefix, binary(), "--foreground", "--socket", self.socket_path] + [str(a) for a in args]
+        argv = [*prefix, exe or binary(), "--foreground", "--socket", self.socket_path] + [str(a) for a in args]
         with open(self._output, "w", encoding="utf-8") as out:
-            self.process = ns.popen(*argv, stdout=out, stderr=subprocess.STDOUT)
+            self.process = ns.popen(*argv, stdout=out, stderr=subprocess.STDOUT, **kw)
         if wait:
             until(self._ready, "passt listens on its socket")
 

@@ -13,6 +13,12 @@ TUNSETOFFLOAD, TUNSETVNETHDRSZ, TUNSETIFF = 0x400454D0, 0x400454D8, 0x400454CA
 NO_FILTER = ["seccomp", "prctl:22"]  # PR_SET_SECCOMP is how it was done before there was a call for it
 CLOSED_MEMORY = "prctl:4"  # PR_SET_DUMPABLE
 NEW_MOUNTS = "unshare:131072"  # CLONE_NEWNS
+ALL_LAYERS = ["unshare", CLOSED_MEMORY, "landlock_create_ruleset", *NO_FILTER]
+
+# Somebody without any capability in the namespaces that he is in.
+USER = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--"]
+# The same, and not as root, who may give no user namespace a root of its own without capabilities.
+PLAIN = ["unshare", "-U", "--map-user=1000", "--map-group=1000", *USER]
 
 _NUMBERS = {  # of x86_64, and of the architectures that share a table
     "ioctl": (16, 29), "unshare": (272, 97), "pivot_root": (155, 41), "mount": (165, 40), "seccomp": (317, 277), "prctl": (157, 167),
