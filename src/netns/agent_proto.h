@@ -2,7 +2,7 @@
 /*
  * What engine and namespace agent tell each other: one request, one reply, each a message of a fixed size over a SOCK_SEQPACKET pair.
  *
- * Both are one program on one machine, so members are in host order, and padding is zero. A request of another size than its type says
+ * Both are one program on one machine, so members are in host order, and padding is anything. A request of another size than its type says
  * ends the agent, a reply of another size ends the engine's trust in it. Descriptors travel beside a reply (SCM_RIGHTS).
  */
 #pragma once
