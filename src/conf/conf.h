@@ -120,9 +120,10 @@ static inline bool conf_has_control(const struct conf *c)
 struct conf_source;
 
 /*
- * Fills in *c, which is all zero, from argv and the host. Prints and exits by itself for --help and --version (0) and for errors (1, message on stderr).
- * Closes what descriptors there are from 3 on, but those of a service manager and that of --fd, which moves if it is a standard stream (os/daemon.h).
- * Discovery of the host (netlink, resolv.conf) never exits: what is missing is a warning and a default. *ret_source is for free(3).
+ * Fills in *c, which is all zero, from argv and the host. Prints and exits by itself for --help and --version (0) and for errors (1, message
+ * on stderr). Closes what descriptors there are from 3 on, but those of a service manager and that of --fd, which moves if it is a standard
+ * stream (os/daemon.h). Discovery of the host (netlink, resolv.conf) never exits: what is missing is a warning and a default. *ret_source
+ * is for free(3).
  */
 void conf_load(struct conf *c, int argc, char **argv, struct conf_source **ret_source);
 

@@ -179,12 +179,7 @@ static size_t kill_rules(const struct pasta *p, const struct helper *host, struc
 /* Forwards lead to UNIX sockets, or may at some time. */
 static bool may_lead_to_path(const struct conf *c)
 {
-	const struct fwd_table *t = &c->out_rules;
-	bool found = conf_has_control(c);
-
-	for (unsigned i = 0; i < t->n; i++)
-		found |= !!(t->rule[i].flags & FWD_TO_PATH);
-	return found;
+	return conf_has_control(c) || fwd_table_has(&c->out_rules, FWD_TO_PATH);
 }
 
 int confine_calls(enum confine_phase phase, const struct pasta *pasta, const struct helper *host)
@@ -212,11 +207,7 @@ int confine_calls(enum confine_phase phase, const struct pasta *pasta, const str
 /* Ports that come later are those of services in the namespace, or what somebody asks for at the control socket. */
 static bool ports_come(const struct conf *c)
 {
-	bool come = conf_has_control(c);
-
-	for (unsigned i = 0; i < c->in.n; i++)
-		come |= c->in.rule[i].flags & FWD_SCAN;
-	return come;
+	return conf_has_control(c) || fwd_table_has(&c->in, FWD_SCAN);
 }
 
 void confine_files(const struct conf *c)

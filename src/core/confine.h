@@ -11,7 +11,8 @@
 
 /*
  * Becomes the user of id, without capabilities but perhaps CAP_NET_BIND_SERVICE, in namespaces of our own, with an empty root, closed to
- * other processes. *ret_unborn: there is also a new PID namespace, for a daemon only, and no process in it yet. A user namespace is left out by design where it would take that capability away. -errno only if privileges stay.
+ * other processes. *ret_unborn: there is also a new PID namespace, for a daemon only, and no process in it yet. A user namespace is left
+ * out by design where it would take that capability away. -errno only if privileges stay.
  */
 MUST_USE int confine_enter(struct ident *id, const struct conf *c, bool *ret_unborn);
 
@@ -25,5 +26,5 @@ bool confine_reborn(struct daemon *d);
 enum confine_phase { CONFINE_START, CONFINE_RUN };
 MUST_USE int confine_calls(enum confine_phase phase, const struct pasta *pasta, const struct helper *host);
 
-/* No file by a path any more; and neither signals to others, nor TCP as client, nor ports of it that were not open before, as far as c allows. */
+/* No file by a path any more; and as far as c allows, neither signals to others, nor TCP as client, nor new ports of it. */
 void confine_files(const struct conf *c);

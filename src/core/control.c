@@ -366,12 +366,10 @@ void control_exit(struct control *c, int status)
 
 /* --- life --- */
 
-int control_listen(const char *path, char ret_path[UNIXPATH_MAX], struct control_fds *ret_fds)
+int control_listen(const char *path, struct control_fds *ret_fds)
 {
 	int err = unixpath_listen_private(path, &ret_fds->listen);
 
-	if (!err)
-		snprintf(ret_path, UNIXPATH_MAX, "%s", path);
 	/* Without it, only what the peer's number tells counts. */
 	if (!err)
 		ret_fds->file = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);

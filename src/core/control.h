@@ -14,8 +14,8 @@ struct control_fds {
 	int listen, file;
 };
 
-/* Binds the socket, for our user only. As unixpath_listen(); errors are logged. */
-MUST_USE int control_listen(const char *path, char ret_path[UNIXPATH_MAX], struct control_fds *ret_fds);
+/* Binds the socket, for our user only. As unixpath_listen_private(); errors are logged. */
+MUST_USE int control_listen(const char *path, struct control_fds *ret_fds);
 
 /* The same of one that is there. */
 void control_passed(int fd, struct control_fds *ret_fds);

@@ -293,8 +293,8 @@ static int control_open(struct engine *e)
 	}
 	if (!c->conf_path[0])
 		return 0;
-	err = control_listen(c->conf_path, e->control_path, &e->control_fds);
-	return err ? err : leftover_note(e->control_path, &e->control_left);
+	err = control_listen(c->conf_path, &e->control_fds);
+	return err ? err : leftover_note(c->conf_path, &e->control_left);
 }
 
 static int socket_open(struct engine *e)
@@ -418,7 +418,7 @@ void engine_undo(struct engine *e)
 	if (!e->conf)
 		return; /* engine_open() was never called */
 	left_undo(&e->socket_left, e->socket_path);
-	left_undo(&e->control_left, e->control_path);
+	left_undo(&e->control_left, e->conf->conf_path);
 	listeners_undo(&e->listeners);
 }
 
@@ -532,19 +532,10 @@ static int link_open(struct engine *e)
 	return 0;
 }
 
-static bool has_unix_in(const struct engine *e)
-{
-	bool found = false;
-
-	for (unsigned i = 0; i < e->in.n; i++)
-		found |= !!(e->in.rule[i].flags & FWD_AT_PATH);
-	return found;
-}
-
 /* Where a UNIX socket can't be joined with one of the guest's network. */
 static bool wants_unix_in(const struct engine *e)
 {
-	return (conf_has_control(e->conf) || has_unix_in(e)) && !e->pasta && e->conf->tcp;
+	return (conf_has_control(e->conf) || fwd_table_has(&e->in, FWD_AT_PATH)) && !e->pasta && e->conf->tcp;
 }
 
 /* Automatic ports are closed most of the time. */
@@ -624,7 +615,7 @@ static int guest_listeners_start(struct engine *e)
 				   .v4 = e->conf->v4,
 				   .max = e->unix_in_max,
 				   .pipes = MIN(e->unix_in_max, UNIX_IN_PIPES),
-				   .soon = has_unix_in(e) };
+				   .soon = fwd_table_has(&e->in, FWD_AT_PATH) };
 	int err = e->unix_in_max ? unix_in_new(&uc, &e->unix_in) : 0;
 	unsigned tcp = e->unix_in ? unix_in_owner(e->unix_in) : e->tcp ? tcp_listen_owner(e->tcp) : 0;
 

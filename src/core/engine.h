@@ -52,7 +52,6 @@ struct engine {
 	int socket_dir_fd; /* until the link owns it; then -1 */
 	struct leftover socket_left; /* while the start may fail */
 	struct control_fds control_fds; /* until the control socket's server owns them; then -1 */
-	char control_path[UNIXPATH_MAX]; /* where it was bound */
 	struct leftover control_left;
 
 	struct guestconf told; /* what the guest is told, and how addresses are mapped, as the host is now */

@@ -35,8 +35,9 @@ void join_init(struct join *j, struct loop *loop, struct pool *pool, struct spli
 void join_fini(struct join *j);
 
 /*
- * way: as for splice_open(). Joins the connection fd, which it takes in any case, with one to dst in the namespace. 0, perhaps to wait; -ENOBUFS if too many wait
- * already, -ENOSPC if there are too many connections with those that wait; else -errno of pool_take() or splice_open().
+ * way: as for splice_open(). Joins the connection fd, which it takes in any case, with one to dst in the namespace. 0, perhaps to wait;
+ * -ENOBUFS if too many wait already, -ENOSPC if there are too many connections with those that wait; else -errno of pool_take() or
+ * splice_open().
  */
 MUST_USE int join_open(struct join *j, unsigned way, int fd, const struct ep *dst);
 

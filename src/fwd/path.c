@@ -2,6 +2,7 @@
 #include "fwd/path.h"
 
 #include "base/num.h"
+#include "os/unixpath.h"
 
 static bool is_relative(const char *text)
 {
@@ -60,7 +61,7 @@ static bool is_text(const char *path)
 
 static const char *path_set(struct fwd_rule *rule, const char *path, size_t len)
 {
-	if (len >= FWD_PATH_MAX)
+	if (len >= UNIXPATH_MAX)
 		return "the path of a UNIX socket has to be shorter than 108 bytes";
 	memcpy(rule->path, path, len);
 	if (path[len - 1] == '/')

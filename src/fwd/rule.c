@@ -125,3 +125,12 @@ bool fwd_rule_conflict(const struct fwd_rule *a, const struct fwd_rule *b)
 		return a->flags & b->flags & FWD_AT_PATH && !strcmp(a->path, b->path);
 	return a->proto == b->proto && a->first <= b->last && b->first <= a->last && rule_addr_overlap(a, b);
 }
+
+bool fwd_table_has(const struct fwd_table *t, unsigned flags)
+{
+	bool found = false;
+
+	for (unsigned i = 0; i < t->n; i++)
+		found |= !!(t->rule[i].flags & flags);
+	return found;
+}

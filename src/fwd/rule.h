@@ -12,8 +12,7 @@
 #define FWD_RULES_MAX 255 /* in effect */
 #define FWD_PLACES (2 * FWD_RULES_MAX) /* more than that only while rules are replaced */
 #define FWD_ERR_LEN 256
-#define FWD_PATH_MAX 108 /* sun_path with its NUL, unix(7) */
-#define FWD_PATH_ROOM 112 /* that, without padding behind it */
+#define FWD_PATH_ROOM 112 /* UNIXPATH_MAX, without padding behind it */
 
 enum fwd_flags {
 	FWD_DUAL = 0x01, /* no address given: both families, one socket */
@@ -33,7 +32,7 @@ struct fwd_rule {
 	uint8_t proto; /* PROTO_TCP or PROTO_UDP by number: 6 or 17 */
 	uint8_t flags; /* enum fwd_flags */
 	char path
-		[FWD_PATH_ROOM]; /* of a UNIX socket of the host, from the root on; with FWD_AT_PATH or FWD_TO_PATH, which have one port */
+		[FWD_PATH_ROOM]; /* of a UNIX socket of the host, from the root on; with FWD_AT_PATH or FWD_TO_PATH and their one port */
 };
 
 /* Rules are compared byte by byte. */
@@ -76,5 +75,11 @@ MUST_USE int fwd_parse(const struct fwd_ctx *c, const char *spec, struct fwd_tab
 /* Text form of one rule, as shown at start-up and accepted again by fwd_parse(): "10.0.0.1%eth0/80-81:8080-8081". Returns buf. */
 const char *fwd_rule_fmt(const struct fwd_rule *r, char *buf, size_t len);
 
-/* True if both rules could claim the same port: same protocol, overlapping ports, equal addresses or one of them any of its family; or the same path. */
+/* Whether a rule has one of these flags. */
+bool fwd_table_has(const struct fwd_table *t, unsigned flags);
+
+/*
+ * True if both rules could claim the same port: same protocol, overlapping ports, equal addresses or one of them any of its family; or the
+ * same path.
+ */
 bool fwd_rule_conflict(const struct fwd_rule *a, const struct fwd_rule *b);

@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "link/accept.h"
+#include "link/guestwatch.h"
 #include "link/stream_tx.h"
 #include "link/unixname.h"
 #include "os/sock.h"
@@ -30,10 +31,9 @@ struct packet {
 	int fd; /* -1: none. A bound one stays when the guest goes */
 	bool bound;
 	bool one_off;
-	uint32_t armed; /* events asked for */
 	bool tx_dead; /* the guest does not take frames any more; it will be found to be gone soon */
 	bool blocked; /* a reservation got nothing: tx_ready() is owed */
-	struct timer rest; /* armed: no events, for want of memory */
+	struct guestwatch watch; /* of fd */
 
 	struct unixname_dir dir;
 	struct unixname peer; /* of a bound socket */
@@ -64,43 +64,22 @@ static void buffers_forget(struct packet *p)
 	stream_tx_forget(&p->tx);
 }
 
-static void events_update(struct packet *p)
+static uint32_t events_wanted(const struct packet *p)
 {
 	bool out = p->link.up && (p->blocked || !stream_tx_empty(&p->tx)) && !p->tx_dead;
-	uint32_t want = timer_armed(&p->rest) ? 0 : EPOLLIN | (out ? EPOLLOUT : 0);
 
-	if (p->fd < 0 || want == p->armed)
-		return;
-	if (!loop_mod(p->loop, p->fd, guest_ref(p), want))
-		p->armed = want;
-}
-
-static void rest_begin(struct packet *p)
-{
-	timer_set(&p->loop->timers, &p->rest, p->loop->now_ns + GUEST_REST_NS);
-	events_update(p);
-}
-
-static void rest_end(struct timer *t, uint64_t now_ns)
-{
-	struct packet *p = container_of(t, struct packet, rest);
-
-	events_update(p);
-	if (!p->armed)
-		rest_begin(p);
+	return EPOLLIN | (out ? EPOLLOUT : 0);
 }
 
 /* Gives the socket back: all of it, or to whoever comes next. */
 static void sock_leave(struct packet *p)
 {
-	timer_cancel(&p->loop->timers, &p->rest);
-	p->armed = 0;
 	if (p->bound) {
 		unixname_disconnect(p->fd);
 		timer_cancel(&p->loop->timers, &p->look);
-		rest_end(&p->rest, p->loop->now_ns);
+		guestwatch_next(&p->watch, guest_ref(p), EPOLLIN);
 	} else {
-		loop_del(p->loop, p->fd);
+		guestwatch_end(&p->watch);
 		close(p->fd);
 		p->fd = -1;
 	}
@@ -131,14 +110,12 @@ static void guest_up(struct packet *p)
 
 static int guest_open(struct packet *p, int fd)
 {
-	uint32_t events = EPOLLIN | (p->blocked ? EPOLLOUT : 0);
-	int err = loop_add(p->loop, fd, guest_ref(p), events);
+	int err = guestwatch_begin(&p->watch, fd, guest_ref(p), EPOLLIN | (p->blocked ? EPOLLOUT : 0));
 
 	if (err)
 		return err;
 	guest_sock_prepare(fd);
 	p->fd = fd;
-	p->armed = events;
 	guest_up(p);
 	return 0;
 }
@@ -199,8 +176,8 @@ static void guest_read(struct packet *p)
 		n = sock_recvmmsg(p->fd, p->m, LINK_BATCH, 0);
 		if (n == -EAGAIN || n == -EINTR)
 			return;
-		if (guest_sock_short(n)) {
-			rest_begin(p);
+		if (sock_lacks_memory(n)) {
+			guestwatch_rest(&p->watch, events_wanted(p));
 			return;
 		}
 		n = n < 0 ? n : frames_up(p, (unsigned)n) ?: n;
@@ -218,8 +195,8 @@ static void guest_meet(struct packet *p)
 
 	if (err == -EAGAIN || err == -EINTR)
 		return;
-	if (guest_sock_short(err)) {
-		rest_begin(p);
+	if (sock_lacks_memory(err)) {
+		guestwatch_rest(&p->watch, events_wanted(p));
 		return;
 	}
 	if (!err)
@@ -257,7 +234,7 @@ static void guest_accept(struct packet *p)
 
 	/* A guest that comes back at once may be seen before its old connection was read to the end. */
 	while (peer_hung_up(p->fd)) {
-		if (timer_armed(&p->rest))
+		if (guestwatch_rests(&p->watch))
 			return;
 		guest_read(p);
 	}
@@ -271,12 +248,12 @@ static void tx_send(struct packet *p)
 {
 	int err;
 
-	if (!p->link.up || p->tx_dead || timer_armed(&p->rest))
+	if (!p->link.up || p->tx_dead || guestwatch_rests(&p->watch))
 		return;
 	err = stream_tx_send(&p->tx, p->fd);
-	if (guest_sock_short(err))
-		rest_begin(p);
-	if (!err || guest_sock_short(err))
+	if (sock_lacks_memory(err))
+		guestwatch_rest(&p->watch, events_wanted(p));
+	if (!err || sock_lacks_memory(err))
 		return;
 	/* What the guest sent before it went is still to be read: the end of a connection is handled there. Datagrams have none. */
 	p->tx_dead = true;
@@ -354,7 +331,7 @@ static void packet_flush(struct link *l)
 	struct packet *p = packet_of(l);
 
 	tx_send(p);
-	events_update(p);
+	guestwatch_set(&p->watch, events_wanted(p));
 }
 
 static void packet_reset(struct link *l)
@@ -367,10 +344,8 @@ static void packet_free(struct link *l)
 	struct packet *p = packet_of(l);
 
 	timer_cancel(&p->loop->timers, &p->look);
-	timer_cancel(&p->loop->timers, &p->rest);
+	guestwatch_end(&p->watch);
 	acceptor_fini(&p->acceptor);
-	if (p->fd >= 0)
-		loop_del(p->loop, p->fd);
 	sock_close(p->fd);
 	sock_close(p->dir.fd);
 	munmap(p->rx, (size_t)LINK_BATCH * SLOT);
@@ -410,7 +385,7 @@ int packet_new(struct loop *loop, const struct packet_conf *c, struct link **ret
 	p->bound = c->bound_fd >= 0;
 	p->dir = (struct unixname_dir){ c->dir_fd, c->dir };
 	timer_init(&p->look, guest_look);
-	timer_init(&p->rest, rest_end);
+	guestwatch_init(&p->watch, loop);
 	guest_listen_init(&p->acceptor, loop, c->listen_fd);
 	p->fd = p->bound ? c->bound_fd : c->fd;
 	p->one_off = c->one_off || c->fd >= 0;
@@ -428,8 +403,7 @@ int packet_start(struct link *l)
 		return 0;
 	if (p->bound) {
 		guest_sock_prepare(fd);
-		p->armed = EPOLLIN;
-		return loop_add(p->loop, fd, guest_ref(p), EPOLLIN);
+		return guestwatch_begin(&p->watch, fd, guest_ref(p), EPOLLIN);
 	}
 	p->fd = -1;
 	return guest_open(p, fd);

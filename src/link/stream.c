@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/rd.h"
 #include "link/accept.h"
+#include "link/guestwatch.h"
 #include "link/stream_tx.h"
 #include "os/sock.h"
 
@@ -29,10 +30,9 @@ struct stream {
 	struct acceptor acceptor;
 	int fd;
 	bool one_off;
-	uint32_t armed; /* events asked for */
 	bool tx_dead; /* the guest does not take frames any more; the end of the connection will be read soon */
 	bool blocked; /* a reservation got nothing: tx_ready() is owed */
-	struct timer rest; /* armed: no events, for want of memory */
+	struct guestwatch watch; /* of fd */
 
 	uint8_t *rx;
 	size_t rx_start, rx_end; /* received, not handed up */
@@ -58,14 +58,12 @@ static void guest_close(struct stream *s)
 {
 	if (s->fd < 0)
 		return;
-	loop_del(s->loop, s->fd);
+	guestwatch_end(&s->watch);
 	close(s->fd);
 	s->fd = -1;
 	s->gen = (s->gen + 1) & 0xffffff;
 	s->link.up = false;
-	s->armed = 0;
 	s->tx_dead = false;
-	timer_cancel(&s->loop->timers, &s->rest);
 	s->rx_start = s->rx_end = 0;
 	stream_tx_clear(&s->tx);
 	log_limited(LOG_LVL_INFO, "Client connection closed%s", s->one_off ? ", exiting" : "");
@@ -78,44 +76,22 @@ static void guest_close(struct stream *s)
 static int guest_open(struct stream *s, int fd)
 {
 	struct ref ref = ref_init(s->owner, WHICH_GUEST, s->gen);
-	uint32_t events = EPOLLIN | (s->blocked ? EPOLLOUT : 0);
-	int err = loop_add(s->loop, fd, ref, events);
+	int err = guestwatch_begin(&s->watch, fd, ref, EPOLLIN | (s->blocked ? EPOLLOUT : 0));
 
 	if (err)
 		return err;
 	guest_sock_prepare(fd);
 	s->fd = fd;
-	s->armed = events;
 	s->link.up = true;
 	s->link.cb.up(s->link.cb.ctx);
 	return 0;
 }
 
-static void events_update(struct stream *s)
+static uint32_t events_wanted(const struct stream *s)
 {
-	struct ref ref = ref_init(s->owner, WHICH_GUEST, s->gen);
 	bool out = (s->blocked || !stream_tx_empty(&s->tx)) && !s->tx_dead;
-	uint32_t want = timer_armed(&s->rest) ? 0 : EPOLLIN | (out ? EPOLLOUT : 0);
 
-	if (s->fd < 0 || want == s->armed)
-		return;
-	if (!loop_mod(s->loop, s->fd, ref, want))
-		s->armed = want;
-}
-
-static void rest_begin(struct stream *s)
-{
-	timer_set(&s->loop->timers, &s->rest, s->loop->now_ns + GUEST_REST_NS);
-	events_update(s);
-}
-
-static void rest_end(struct timer *t, uint64_t now_ns)
-{
-	struct stream *s = container_of(t, struct stream, rest);
-
-	events_update(s);
-	if (!s->armed)
-		rest_begin(s);
+	return EPOLLIN | (out ? EPOLLOUT : 0);
 }
 
 /* The next whole frame. 1: *ret_len bytes at *ret_bytes; 0: more has to be received first; -EBADMSG. */
@@ -186,8 +162,8 @@ static void guest_read(struct stream *s)
 
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))
 			return;
-		if (n < 0 && guest_sock_short(-errno)) {
-			rest_begin(s);
+		if (n < 0 && sock_lacks_memory(-errno)) {
+			guestwatch_rest(&s->watch, events_wanted(s));
 			return;
 		}
 		if (n <= 0) {
@@ -215,7 +191,7 @@ static void guest_accept(struct stream *s)
 
 	/* A guest that comes back at once may be seen before its old connection was read to the end. */
 	while (peer_hung_up(s->fd)) {
-		if (timer_armed(&s->rest))
+		if (guestwatch_rests(&s->watch))
 			return;
 		guest_read(s);
 	}
@@ -227,11 +203,11 @@ static void tx_send(struct stream *s)
 {
 	int err;
 
-	if (s->fd < 0 || s->tx_dead || timer_armed(&s->rest))
+	if (s->fd < 0 || s->tx_dead || guestwatch_rests(&s->watch))
 		return;
 	err = stream_tx_send(&s->tx, s->fd);
-	if (guest_sock_short(err)) {
-		rest_begin(s);
+	if (sock_lacks_memory(err)) {
+		guestwatch_rest(&s->watch, events_wanted(s));
 	} else if (err) {
 		/* What the guest sent before it went is still to be read: the end is handled there. */
 		s->tx_dead = true;
@@ -307,7 +283,7 @@ static void stream_flush(struct link *l)
 	struct stream *s = stream_of(l);
 
 	tx_send(s);
-	events_update(s);
+	guestwatch_set(&s->watch, events_wanted(s));
 }
 
 static void stream_reset(struct link *l)
@@ -319,10 +295,8 @@ static void stream_free(struct link *l)
 {
 	struct stream *s = stream_of(l);
 
-	timer_cancel(&s->loop->timers, &s->rest);
+	guestwatch_end(&s->watch);
 	acceptor_fini(&s->acceptor);
-	if (s->fd >= 0)
-		loop_del(s->loop, s->fd);
 	sock_close(s->fd);
 	munmap(s->rx, RX_BUF);
 	stream_tx_fini(&s->tx);
@@ -357,7 +331,7 @@ int stream_new(struct loop *loop, const struct stream_conf *c, struct link **ret
 	s->link = (struct link){ .ops = &stream_ops, .cb = c->cb, .lossy = true, .mtu = c->mtu, .max_body = c->mtu };
 	s->loop = loop;
 	s->owner = loop_owner(loop, loop_event, s);
-	timer_init(&s->rest, rest_end);
+	guestwatch_init(&s->watch, loop);
 	guest_listen_init(&s->acceptor, loop, c->listen_fd);
 	s->fd = c->fd;
 	s->one_off = c->one_off || c->fd >= 0;

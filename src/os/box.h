@@ -12,17 +12,18 @@
 enum box_ns { BOX_NS_USER, BOX_NS_MOUNT, BOX_NS_IPC, BOX_NS_UTS, BOX_NS_PID, BOX_NS_KINDS };
 
 /*
- * Moves the process into a new namespace (namespaces(7)), but only its next child into one of PIDs. All but the first kind take CAP_SYS_ADMIN; a user namespace gives it, inside,
- * and takes away what the process had outside. No user is mapped in there. -EPERM, -ENOSPC, -EINVAL: as unshare(2).
+ * Moves the process into a new namespace (namespaces(7)), but only its next child into one of PIDs. All but the first kind take
+ * CAP_SYS_ADMIN; a user namespace gives it, inside, and takes away what the process had outside. No user is mapped in there. -EPERM,
+ * -ENOSPC, -EINVAL: as unshare(2).
  */
 MUST_USE int box_unshare(enum box_ns kind);
 
 #define BOX_USER 1u
 
 /*
- * Once in a new user namespace, with its capabilities: the user that we are, by its number outside, is BOX_USER in there, and so can be told from
- * all others. They are not root there, as that would get capabilities from programs. -ENOENT: there is no /proc any more; -EPERM: as
- * for root without CAP_SETFCAP (user_namespaces(7)).
+ * Once in a new user namespace, with its capabilities: the user that we are, by its number outside, is BOX_USER in there, and so can be
+ * told from all others. They are not root there, as that would get capabilities from programs. -ENOENT: there is no /proc any more; -EPERM:
+ * as for root without CAP_SETFCAP (user_namespaces(7)).
  */
 MUST_USE int box_map_user(uid_t outside);
 

@@ -8,6 +8,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "os/sock.h"
+
 #define SHORTAGE_MS 1
 
 union control {
@@ -68,7 +70,7 @@ static unsigned fds_take(struct msghdr *msg, int ret_fds[FDPASS_MAX])
 /* Want of memory passes, but the socket goes on being readable, and whoever is told of that would ask again at once. */
 static int receive_failed(int err)
 {
-	if (err != -ENOMEM && err != -ENOBUFS)
+	if (!sock_lacks_memory(err))
 		return err;
 	(void)!poll(NULL, 0, SHORTAGE_MS);
 	return -EAGAIN;

@@ -11,10 +11,16 @@
 
 #include "base/addr.h"
 
-/* What the system or the process runs out of: it comes back, but not by trying again at once. */
+/* The system has no memory for what was asked of a socket. That passes, but not by trying again at once. */
+static inline bool sock_lacks_memory(ssize_t err)
+{
+	return err == -ENOBUFS || err == -ENOMEM;
+}
+
+/* The same of whatever the system or the process runs out of. */
 static inline bool sock_is_shortage(int err)
 {
-	return err == -EMFILE || err == -ENFILE || err == -ENOBUFS || err == -ENOMEM;
+	return err == -EMFILE || err == -ENFILE || sock_lacks_memory(err);
 }
 
 /* socket(2): AF_INET or AF_INET6 (always IPv6-only unless sock_set_dual(); raw sockets are so anyway). */

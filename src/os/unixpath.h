@@ -11,18 +11,13 @@
 
 /*
  * A socket of that type (SOCK_STREAM, SOCK_SEQPACKET, SOCK_DGRAM), which is bound and, but for datagrams, listens: at path, or, if that is
- * empty, at the first default path that is free. A socket that nobody listens on any more is replaced; one that is alive is left alone, without a connection to it. *ret_path is where it was bound.
+ * empty, at the first default path that is free. A socket that nobody listens on any more is replaced; one that is alive is left alone,
+ * without a connection to it. *ret_path is where it was bound.
  * -EADDRINUSE if path is alive; -EISDIR, or -ENOTSOCK if it is something else than a socket; -ENAMETOOLONG; else as bind(2).
  */
 MUST_USE int unixpath_open(int type, const char *path, char ret_path[UNIXPATH_MAX], int *ret_fd);
 
-/* The same with a stream socket. */
-static inline MUST_USE int unixpath_listen(const char *path, char ret_path[UNIXPATH_MAX], int *ret_fd)
-{
-	return unixpath_open(SOCK_STREAM, path, ret_path, ret_fd);
-}
-
-/* The same at a path that is given, with mode 0600. */
+/* The same of a stream socket at a path that is given, with mode 0600. */
 MUST_USE int unixpath_listen_private(const char *path, int *ret_fd);
 
 /* Removes the socket at a path if nobody listens on it any more. 0: nothing is there now; else as above. */

@@ -184,8 +184,7 @@ MUST_USE int host_acked(struct tcp_conn *k); /* the same, unless it is too littl
 void carry_syn(struct ipopts *o, int fd, const struct addr *to, const struct pkt *p); /* before connect() */
 void carry_data(struct tcp_conn *k, const struct pkt *p); /* p has data */
 void carry_connected(struct tcp_conn *k);
-void carry_accepted(struct tcp_conn *k,
-		    bool v4); /* DSCP of the peer's handshake: of what comes behind it, a socket does not tell */
+void carry_accepted(struct tcp_conn *k, bool v4); /* DSCP of the handshake: of what follows, a socket does not tell */
 bool carry_failed(struct tcp_conn *k); /* true: it was on the way, and the guest has been told */
 
 /* accept.c */

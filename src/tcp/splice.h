@@ -51,8 +51,9 @@ struct splice *splice_new(const struct splice_conf *c);
 void splice_free(struct splice *s);
 
 /*
- * way: enum splice_way, and perhaps what may be added to it. Connects the stream socket to (of the address family of dst, not connected, perhaps bound) to dst, and joins it with the connection from.
- * Takes both in any case. On failure, now or later, from is reset. -ENOSPC: too many connections; other -errno as for connect(2).
+ * way: enum splice_way, and perhaps what may be added to it. Connects the stream socket to (of the address family of dst, not connected,
+ * perhaps bound) to dst, and joins it with the connection from. Takes both in any case. On failure, now or later, from is reset. -ENOSPC:
+ * too many connections; other -errno as for connect(2).
  */
 MUST_USE int splice_open(struct splice *s, unsigned way, int from, int to, const struct ep *dst);
 

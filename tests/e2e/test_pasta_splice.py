@@ -11,6 +11,7 @@ import struct
 import threading
 
 import pytest
+from lab.streams import drain, send_all, told
 from lab.wait import until
 
 MODES = [["--splice-only"], ["--config-net", "--host-lo-to-ns-lo"]]
@@ -46,26 +47,6 @@ def reset(s):
     s.close()
 
 
-def drain(s):
-    h, n = hashlib.sha256(), 0
-    while True:
-        data = s.recv(1 << 18)
-        if not data:
-            return n, h.hexdigest()
-        h.update(data)
-        n += len(data)
-
-
-def send_all(s, blob, sizes=None):
-    """In pieces of random sizes, up to the end of file."""
-    at = 0
-    while at < len(blob):
-        n = sizes() if sizes else len(blob)
-        s.sendall(blob[at : at + n])
-        at += n
-    s.shutdown(socket.SHUT_WR)
-
-
 @pytest.mark.parametrize("family", LO)
 def test_both_directions_at_once(ends, family):
     client, server = ends(family)
@@ -79,8 +60,8 @@ def test_both_directions_at_once(ends, family):
         t.start()
     for t in senders + takers:
         t.join(60)
-    assert got["server"] == (len(blobs[0]), hashlib.sha256(blobs[0]).hexdigest())
-    assert got["client"] == (len(blobs[1]), hashlib.sha256(blobs[1]).hexdigest())
+    assert got["server"] == told(blobs[0])
+    assert got["client"] == told(blobs[1])
 
 
 def test_a_reader_that_is_slow(ends):
@@ -133,7 +114,7 @@ def test_half_close_with_much_to_come(ends, family, first):
         blob = os.urandom(9 << 20)
         t = threading.Thread(target=send_all, args=(source, blob))
         t.start()
-        assert drain(sink) == (len(blob), hashlib.sha256(blob).hexdigest())
+        assert drain(sink) == told(blob)
         t.join(60)
     settled(ends)
 
@@ -146,7 +127,7 @@ ORDERS = [order for order in itertools.permutations(STEPS)
 def test_every_order_of_words_and_ends(ends):
     """Each side says its words and ends; in every order, closed at last by either side first. The other side gets the words and the end."""
     words = {who: os.urandom(20000) for who in ("client", "server")}
-    told = {who: (len(text), hashlib.sha256(text).hexdigest()) for who, text in words.items()}
+    got = {who: told(text) for who, text in words.items()}
     for order, last in itertools.product(ORDERS, ("client", "server")):
         pair = dict(zip(("client", "server"), ends()))
         for who, what in order:
@@ -155,9 +136,9 @@ def test_every_order_of_words_and_ends(ends):
             else:
                 pair[who].shutdown(socket.SHUT_WR)
         other = "server" if last == "client" else "client"
-        assert drain(pair[last]) == told[other], order
+        assert drain(pair[last]) == got[other], order
         pair[last].close()
-        assert drain(pair[other]) == told[last], order
+        assert drain(pair[other]) == got[last], order
         pair[other].close()
     settled(ends)
 
@@ -223,7 +204,7 @@ def test_data_before_the_end_is_not_lost(ends):
         client, server = ends()
         t = threading.Thread(target=lambda c=client: (c.sendall(blob), c.close()))
         t.start()
-        assert drain(server) == (len(blob), hashlib.sha256(blob).hexdigest())
+        assert drain(server) == told(blob)
         t.join(20)
         server.close()
     settled(ends)

@@ -6,7 +6,6 @@ Forwards of UNIX sockets: those of the host that lead to a port of the guest, an
     client ---UNIX--- passt ---frames--- guest (scapy)
 """
 import contextlib
-import hashlib
 import os
 import pathlib
 import socket
@@ -18,6 +17,7 @@ import pytest
 from lab.control import Control, step
 from lab.guest import Guest, Tcp
 from lab.program import binary
+from lab.streams import drain, send_all, told
 from lab.topology import GW4
 from lab.wait import until
 from scapy.layers.inet import TCP
@@ -40,25 +40,6 @@ def listen(path):
     s.listen(64)
     s.settimeout(20)
     return s
-
-
-def drain(s):
-    h, n = hashlib.sha256(), 0
-    while True:
-        data = s.recv(1 << 18)
-        if not data:
-            return n, h.hexdigest()
-        h.update(data)
-        n += len(data)
-
-
-def told(blob):
-    return len(blob), hashlib.sha256(blob).hexdigest()
-
-
-def send_all(s, blob):
-    s.sendall(blob)
-    s.shutdown(socket.SHUT_WR)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "fwd/rule.h"
+#include "os/unixpath.h"
 
 #define TEXT_MAX 1024
 
@@ -50,7 +51,7 @@ static void check_rule(const struct fwd_ctx *c, const struct fwd_rule *r)
 	must(!(r->flags & FWD_TARGET) || addr_is4(&r->target) == addr_is4(&r->addr));
 	must(!!r->path[0] == !!(r->flags & (FWD_AT_PATH | FWD_TO_PATH)));
 	must(!r->path[0] || (r->path[0] == '/' && r->first == r->last && c->outwards == !!(r->flags & FWD_TO_PATH)));
-	must(strnlen(r->path, sizeof(r->path)) < FWD_PATH_MAX);
+	must(strnlen(r->path, sizeof(r->path)) < UNIXPATH_MAX);
 	must(strnlen(r->ifname, sizeof(r->ifname)) < sizeof(r->ifname));
 
 	fwd_rule_fmt(r, text, sizeof(text));

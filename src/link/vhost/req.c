@@ -2,7 +2,6 @@
 #include "link/vhost/req.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/vhost_types.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_net.h>
@@ -11,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "os/sock.h"
 
 #define BIT(n) (UINT64_C(1) << (n))
 #define RING_SIZE_MAX VQ_SIZE_MAX
@@ -171,16 +171,11 @@ static int rem_mem_reg(struct vdev *d, struct vchan *c, struct reply *ret_reply)
 /* The descriptor of a message. That it does not wait is a courtesy of ours: the front-end may change that at any time (os/event.h). */
 static int fd_take(struct vchan *c, int *ret_fd)
 {
-	int flags, fd = -1;
+	int err = c->n_fds ? sock_set_nonblock(c->fd[0]) : 0;
 
-	if (c->n_fds) {
-		flags = fcntl(c->fd[0], F_GETFL);
-		if (flags < 0 || fcntl(c->fd[0], F_SETFL, flags | O_NONBLOCK))
-			return -errno;
-		fd = vchan_take_fd(c, 0);
-	}
-	*ret_fd = fd;
-	return 0;
+	if (!err)
+		*ret_fd = c->n_fds ? vchan_take_fd(c, 0) : -1;
+	return err;
 }
 
 static int set_log_fd(struct vdev *d, struct vchan *c, struct reply *ret_reply)

@@ -14,11 +14,11 @@ struct fake_fault {
 
 typedef void fake_fault_fn(const struct fake_fault *x);
 
-/* Every call with every error, at the first times that it is made, as those differ; variants take turns. */
-void fake_faults_all(fake_fault_fn *fn, unsigned variants);
-
-/* Every call in every variant, with one error that means the same for all of them. */
-void fake_faults_variants(fake_fault_fn *fn, unsigned variants);
+/*
+ * Runs two tests, as main() does. One has every call with every error, at the first times that it is made, as those differ; variants take
+ * turns. The other has every call in every variant, with one error that means the same for all of them.
+ */
+int fake_faults_run(fake_fault_fn *fn, unsigned variants);
 
 /* It fails from now on; it does not any more. */
 void fake_fault_begin(const struct fake_fault *x);

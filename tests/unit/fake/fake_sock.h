@@ -140,10 +140,10 @@ void fake_fail(enum fake_call call, int fd, int err, unsigned skip, unsigned tim
 int fake_opt(const struct fake_fd *f, int level, int opt, int def);
 void fake_opt_set(struct fake_fd *f, int level, int opt, int val);
 
-/* For the other files of the fake: counts the call and returns the positive errno that it must fail with, or 0. */
 /* Appends a control message {level, type} to those of h, which have room bytes. */
 void fake_put_cmsg(struct msghdr *h, size_t room, const int kind[2], const void *data, size_t len);
 
+/* For the other files of the fake: counts the call and returns the positive errno that it must fail with, or 0. */
 int fake_inject(enum fake_call call, int fd);
 int fake_inject_again(enum fake_call call, int fd); /* without counting */
 

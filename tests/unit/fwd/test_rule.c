@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <cmocka.h>
 
+#include "os/unixpath.h"
+
 /* Bits of a context; the ephemeral ports are 32768-60999 unless NOEPH. */
 enum { PASTA = 1, ONLY4 = 2, ONLY6 = 4, OUT = 8, UDP = 16, NOEPH = 32 };
 
@@ -616,16 +618,16 @@ static void test_path_length(void **state)
 {
 	struct fwd_ctx c = ctx(0);
 	struct fwd_table tab = { .n = 0 };
-	char err[FWD_ERR_LEN], spec[FWD_PATH_MAX + 8], shown[160];
+	char err[FWD_ERR_LEN], spec[UNIXPATH_MAX + 8], shown[160];
 
 	memset(spec, 'a', sizeof(spec));
 	spec[0] = spec[2] = '/';
-	strcpy(spec + FWD_PATH_MAX - 1, ":80");
+	strcpy(spec + UNIXPATH_MAX - 1, ":80");
 	assert_int_equal(fwd_parse(&c, spec, &tab, err), 0);
-	assert_int_equal(strlen(tab.rule[0].path), FWD_PATH_MAX - 1);
+	assert_int_equal(strlen(tab.rule[0].path), UNIXPATH_MAX - 1);
 	assert_string_equal(fwd_rule_fmt(&tab.rule[0], shown, sizeof(shown)), spec);
-	spec[FWD_PATH_MAX - 1] = 'a';
-	strcpy(spec + FWD_PATH_MAX, ":80");
+	spec[UNIXPATH_MAX - 1] = 'a';
+	strcpy(spec + UNIXPATH_MAX, ":80");
 	assert_int_equal(fwd_parse(&c, spec, &tab, err), -EINVAL);
 	assert_non_null(strstr(err, "has to be shorter than 108 bytes"));
 }

@@ -56,19 +56,7 @@ static void with_fault(const struct fake_fault *x)
 	world_teardown(&state);
 }
 
-static void test_all(void **state)
-{
-	fake_faults_all(with_fault, 2);
-}
-
-static void test_variants(void **state)
-{
-	fake_faults_variants(with_fault, 2);
-}
-
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_all), cmocka_unit_test(test_variants) };
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return fake_faults_run(with_fault, 2);
 }

@@ -112,7 +112,7 @@ static void start_listen(struct fix *x, bool one_off)
 	char path[UNIXPATH_MAX];
 	int fd = -1;
 
-	assert_int_equal(unixpath_listen(x->path, path, &fd), 0);
+	assert_int_equal(unixpath_open(SOCK_STREAM, x->path, path, &fd), 0);
 	assert_string_equal(path, x->path);
 	start(x, fd, -1, one_off);
 }

@@ -50,17 +50,17 @@ static void test_fresh_live_stale(void **state)
 	char got[UNIXPATH_MAX] = "-";
 	int fd = -1, other = -1;
 
-	assert_int_equal(unixpath_listen(x->path, got, &fd), 0);
+	assert_int_equal(unixpath_open(SOCK_STREAM, x->path, got, &fd), 0);
 	assert_string_equal(got, x->path);
 
 	/* Asking must not look like a client to the one who is there. */
-	assert_int_equal(unixpath_listen(x->path, got, &other), -EADDRINUSE);
+	assert_int_equal(unixpath_open(SOCK_STREAM, x->path, got, &other), -EADDRINUSE);
 	assert_int_equal(accept4(fd, NULL, NULL, SOCK_NONBLOCK), -1);
 	assert_int_equal(errno, EAGAIN);
 
 	close(fd);
 	assert_int_equal(access(x->path, F_OK), 0);
-	assert_int_equal(unixpath_listen(x->path, got, &fd), 0);
+	assert_int_equal(unixpath_open(SOCK_STREAM, x->path, got, &fd), 0);
 	close(fd);
 }
 
@@ -73,15 +73,15 @@ static void test_regular_file(void **state)
 	int fd = open(x->path, O_CREAT | O_WRONLY, 0600);
 
 	close(fd);
-	assert_int_equal(unixpath_listen(x->path, got, &fd), -ENOTSOCK);
-	assert_int_equal(unixpath_listen(x->dir, got, &fd), -EISDIR);
+	assert_int_equal(unixpath_open(SOCK_STREAM, x->path, got, &fd), -ENOTSOCK);
+	assert_int_equal(unixpath_open(SOCK_STREAM, x->dir, got, &fd), -EISDIR);
 	assert_int_equal(stat(x->path, &st), 0);
 	assert_true(S_ISREG(st.st_mode));
 
 	/* A link to nowhere. */
 	unlink(x->path);
 	assert_int_equal(symlink("nowhere", x->path), 0);
-	assert_int_equal(unixpath_listen(x->path, got, &fd), -ENOTSOCK);
+	assert_int_equal(unixpath_open(SOCK_STREAM, x->path, got, &fd), -ENOTSOCK);
 }
 
 static void test_bad_paths(void **state)
@@ -92,8 +92,8 @@ static void test_bad_paths(void **state)
 	memset(path, 'a', sizeof(path));
 	path[0] = '/';
 	path[UNIXPATH_MAX] = '\0';
-	assert_int_equal(unixpath_listen(path, got, &fd), -ENAMETOOLONG);
-	assert_int_equal(unixpath_listen("/nonexistent/directory/s", got, &fd), -ENOENT);
+	assert_int_equal(unixpath_open(SOCK_STREAM, path, got, &fd), -ENAMETOOLONG);
+	assert_int_equal(unixpath_open(SOCK_STREAM, "/nonexistent/directory/s", got, &fd), -ENOENT);
 	assert_int_equal(fd, -1);
 }
 
@@ -104,8 +104,8 @@ static void test_default_paths(void **state)
 	unsigned a = 0, b = 0;
 	int fd[2];
 
-	assert_int_equal(unixpath_listen("", first, &fd[0]), 0);
-	assert_int_equal(unixpath_listen("", second, &fd[1]), 0);
+	assert_int_equal(unixpath_open(SOCK_STREAM, "", first, &fd[0]), 0);
+	assert_int_equal(unixpath_open(SOCK_STREAM, "", second, &fd[1]), 0);
 	assert_int_equal(sscanf(first, "/tmp/passt_%u.socket", &a), 1);
 	assert_int_equal(sscanf(second, "/tmp/passt_%u.socket", &b), 1);
 	assert_in_range(a, 1, UNIXPATH_TRIES);

@@ -79,20 +79,8 @@ static void with_fault(const struct fake_fault *x)
 	splice_sim_fini(&sim);
 }
 
-static void test_all(void **state)
-{
-	fake_faults_all(with_fault, VARIANTS);
-}
-
-static void test_variants(void **state)
-{
-	fake_faults_variants(with_fault, VARIANTS);
-}
-
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_all), cmocka_unit_test(test_variants) };
-
 	log_set_level(LOG_LVL_ERR);
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return fake_faults_run(with_fault, VARIANTS);
 }

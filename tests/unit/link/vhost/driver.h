@@ -16,6 +16,16 @@
 
 #define DRV_NAMES 1024u /* chains of a packed ring, at most */
 
+/* Entries of a table of tests that have setup() and teardown(), whose initial state is a pointer if rings are packed. */
+#define SPLIT(f) \
+	{ \
+#f, f, setup, teardown, NULL \
+	}
+#define PACKED(f) \
+	{ \
+#f " (packed)", f, setup, teardown, (void *)"packed" \
+	}
+
 #define DRV_NEXT 1u
 #define DRV_WRITE 2u
 #define DRV_INDIRECT 4u

@@ -18,6 +18,21 @@
 #include "base/log.h"
 #include "link/vhost.h"
 
+int setup(void **state)
+{
+	bool packed = *state;
+
+	*state = guest_new(false);
+	((struct guest *)*state)->packed = packed;
+	return 0;
+}
+
+int teardown(void **state)
+{
+	guest_free(*state);
+	return 0;
+}
+
 uint32_t guest_rnd(struct guest *t, uint32_t below)
 {
 	t->seed = t->seed * 1664525u + 1013904223u;

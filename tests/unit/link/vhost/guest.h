@@ -51,6 +51,10 @@ struct guest {
 struct guest *guest_new(bool one_off);
 void guest_free(struct guest *t);
 
+/* Fixtures of a test, for SPLIT() and PACKED(). */
+int setup(void **state);
+int teardown(void **state);
+
 uint32_t guest_rnd(struct guest *t, uint32_t below);
 
 /* The device works on what there is. */

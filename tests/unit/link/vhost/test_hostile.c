@@ -24,22 +24,6 @@
 #define TABLE (DRV_ROOM + 0x10000)
 #define FRAME GUEST_FRAME
 
-/* The initial state of a test is a pointer if the guest's queues are packed. */
-static int setup(void **state)
-{
-	bool packed = *state;
-
-	*state = guest_new(false);
-	((struct guest *)*state)->packed = packed;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	guest_free(*state);
-	return 0;
-}
-
 static const struct drv_piece fine = { DRV_ROOM, GUEST_VNET + FRAME };
 
 /* Descriptor 0, and the chain that begins there. way: DRV_WRITE for the queue that leads to the guest. */
@@ -432,15 +416,6 @@ static void test_random_messages(void **state)
 		}
 	}
 }
-
-#define SPLIT(f) \
-	{ \
-#f, f, setup, teardown, NULL \
-	}
-#define PACKED(f) \
-	{ \
-#f " (packed)", f, setup, teardown, (void *)"packed" \
-	}
 
 int main(void)
 {

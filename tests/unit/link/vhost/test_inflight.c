@@ -343,7 +343,7 @@ static void test_notes_that_make_no_sense(void **state)
 /* --- the messages --- */
 
 #define FEATURES (UINT64_C(1) << 32 | UINT64_C(1) << 30)
-#define PACKED (UINT64_C(1) << 34)
+#define RING_PACKED (UINT64_C(1) << 34)
 
 static int front_setup(void **state)
 {
@@ -397,7 +397,7 @@ static unsigned work(struct front *f, unsigned n, unsigned back)
 static void connect_again(struct front *f, const uint8_t *buffer, int fd)
 {
 	vdev_reset(&f->d);
-	front_negotiate(f, FEATURES | (f->drv.packed ? PACKED : 0), 0);
+	front_negotiate(f, FEATURES | (f->drv.packed ? RING_PACKED : 0), 0);
 	assert_int_equal(front_memory(f), 0);
 	assert_int_equal(front_ask_fd(f, 32, FRONT_NEED_REPLY, buffer, 24, fd), 0);
 	/* It believes that all that was added is over. */
@@ -419,7 +419,7 @@ static void test_front_end_comes_back(void **state)
 	f = *state;
 	memcpy(ask + 16, &queues, 2);
 	memcpy(ask + 18, &size, 2);
-	front_negotiate(f, FEATURES | (f->drv.packed ? PACKED : 0), 0);
+	front_negotiate(f, FEATURES | (f->drv.packed ? RING_PACKED : 0), 0);
 	front_send(f, 31, 0, ask, sizeof(ask));
 	assert_int_equal(front_work(f), 0);
 	assert_int_equal(front_answer(f, 31, buffer, sizeof(buffer), &fd), sizeof(buffer));
@@ -457,12 +457,12 @@ static void test_front_end_comes_back(void **state)
 	close(fd);
 }
 
-#define SPLIT(f, s, t) \
+#define SPLIT_ONE(f, s, t) \
 	{ \
 #f, f, s, t, NULL \
 	}
 #define PACKED_TOO(f, s, t) \
-	SPLIT(f, s, t), \
+	SPLIT_ONE(f, s, t), \
 	{ \
 #f " (packed)", f, s, t, (void *)"packed" \
 	}
@@ -473,7 +473,7 @@ int main(void)
 		PACKED_TOO(test_restart_in_the_middle, setup, teardown),
 		PACKED_TOO(test_end, setup, teardown),
 		PACKED_TOO(test_layout, setup, teardown),
-		SPLIT(test_end_while_showing, setup, teardown),
+		SPLIT_ONE(test_end_while_showing, setup, teardown),
 		PACKED_TOO(test_notes_that_make_no_sense, setup, teardown),
 		PACKED_TOO(test_front_end_comes_back, front_setup, front_teardown),
 	};

@@ -23,25 +23,9 @@
 
 #define FRAMES 600u
 
-/* The initial state of a test is a pointer if the guest's queues are packed. */
-static int setup(void **state)
-{
-	bool packed = *state;
-
-	*state = guest_new(false);
-	((struct guest *)*state)->packed = packed;
-	return 0;
-}
-
 static int setup_one_off(void **state)
 {
 	*state = guest_new(true);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	guest_free(*state);
 	return 0;
 }
 
@@ -650,15 +634,6 @@ static void test_one_off(void **state)
 	guest_turns(t);
 	assert_int_equal(t->w.gone, 1);
 }
-
-#define SPLIT(f) \
-	{ \
-#f, f, setup, teardown, NULL \
-	}
-#define PACKED(f) \
-	{ \
-#f " (packed)", f, setup, teardown, (void *)"packed" \
-	}
 
 int main(void)
 {

@@ -19,18 +19,6 @@
 #define ASK FRONT_NEED_REPLY
 #define UNKNOWN_MAX 400u /* numbers of requests that are tried */
 
-static int setup(void **state)
-{
-	*state = guest_new(false);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	guest_free(*state);
-	return 0;
-}
-
 /* A payload that makes sense, where zeros don't. */
 static void body_fill(struct guest *t, uint32_t request, uint8_t body[static 512])
 {

@@ -10,22 +10,6 @@
 
 #include "guest.h"
 
-/* The initial state of a test is a pointer if the guest's queues are packed. */
-static int setup(void **state)
-{
-	bool packed = *state;
-
-	*state = guest_new(false);
-	((struct guest *)*state)->packed = packed;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	guest_free(*state);
-	return 0;
-}
-
 /* Uses up all that the guest has; then nothing can be reserved. */
 static void use_up(struct guest *t)
 {
@@ -155,15 +139,6 @@ static void test_half_of_another_queue(void **state)
 		assert_int_equal(t->w.ready, ready);
 	}
 }
-
-#define SPLIT(f) \
-	{ \
-#f, f, setup, teardown, NULL \
-	}
-#define PACKED(f) \
-	{ \
-#f " (packed)", f, setup, teardown, (void *)"packed" \
-	}
 
 int main(void)
 {

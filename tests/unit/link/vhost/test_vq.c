@@ -724,15 +724,6 @@ static void test_many_chains_at_once(void **state)
 	}
 }
 
-#define SPLIT(f) \
-	{ \
-#f, f, setup, teardown, NULL \
-	}
-#define PACKED(f) \
-	{ \
-#f " (packed)", f, setup, teardown, (void *)"packed" \
-	}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
