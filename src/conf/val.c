@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include <ctype.h>
 #include <errno.h>
-#include <grp.h>
 #include <limits.h>
-#include <pwd.h>
 #include <string.h>
 
 #include "base/num.h"
 #include "conf/val.h"
+#include "os/userdb.h"
 
 #define LABEL_MAX 63
 #define NAME_TEXT_MAX 253
@@ -163,36 +162,23 @@ int val_name(const char *s, size_t len, char ret_name[VAL_NAME_MAX])
 /* (uid_t)-1 means "leave as it is" to setresuid(2), so it is no user; the same for groups. */
 static int runas_user(const char *s, uid_t *ret_uid, gid_t *ret_gid)
 {
-	const struct passwd *pw;
 	uint64_t uid;
 
-	if (num_parse(s, 0, UINT32_MAX - 1, &uid)) {
-		pw = getpwnam(s);
-		if (!pw)
-			return -EINVAL;
-		*ret_uid = pw->pw_uid;
-		*ret_gid = pw->pw_gid;
-		return 0;
-	}
-	pw = getpwuid((uid_t)uid);
+	if (num_parse(s, 0, UINT32_MAX - 1, &uid))
+		return userdb_user(s, ret_uid, ret_gid);
 	*ret_uid = (uid_t)uid;
-	*ret_gid = pw ? pw->pw_gid : (gid_t)uid;
+	if (userdb_group_of((uid_t)uid, ret_gid))
+		*ret_gid = (gid_t)uid;
 	return 0;
 }
 
 static int runas_group(const char *s, gid_t *ret_gid)
 {
-	const struct group *gr;
 	uint64_t gid;
 
-	if (!num_parse(s, 0, UINT32_MAX - 1, &gid)) {
-		*ret_gid = (gid_t)gid;
-		return 0;
-	}
-	gr = getgrnam(s);
-	if (!gr)
-		return -EINVAL;
-	*ret_gid = gr->gr_gid;
+	if (num_parse(s, 0, UINT32_MAX - 1, &gid))
+		return userdb_group(s, ret_gid);
+	*ret_gid = (gid_t)gid;
 	return 0;
 }
 

@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/nsfs.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -14,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "os/userdb.h"
 
 #define NOBODY_FALLBACK 65534
 
@@ -33,10 +33,8 @@ static bool userns_is_initial(void)
 
 static void nobody_find(uid_t *ret_uid, gid_t *ret_gid)
 {
-	const struct passwd *pw = getpwnam("nobody");
-
-	*ret_uid = pw ? pw->pw_uid : NOBODY_FALLBACK;
-	*ret_gid = pw ? pw->pw_gid : NOBODY_FALLBACK;
+	if (userdb_user("nobody", ret_uid, ret_gid))
+		*ret_uid = *ret_gid = NOBODY_FALLBACK;
 }
 
 static int ids_set(uid_t uid, gid_t gid)
