@@ -19,6 +19,7 @@
 #define ICMP4_CODE_PROTO 2
 #define ICMP4_CODE_PORT 3
 #define ICMP4_CODE_FRAG 4
+#define ICMP4_CODE_SOURCE_ROUTE 5
 #define ICMP4_CODE_HOST_UNKNOWN 7
 #define ICMP4_CODE_ISOLATED 8
 #define ICMP4_CODE_ADMIN 13
@@ -71,8 +72,8 @@ struct icmp_too_big {
 MUST_USE int icmp_too_big_read(struct rd *r, bool v4, struct icmp_too_big *ret_big);
 
 /*
- * What a socket error means to the sender of a packet (the inverse of the kernel's icmp_err_convert[] and icmpv6_err_convert()):
- * type and code of an unreachable message for EHOSTUNREACH, ENETUNREACH, EACCES, EPERM, ENOPROTOOPT, EHOSTDOWN, ENONET,
+ * What a socket error means to the sender of a packet (the inverse of the kernel's icmp_err_convert[] and icmpv6_err_convert()): type and
+ * code of an unreachable message for EHOSTUNREACH, ENETUNREACH, EACCES, EPERM, ENOPROTOOPT, EHOSTDOWN, ENONET, EOPNOTSUPP (source route),
  * ECONNREFUSED (port), of a parameter problem for EPROTO (and for ENOPROTOOPT in IPv6). False for errors that are no such message.
  */
 bool icmp_from_errno(bool v4, int err, uint8_t *ret_type, uint8_t *ret_code);

@@ -152,7 +152,7 @@ static void from_errno(void **state)
 		{ EACCES, 3, 13, 1, 1 },      { EPERM, 3, 13, 1, 1 },       { EPROTO, 12, 0, 4, 1 },
 		{ EMSGSIZE, -1, 0, -1, 0 },   { ETIMEDOUT, -1, 0, -1, 0 },  { ECONNRESET, -1, 0, -1, 0 },
 		{ 0, -1, 0, -1, 0 },          { EINVAL, -1, 0, -1, 0 },     { EADDRNOTAVAIL, 3, 0, 1, 0 },
-		{ ENODEV, 3, 0, 1, 0 },
+		{ ENODEV, 3, 0, 1, 0 },       { EOPNOTSUPP, 3, 5, 1, 3 },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
