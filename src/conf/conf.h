@@ -30,6 +30,7 @@ struct conf_ns {
 	char netns[CONF_PATH_MAX]; /* path, or a name in /run/netns if it has no slash; empty: none */
 	char userns[CONF_PATH_MAX]; /* path; empty: none */
 	bool netns_only; /* stay in our user namespace, as is implied by netns without userns; with spawn: don't create one */
+	bool no_pidns; /* --no-pidns: with spawn, leave it in our PID namespace */
 	bool no_quit; /* --no-netns-quit: stay when the namespace's path is gone */
 
 	char ifname[16]; /* of the interface in the namespace, never empty unless splice_only */

@@ -130,6 +130,7 @@ static void derive_ns(const struct work *w)
 	memcpy(n->userns, o->userns, sizeof(n->userns));
 	/* The caller of a container's namespace is in its user namespace already, as a rule. */
 	n->netns_only = o->netns_only || (n->netns[0] && !n->userns[0]);
+	n->no_pidns = o->no_pidns;
 	n->no_quit = o->no_netns_quit;
 	n->config_net = o->config_net && !o->splice_only;
 	n->splice = !o->no_splice;

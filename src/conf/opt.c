@@ -402,6 +402,7 @@ static const struct opt options[] = {
 	  .help = "Join the network namespace at PATH, or NAME in /run/netns" },
 	{ "userns", 0, IN_PASTA, "PATH", "user namespace", TEXT(userns), .help = "Join the user namespace at PATH first" },
 	{ "netns-only", 0, IN_PASTA, FLAG(netns_only), .help = "Don't join or create a user namespace" },
+	{ "no-pidns", 0, IN_PASTA, FLAG(no_pidns), .help = "Leave the command in the PID namespace that it is started from" },
 	{ "no-netns-quit", 0, IN_PASTA, FLAG(no_netns_quit), .help = "Don't quit when the path of the namespace is gone" },
 	{ "config-net", 0, IN_PASTA, FLAG(config_net), .help = "Configure the interface in the namespace" },
 	{ "no-copy-routes", 0, IN_PASTA, .what = "--gateway", .fn = opt_deprecated, AT(no_copy_routes),

@@ -45,7 +45,7 @@ struct opts {
 	bool no_map_gw, freebind;
 
 	/* pasta */
-	bool netns_only, no_netns_quit, config_net, no_copy_routes, no_copy_addrs;
+	bool netns_only, no_pidns, no_netns_quit, config_net, no_copy_routes, no_copy_addrs;
 	bool dhcp_dns, dhcp_search;
 	bool splice_only, no_splice, host_lo_to_ns_lo;
 	bool spawn; /* neither a process nor a namespace was given */

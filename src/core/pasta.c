@@ -38,6 +38,7 @@ static int ns_find(struct pasta *p, uid_t uid, gid_t gid)
 		.uid = uid,
 		.gid = gid,
 		.netns_only = c->ns.netns_only,
+		.no_pidns = c->ns.no_pidns,
 	};
 	int err;
 
@@ -199,7 +200,7 @@ bool pasta_signal(struct pasta *p, int sig, bool from_tty)
 
 bool pasta_is_over(const struct pasta *p)
 {
-	return p->spawned && !p->spawn.pid;
+	return p->spawned && !p->spawn.pid && !p->spawn.no_pidns;
 }
 
 void pasta_close(struct pasta *p)

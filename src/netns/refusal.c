@@ -59,7 +59,7 @@ static bool sysctls_log(void)
 	bool off = !number_read(CLONE_SYSCTL), restricted = number_read(APPARMOR_SYSCTL) == 1;
 
 	if (off)
-		log_err("User namespaces are for privileged users only: " CLONE_SYSCTL " is 0");
+		log_err("Unable to create user namespaces without privileges: " CLONE_SYSCTL " is 0");
 	if (restricted)
 		log_err("User namespaces of other users have no rights, unless AppArmor has a profile for the program: " APPARMOR_SYSCTL
 			" is 1");
@@ -71,7 +71,7 @@ void refusal_log_user(int err)
 	if (err == -ENOSPC || err == -EUSERS)
 		limits_log(true);
 	else if (err == -EPERM && !sysctls_log())
-		log_err("User namespaces may be forbidden by a security module, by the filter of a container, or in a chroot environment");
+		log_err("Unable to create user namespaces: a security module, the filter of a container or a chroot environment may forbid it");
 	else if (err == -EINVAL)
 		log_err("The kernel may have no user namespaces");
 }

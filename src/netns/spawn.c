@@ -57,11 +57,13 @@ static pid_t clone_new(unsigned long flags, int *pid_fd)
 
 static int child_start(const struct spawn_child *c, struct spawn *s)
 {
-	unsigned long flags = CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWPID | CLONE_NEWUTS;
+	unsigned long flags = CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS;
 	int err;
 
 	if (!c->conf->netns_only)
 		flags |= CLONE_NEWUSER;
+	if (!c->conf->no_pidns)
+		flags |= CLONE_NEWPID;
 	fflush(NULL);
 	s->pid = clone_new(flags, &s->pid_fd);
 	if (!s->pid)
@@ -179,7 +181,7 @@ static int child_setup(const struct spawn_conf *c, struct spawn *s, struct ns *n
 
 int spawn_start(const struct spawn_conf *c, struct spawn *ret_s, struct ns *ret_ns)
 {
-	struct spawn s = { .pid_fd = -1, .go_fd = -1, .status_fd = -1 };
+	struct spawn s = { .pid_fd = -1, .go_fd = -1, .status_fd = -1, .no_pidns = c->no_pidns };
 	struct sigaction chld;
 	struct ns ns;
 	int sock[2];
@@ -324,15 +326,28 @@ static int effect_give(struct spawn *s, int sig)
 	return signal_send(s, SIGKILL);
 }
 
-void spawn_signal(struct spawn *s, int sig, bool from_tty)
+/* To the first process of a PID namespace. */
+static int signal_first(struct spawn *s, int sig, bool from_tty)
 {
 	struct look l = look(s, sig);
-	int err = 0;
 
-	if (l.handling == BY_DEFAULT && !is_taken(s, sig, &l))
-		err = effect_give(s, sig);
-	else if ((l.handling == HANDLED || l.handling == UNSURE) && !from_tty)
-		err = signal_send(s, sig);
+	if (l.handling == BY_DEFAULT)
+		return is_taken(s, sig, &l) ? 0 : effect_give(s, sig);
+	return l.handling == IGNORED || from_tty ? 0 : signal_send(s, sig);
+}
+
+/* Where the kernel gives signals their effect. */
+static int signal_plain(const struct spawn *s, int sig, bool from_tty)
+{
+	if (is_stop(sig) && look(s, sig).handling == BY_DEFAULT)
+		return stop_together(s, sig);
+	return from_tty ? 0 : signal_send(s, sig);
+}
+
+void spawn_signal(struct spawn *s, int sig, bool from_tty)
+{
+	int err = s->no_pidns ? signal_plain(s, sig, from_tty) : signal_first(s, sig, from_tty);
+
 	if (err && err != -ESRCH)
 		log_warn("Couldn't pass signal %i on: %s", sig, strerror(-err));
 }

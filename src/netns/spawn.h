@@ -2,8 +2,9 @@
 /*
  * A command in new user, network, mount, IPC, PID and UTS namespaces, with the caller as root there.
  *
- * The command is process 1 of its PID namespace: what it leaves behind ends with it. It shares our session and, but for a login
- * shell on a terminal, our process group, and gets SIGKILL when we end (PR_SET_PDEATHSIG), as without us it would have no network.
+ * The command is process 1 of its PID namespace: what it leaves behind ends with it. With no_pidns it stays in ours, and so does what it
+ * leaves behind. It shares our session and, but for a login shell on a terminal, our process group, and gets SIGKILL when we end
+ * (PR_SET_PDEATHSIG), as without us it would have no network.
  * The kernel keeps signals from a process 1 that doesn't handle them; spawn_signal() makes up for that.
  */
 #pragma once
@@ -23,6 +24,7 @@ struct spawn_conf {
 	uid_t uid; /* whom root in the namespace stands for; others than the caller's own take privileges */
 	gid_t gid;
 	bool netns_only; /* no new user namespace: takes privileges */
+	bool no_pidns; /* no new PID namespace */
 };
 
 struct spawn {
@@ -31,6 +33,7 @@ struct spawn {
 	int go_fd;
 	int status_fd; /* of the command in /proc, to see which signals it handles */
 	bool has_tty; /* we were in the foreground of a terminal at the start */
+	bool no_pidns;
 	int ended_by; /* signal that spawn_signal() gave effect to; 0: none */
 };
 
@@ -56,5 +59,5 @@ void spawn_signal(struct spawn *s, int sig, bool from_tty);
 /* The exit status that stands for the command's end: its own, or 128 + signal. -EAGAIN while it runs. Reaps it. */
 MUST_USE int spawn_status(struct spawn *s, int *ret_status);
 
-/* Ends the command, if it still runs, and all that it left behind. */
+/* Ends the command, if it still runs, and with its PID namespace all that it left behind. */
 void spawn_close(struct spawn *s);

@@ -109,11 +109,13 @@ static int files_open(const struct spawn_conf *c, int ret_fd[SPAWN_FDS], unsigne
 	return 0;
 }
 
-/* Mounts of the host still show up here, but none of ours there. */
-static int proc_mount(void)
+/* Mounts of the host still show up here, but none of ours there. /proc has the numbers of the PID namespace. */
+static int mounts_set(const struct spawn_conf *c)
 {
 	if (mount(NULL, "/", NULL, MS_SLAVE | MS_REC, NULL))
 		return -errno;
+	if (c->no_pidns)
+		return 0;
 	return mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) ? -errno : 0;
 }
 
@@ -157,7 +159,7 @@ static int setup(const struct spawn_conf *c, struct spawn_report *r, int ret_fd[
 	err = files_open(c, ret_fd, ret_n);
 	if (err)
 		return err;
-	r->extra[SPAWN_PROC] = proc_mount();
+	r->extra[SPAWN_PROC] = mounts_set(c);
 	r->extra[SPAWN_HOSTNAME] = hostname_set(c->hostname);
 	r->step = SPAWN_IDS;
 	err = c->netns_only ? ids_set(c->uid, c->gid) : ids_set(0, 0);

@@ -179,6 +179,24 @@ def test_port_that_is_taken(net, start):
         assert "Address already in use" in passt.output() and "4712" in passt.output()
 
 
+@pytest.mark.parametrize("addr,family", [("192.0.2.77", "-4"), ("2001:db8::77", "-6")])
+def test_address_that_comes_later(net, start, forwarding, addr, family):
+    """--freebind: refused without it; with it, a connection comes in as soon as the host has the address."""
+    spec = f"{addr}/8081"
+    passt = start("-t", spec, wait=False)
+    assert passt.wait() == 1 and "Cannot assign requested address" in passt.output()
+    _, guest = forwarding("--freebind", "-t", spec)
+    extra = ["nodad"] if family == "-6" else []
+    net.host.ip(family, "address", "add", f"{addr}/{'64' if extra else '24'}", "dev", "eth0", *extra)
+    try:
+        with connecting(net.remote, addr, 8081) as s:
+            t = Tcp.accept(guest, 8081)
+            s.sendall(b"there")
+            assert t.recv(5) == b"there"
+    finally:
+        net.host.ip(family, "address", "del", f"{addr}/{'64' if extra else '24'}", "dev", "eth0")
+
+
 def test_ports_are_free_after_the_end(net, forwarding):
     passt, _ = forwarding("-t", "4713", "-u", "4713")
     passt.stop()

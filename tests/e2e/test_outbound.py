@@ -4,6 +4,8 @@ The source address of what leaves the host (--outbound), and what the guest hear
 
     guest (scapy) ---socket--- passt in "host", with a second address ---veth--- "remote" (topology.py)
 """
+import socket
+
 import pytest
 from lab.guest import Guest, Tcp
 from lab.topology import REMOTE4, REMOTE6
@@ -40,6 +42,35 @@ def test_is_what_the_remote_side_sees(net, second, guest, remote, own):
         conn.close()
         guest.udp(remote, u.getsockname()[1], b"question")
         assert peer[0] == own and u.recvfrom(100)[1][0] == own
+
+
+@pytest.mark.parametrize("option,remote,other", [("--outbound-if4", REMOTE4, REMOTE6), ("--outbound-if6", REMOTE6, REMOTE4)])
+def test_interface(net, start, option, remote, other):
+    """What goes out leaves by that interface, here one where nobody is; the other family goes its way."""
+    net.host.ip("link", "add", "out0", "type", "veth", "peer", "name", "out1")
+    try:
+        for dev in "out0", "out1":
+            net.host.ip("link", "set", dev, "up")
+        net.host.ip("address", "add", "203.0.113.9/24", "dev", "out0")
+        net.host.ip("address", "add", "2001:db8:9::9/64", "dev", "out0", "nodad")
+        for family in "-4", "-6":
+            net.host.ip(family, "route", "add", "default", "dev", "out0", "metric", "9999")
+        wire = net.host.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0806 if remote == REMOTE4 else 0x86DD))
+        wire.settimeout(20)
+        wire.bind(("out1", 0))
+        g = Guest(start(option, "out0").socket_path)
+        g.announce()
+        Tcp(g, remote, 80).syn()
+        asked = socket.inet_pton(socket.AF_INET if remote == REMOTE4 else socket.AF_INET6, remote)
+        while asked not in wire.recv(2000):
+            pass
+        with net.remote.listen(other) as server:
+            Tcp(g, other, server.getsockname()[1]).connect()
+            server.accept()[0].close()
+        wire.close()
+        g.close()
+    finally:
+        net.host.ip("link", "del", "out0")
 
 
 @BOTH

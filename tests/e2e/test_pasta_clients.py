@@ -5,11 +5,14 @@ pasta as container engines, build systems and jails start it: their very words, 
 None of these programs runs here: what they do before and after is done by hand.
 """
 import os
+import signal
 import subprocess
 
 import pytest
 from lab import netns, servers
+from lab.control import Control
 from lab.pasta import Daemon, Process, box, connects, exchange_tcp, exchange_udp, listening, mounted, program, wait_listening
+from lab.program import gone
 from lab.topology import GW4, HOST4, HOST6, REMOTE4, REMOTE6, Topology
 from lab.wait import until
 
@@ -216,6 +219,35 @@ def test_pid_file_on_a_descriptor(net, plain, tmp_path):
               "pid = int(os.pread(fd, 100, 0))\nos.kill(pid, 15)\nprint(pid)")
     done = net.host.run(netns.PYTHON, "-c", script, program(tmp_path), "--quiet", f"/proc/{plain.pid}/ns/net")
     assert int(done.stdout) > 0 and done.stderr == ""
+
+
+def test_both_namespaces_and_the_pid_file_by_descriptors_of_another(net, container, tmp_path):
+    """Descriptors of the one who starts it, by their names in /proc."""
+    script = ("import os, subprocess, sys\nme, box = os.getpid(), sys.argv[2]\nfd = os.memfd_create('pid')\nuser = os.open(f'/proc/{box}/ns/user', os.O_RDONLY)\n"
+              "subprocess.run([sys.argv[1], '--quiet', '--config-net', '--userns', f'/proc/{me}/fd/{user}', '--netns', f'/proc/{box}/ns/net',\n"
+              "                '--pid', f'/proc/{me}/fd/{fd}'], check=True)\nprint(os.pread(fd, 100, 0).decode())")
+    done = net.host.run(netns.PYTHON, "-c", script, program(tmp_path), str(container.pid))
+    pid = int(done.stdout)
+    try:
+        assert done.stderr == "" and f"{HOST4}/24" in container.addresses("eth0")
+        connects(net, container)
+    finally:
+        os.kill(pid, signal.SIGTERM)
+    until(lambda: gone(pid), "end")
+
+
+def test_started_again_over_its_control_socket(net, plain, tmp_path):
+    """The one before was killed, and could not remove it."""
+    path = tmp_path / "control.sock"
+    words = ["--config-net", "-c", path, "--netns", f"/proc/{plain.pid}/ns/net"]
+    first = Daemon(net.host, str(tmp_path), *words)
+    os.kill(first.pid, signal.SIGKILL)
+    until(first.gone, "end")
+    assert path.exists()
+    second = Daemon(net.host, str(tmp_path), *words)
+    with Control(path) as control:
+        assert control.get("forwards")["forwards"]
+    second.close()
 
 
 def test_started_with_descriptors_on_null(net, container, tmp_path):

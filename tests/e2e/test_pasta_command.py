@@ -46,7 +46,7 @@ def test_help(tmp_path):
     done = subprocess.run([program(tmp_path), "--help"], capture_output=True, text=True, check=True)
     assert not done.stderr
     for name in ("splice-only map-host-loopback host-lo-to-ns-lo foreground log-file tcp-ports udp-ports tcp-ns udp-ns config-net netns "
-                 "userns netns-only no-netns-quit ns-ifname ns-mac-addr dhcp-dns dhcp-search no-splice map-guest-addr").split():
+                 "userns netns-only no-pidns no-netns-quit ns-ifname ns-mac-addr dhcp-dns dhcp-search no-splice map-guest-addr").split():
         assert f"--{name}" in done.stdout, name
 
 
@@ -170,6 +170,30 @@ def test_command_that_ignores_the_signal(net, tmp_path, tun):
     until(lambda: all(map(gone, family)), "command and agents have ended")
 
 
+@pytest.mark.parametrize("command,status", [("exec sleep 1000", 143), ("trap 'exit 9' TERM; echo on; while :; do sleep 0.05; done", 9)],
+                         ids=["default", "handled"])
+def test_signals_without_a_pid_namespace(net, tmp_path, tun, command, status):
+    """The kernel gives them their effect; the network is there until the command has ended."""
+    p = process(net, tmp_path, "--config-net", "--no-pidns", "--", "sh", "-c", "trap 'exit 8' TERM; echo on; " + command)
+    p.says("on")
+    if status == 143:
+        until(lambda: "sleep" in map(name_of, p.children()), "command")
+    p.process.send_signal(signal.SIGTERM)
+    assert p.wait() == status
+
+
+def test_no_pid_namespace(run):
+    """It has a number that its parent knows, sees all others in /proc, and what it leaves behind stays when it has ended."""
+    look = "readlink /proc/self/ns/pid; ls /proc | grep -c '^[0-9]'; sleep 1000 >/dev/null 2>&1 & echo $!; id -u; exit 7"
+    done = run("--config-net", "--no-pidns", "--", "sh", "-c", look, check=False)
+    assert done.returncode == 7 and not done.stderr
+    pidns, seen, left, uid = done.stdout.split()
+    assert pidns == os.readlink("/proc/self/ns/pid") and uid == "0"
+    assert int(seen) >= 3, "shell, its parent and pasta"
+    assert name_of(int(left)) == "sleep"
+    os.kill(int(left), signal.SIGKILL)
+
+
 # What the command finds.
 
 LOOK = """
@@ -252,7 +276,8 @@ def test_runas_own_ids(run):
 
 def test_program_in_a_sealed_memory_file(net, tmp_path, tun):
     """By a name that is gone, as a program that has it built in starts it."""
-    script = ("import os, sys\nfd = os.memfd_create('pasta', os.MFD_CLOEXEC)\nos.write(fd, open(sys.argv[1], 'rb').read())\n"
+    script = ("import fcntl, os, sys\nfd = os.memfd_create('pasta', os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)\n"
+              "os.write(fd, open(sys.argv[1], 'rb').read())\nfcntl.fcntl(fd, fcntl.F_ADD_SEALS, 15)\n"
               "os.execve(fd, ['pasta', '--config-net', '--', 'ip', '-o', 'link'], os.environ)")
     done = net.host.run(netns.PYTHON, "-c", script, binary())
     assert "eth0" in done.stdout, done.stderr

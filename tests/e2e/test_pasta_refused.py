@@ -29,8 +29,8 @@ def run(net, tmp_path, prepare, *argv):
     (f"echo 0 >{LIMITS.format('user')}", ["user namespace: No space left", f"{LIMITS.format('user')} is 0"]),
     (f"echo 0 >{LIMITS.format('net')}", ["user namespace: No space left", f"{LIMITS.format('net')} is 0"]),
     (f"echo 1 >{LIMITS.format('net')}; set -- unshare -U -r -n \"$@\"", ["user namespace: No space left", "max_user_namespaces, max_net_namespaces"]),
-    (CHROOT, [FORBIDDEN, "security module"]),
-    (f"{sysctl('unprivileged_userns_clone', 0)}; {CHROOT}", [FORBIDDEN, "unprivileged_userns_clone is 0"]),
+    (CHROOT, [FORBIDDEN, "Unable to create user namespaces: a security module"]),
+    (f"{sysctl('unprivileged_userns_clone', 0)}; {CHROOT}", [FORBIDDEN, "Unable to create user namespaces without privileges: /proc/sys/kernel/unprivileged_userns_clone is 0"]),
     (f"{sysctl('apparmor_restrict_unprivileged_userns', 1)}; {CHROOT}", [FORBIDDEN, "apparmor_restrict_unprivileged_userns is 1"]),
 ], ids=["no-user", "no-net", "no-more-net", "chroot", "clone-sysctl", "apparmor"])
 def test_namespaces(net, tmp_path, prepare, says):

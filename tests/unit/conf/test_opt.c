@@ -266,6 +266,7 @@ static void test_names(void **state)
 		"no-dhcp-search",
 		"dns-forward=",
 		"dns-host=",
+		"no-pidns",
 		"no-netns-quit",
 		"host-lo-to-ns-lo",
 		"config-net",

@@ -308,14 +308,50 @@ static void test_children(void **state)
 }
 
 /* Not a shell, which handles signals until it runs something else. */
-static void start_yes(void)
+static void start_yes_in(bool no_pidns)
 {
 	char *argv[] = { "yes", NULL };
 	struct spawn_conf c = conf_of(argv);
 
+	c.no_pidns = no_pidns;
 	assert_int_equal(start(&c), 0);
 	assert_int_equal(spawn_go(&r.s), 0);
 	read_some(2);
+}
+
+static void start_yes(void)
+{
+	start_yes_in(false);
+}
+
+/* In our PID namespace it has the number there that we know, and our /proc. */
+static void test_no_pidns(void **state)
+{
+	char *argv[] = { "sh", "-c", "echo $$ $PPID; readlink /proc/self/ns/pid", NULL }, want[128], pidns[64] = "";
+	struct spawn_conf c = conf_of(argv);
+
+	c.no_pidns = true;
+	assert_true(readlink("/proc/self/ns/pid", pidns, sizeof(pidns) - 1) > 0);
+	assert_int_equal(start(&c), 0);
+	snprintf(want, sizeof(want), "%i %i\n%s\n", (int)r.s.pid, (int)getpid(), pidns);
+	assert_int_equal(spawn_go(&r.s), 0);
+	read_all();
+	end_wait();
+	finish();
+	assert_string_equal(r.out, want);
+	assert_string_equal(logged, "");
+}
+
+/* The terminal's signals reach it by themselves. */
+static void test_no_pidns_signal(void **state)
+{
+	start_yes_in(true);
+	spawn_signal(&r.s, SIGTERM, true);
+	assert_int_equal(spawn_status(&r.s, &r.status), -EAGAIN);
+	spawn_signal(&r.s, SIGINT, false);
+	end_wait();
+	assert_int_equal(r.status, 128 + SIGINT);
+	finish();
 }
 
 static void test_signal_default(void **state)
@@ -488,8 +524,8 @@ static void test_refused(void **state)
 		if (start(&c) != -EPERM)
 			_exit(3);
 		_exit(strcmp(logged, "Couldn't create user namespace: Operation not permitted\n"
-				     "User namespaces may be forbidden by a security module, by the filter of a container, or in a "
-				     "chroot environment\n")
+				     "Unable to create user namespaces: a security module, the filter of a container or a chroot "
+				     "environment may forbid it\n")
 			      ? 4
 			      : 0);
 	}
@@ -514,6 +550,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_no_exec),
 		cmocka_unit_test(test_waits),
 		cmocka_unit_test(test_children),
+		cmocka_unit_test(test_no_pidns),
+		cmocka_unit_test(test_no_pidns_signal),
 		cmocka_unit_test(test_signal_default),
 		cmocka_unit_test(test_signal_handled),
 		cmocka_unit_test(test_signal_ignored),
