@@ -9,8 +9,8 @@
 #define DERIVE_ERR_LEN 256
 
 /*
- * Fills in all of *ret_conf, which is all zero before, but the forwarding tables: what is not touched takes no memory in any of our processes. -EINVAL, with one line in err, where options contradict each other or the host
- * can't serve one that is explicit (--interface).
+ * Fills in all of *ret_conf, which is all zero before, but the forwarding tables: what is not touched takes no memory in any of our
+ * processes. -EINVAL, with one line in err, where options contradict each other or the host can't serve one that is explicit (--interface).
  */
 MUST_USE int derive(const struct opts *o, const struct host *h, struct conf *ret_conf, char err[DERIVE_ERR_LEN]);
 

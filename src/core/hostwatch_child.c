@@ -11,13 +11,13 @@
 #include <sys/inotify.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "conf/discover.h"
 #include "core/hostwatch_calls.h"
 #include "os/box.h"
+#include "os/clock.h"
 #include "os/daemon.h"
 #include "os/fdpass.h"
 #include "os/settle.h"
@@ -43,14 +43,6 @@ struct child {
 	struct follow last; /* what the engine knows */
 	struct hostwatch_msg msg;
 };
-
-static int64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
 
 /* --- files --- */
 
@@ -146,7 +138,7 @@ static void look(struct child *w)
 	if (conf_again(w->c->source, w->c->conf, f))
 		follow_keep_dns(&w->last, f);
 	w->due = memcmp(f, &w->last, sizeof(*f)) && msg_send(w, HOSTWATCH_NEWS);
-	w->since_ms = now_ms();
+	w->since_ms = clock_ms();
 	if (!w->due)
 		w->last = *f;
 	settle_memory();
@@ -154,7 +146,7 @@ static void look(struct child *w)
 
 static int wait_ms(const struct child *w)
 {
-	int64_t left = w->since_ms + LATEST_MS - now_ms();
+	int64_t left = w->since_ms + LATEST_MS - clock_ms();
 
 	return !w->due ? -1 : (int)MAX(MIN(left, (int64_t)QUIET_MS), (int64_t)0);
 }
@@ -181,9 +173,9 @@ __attribute__((noreturn)) static void watch(struct child *w)
 		changed |= files_drain(w);
 		if (changed && !w->due) {
 			w->due = true;
-			w->since_ms = now_ms();
+			w->since_ms = clock_ms();
 		}
-		if (w->due && (!changed || now_ms() - w->since_ms >= LATEST_MS))
+		if (w->due && (!changed || clock_ms() - w->since_ms >= LATEST_MS))
 			look(w);
 	}
 }
@@ -226,8 +218,7 @@ static void confine(const struct child *w)
 
 	(void)!box_memory();
 	(void)!box_landlock(BOX_SIGNALS | BOX_TCP_PORTS | BOX_TCP_CONNECT, dir, n, &lost);
-	while (n)
-		close(dir[--n]);
+	fdpass_close(dir, n);
 	(void)!sysfilter_load(calls, 1);
 }
 
@@ -281,7 +272,7 @@ void hostwatch_child_run(const void *ctx, int sock, pid_t parent)
 	}
 	/* Something may have changed since the configuration was made. */
 	w->due = true;
-	w->since_ms = now_ms();
+	w->since_ms = clock_ms();
 	settle_memory();
 	watch(w);
 }

@@ -6,10 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #include "base/log.h"
 #include "netns/agent_child.h"
+#include "os/clock.h"
 
 #define CALL_TIMEOUT_MS 10000 /* a machine under load, not a network */
 
@@ -88,21 +88,13 @@ int agent_on_event(struct agent *a)
 	}
 }
 
-static int64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
 /* Waits for the reply with this type and cookie. */
 static int reply_wait(struct agent *a, const struct agent_head *want, struct agent_reply *r, int fds[FDPASS_MAX])
 {
-	int64_t end = now_ms() + CALL_TIMEOUT_MS;
+	int64_t end = clock_ms() + CALL_TIMEOUT_MS;
 
 	for (;;) {
-		int err = fdpass_wait(a->h.fd, (int)MAX(end - now_ms(), INT64_C(0)));
+		int err = fdpass_wait(a->h.fd, (int)MAX(end - clock_ms(), INT64_C(0)));
 
 		if (!err)
 			err = reply_recv(a, r, fds);
@@ -113,7 +105,7 @@ static int reply_wait(struct agent *a, const struct agent_head *want, struct age
 		else if (err != -EAGAIN)
 			return err;
 		/* Something may come all the time. */
-		if (now_ms() >= end)
+		if (clock_ms() >= end)
 			return -ETIMEDOUT;
 	}
 }

@@ -5,9 +5,9 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "os/clock.h"
 #include "os/sock.h"
 
 #define SHORTAGE_MS 1
@@ -107,18 +107,10 @@ void fdpass_close(const int *fds, unsigned n)
 		close(fds[--n]);
 }
 
-static int64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
 int fdpass_wait(int sock, int timeout_ms)
 {
 	struct pollfd p = { .fd = sock, .events = POLLIN };
-	int64_t end = now_ms() + timeout_ms;
+	int64_t end = clock_ms() + timeout_ms;
 	int left = timeout_ms;
 
 	for (;;) {
@@ -129,7 +121,7 @@ int fdpass_wait(int sock, int timeout_ms)
 		if (n < 0 && errno != EINTR)
 			return -errno;
 		if (timeout_ms >= 0)
-			left = (int)MAX(end - now_ms(), INT64_C(0));
+			left = (int)MAX(end - clock_ms(), INT64_C(0));
 		if (!n && !left)
 			return -ETIMEDOUT;
 	}

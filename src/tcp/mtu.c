@@ -9,7 +9,7 @@
 static uint16_t mss_of(const struct tcp_conn *k, uint32_t mtu)
 {
 	bool v4 = addr_is4(&k->f.key.guest);
-	uint32_t hdr = (v4 ? IP4_HLEN : IP6_HLEN) + TCP_HLEN + (k->ts.on ? TCP_TS_LEN : 0);
+	uint32_t hdr = (uint32_t)ip_hlen(&k->f.key.guest) + TCP_HLEN + (k->ts.on ? TCP_TS_LEN : 0);
 
 	if (v4 && mtu < MTU_MIN4)
 		return 0;

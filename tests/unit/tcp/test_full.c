@@ -4,7 +4,6 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <stdlib.h>
 
 #include <cmocka.h>
 
@@ -37,20 +36,27 @@ static void test_greedy_guest(void **state)
 	world_fini(&w);
 }
 
+static void pool_exhaust(struct world *w, struct spill *hog)
+{
+	static uint8_t big[1 << 20];
+	const struct iovec iov = { big, sizeof(big) };
+
+	while (spill_put(w->t->pool, hog, &iov, 1, 0, sizeof(big)) == sizeof(big))
+		;
+}
+
 /* The pool has no chunk left: nothing is acknowledged that is not kept, and the guest's retransmission repairs it. */
 static void test_pool_exhausted(void **state)
 {
 	struct world w;
 	struct tcp_conn *k;
 	struct spill hog = { 0 };
-	uint8_t data[1000], *big = calloc(1, 1 << 20);
-	struct iovec iov = { big, 1 << 20 };
+	uint8_t data[1000];
 
 	world_init(&w, &(struct world_conf){ 0 });
 	conn_open_out(&w);
 	k = world_conn(&w);
-	while (spill_put(w.t->pool, &hog, &iov, 1, 0, 1 << 20) == 1 << 20)
-		;
+	pool_exhaust(&w, &hog);
 	pattern_fill(DIR_UP, 0, data, sizeof(data));
 	w.s->fill = w.s->size - 300;
 	conn_send(&w, TCP_ACK | TCP_FIN, data, sizeof(data));
@@ -68,7 +74,6 @@ static void test_pool_exhausted(void **state)
 	assert_int_equal(host_check(w.s), 1000);
 	assert_true(w.s->fin_out);
 	spill_drop(w.t->pool, &hog, hog.len);
-	free(big);
 	conn_kill(&w);
 	world_fini(&w);
 }
@@ -81,13 +86,10 @@ static void test_pool_exhausted_between(void **state)
 	static uint8_t data[SEGS * LEN];
 	struct spill hog = { 0 };
 	struct world w;
-	uint8_t *big = calloc(1, 1 << 20);
-	struct iovec iov = { big, 1 << 20 };
 
 	world_init(&w, &(struct world_conf){ 0 });
 	conn_open_out(&w);
-	while (spill_put(w.t->pool, &hog, &iov, 1, 0, 1 << 20) == 1 << 20)
-		;
+	pool_exhaust(&w, &hog);
 	pattern_fill(DIR_UP, 0, data, sizeof(data));
 	for (unsigned i = 0; i < SEGS; i++) {
 		s[i] = (struct gseg){ .data = data + i * LEN, .len = LEN, .pieces = 6 };
@@ -100,7 +102,6 @@ static void test_pool_exhausted_between(void **state)
 	spill_drop(w.t->pool, &hog, hog.len);
 	world_put(&w, s, SEGS);
 	assert_int_equal(host_check(w.s), sizeof(data));
-	free(big);
 	conn_kill(&w);
 	world_fini(&w);
 }
