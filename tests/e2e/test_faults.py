@@ -12,7 +12,6 @@ With PASST_TEST_LONG=1 in the environment each call fails by itself as well, not
 import contextlib
 import os
 import random
-import select
 import socket
 import struct
 import subprocess
@@ -25,7 +24,7 @@ from lab.control import Control, step
 from lab.program import Passt
 from lab.topology import HOST4, REMOTE4, REMOTE6
 from lab.vhostuser import VhostGuest
-from lab.wait import LIMIT, Timeout, until
+from lab.wait import LIMIT, Timeout, readable, ready, until
 from lab.wire import WireGuest
 
 LONG = bool(os.environ.get("PASST_TEST_LONG"))
@@ -95,7 +94,7 @@ def talk(all_of_them, seconds):
         if not now or left < 0:
             return [t for t in all_of_them if t.ok]
         socks = [t.sock for t in now]
-        select.select(socks, [t.sock for t in now if t.sent < SIZE], [], min(left, 0.1))
+        ready(min(left, 0.1), socks, [t.sock for t in now if t.sent < SIZE])
         for t in now:
             t.step()
 
@@ -123,7 +122,7 @@ class Caller:
     def answered(self):
         """It may take a second one: where the first has an error of before, or is too early."""
         self.forget()
-        until(lambda: self.say() or select.select([self.sock], [], [], 0.5)[0] and self._heard(), f"an answer from {self.to}")
+        until(lambda: self.say() or readable(0.5, self.sock) and self._heard(), f"an answer from {self.to}")
 
     def _heard(self):
         with contextlib.suppress(OSError):

@@ -6,7 +6,6 @@ What the guest learns of the path: its hops, its MTU, its errors.
 """
 import errno
 import re
-import select
 import socket
 import struct
 import sys
@@ -19,7 +18,7 @@ from lab.guest import Guest, checksums_right, l3
 from lab.netns import family_of
 from lab.path import FAR, HOPS, NARROW, NEAR, REFUSED, WIDE, Path
 from lab.program import Passt
-from lab.wait import LIMIT, until
+from lab.wait import LIMIT, readable, ready, until
 from scapy.layers.inet import ICMP, IP, UDP
 from scapy.layers.inet6 import ICMPv6PacketTooBig, IPv6, IPv6ExtHdrFragment
 from scapy.packet import Raw
@@ -262,7 +261,7 @@ class Pair:
         return self.expect(data, seconds)
 
     def expect(self, data, seconds=LIMIT):
-        if not select.select([self.server], [], [], seconds)[0]:
+        if not readable(seconds, self.server):
             return False
         assert self.server.recv(65536) == data
         return True
@@ -344,7 +343,7 @@ def test_stream_while_the_path_shrinks(path, guest, family):
                     a.setblocking(False)
                     sent, got = 0, b""
                     while len(got) < len(blob):
-                        r, w, _ = select.select([b], [a] if sent < len(blob) else [], [], LIMIT)
+                        r, w = ready(LIMIT, [b], [a] if sent < len(blob) else [])
                         assert r or w
                         if w:
                             sent += a.send(blob[sent : sent + (1 << 16)])
@@ -465,7 +464,7 @@ def test_odd_fragments(path, stream, family):
         stream.send(*fragments(stream, family, datagram, [104], 3))
         assert server.recv(1000) == data
         stream.barrier()
-        assert not select.select([server], [], [], 0)[0]
+        assert not readable(0, server)
 
 
 @FAMILIES

@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import re
-import select
 import shutil
 import subprocess
 import sys
@@ -18,6 +17,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from lab import pasta, servers, topology, vm, vmconf, wait  # noqa: E402
 from lab.program import Passt  # noqa: E402
 from lab.topology import HOST4, HOST6, REMOTE4, REMOTE6  # noqa: E402
+from lab.wait import readable  # noqa: E402
 
 NAME = "www.example.org"
 NSSWITCH = "/etc/nsswitch.conf"
@@ -266,7 +266,7 @@ def shell(guest):
     tty.setraw(0)
     try:
         while True:
-            ready = select.select([0, console], [], [])[0]
+            ready = readable(None, 0, console)
             if console in ready:
                 data = console.recv(4096)
                 if not data:

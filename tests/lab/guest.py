@@ -4,7 +4,6 @@ A guest made of scapy: frames over the UNIX socket, each with its length in fron
 for its own addresses by itself; all else is up to the test.
 """
 import random
-import select
 import socket
 import struct
 import time
@@ -16,7 +15,7 @@ from scapy.layers.l2 import ARP, Ether
 from scapy.packet import Raw
 
 from .topology import GW4, GW6, HOST4, HOST6
-from .wait import LIMIT, Timeout, until
+from .wait import LIMIT, Timeout, readable, until
 
 conf.ipv6_enabled = True
 
@@ -77,7 +76,7 @@ class Guest:
             if frame:
                 return frame
             wait = end - time.monotonic()
-            if self.closed or not select.select([self.sock], [], [], max(wait, 0))[0]:
+            if self.closed or not readable(max(wait, 0), self.sock):
                 return None
             try:
                 data = self.sock.recv(1 << 20)

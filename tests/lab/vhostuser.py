@@ -6,13 +6,12 @@ processes see. Frames are not left unfinished, neither way.
 import collections
 import mmap
 import os
-import select
 import socket
 import struct
 import time
 
 from .guest import Guest
-from .wait import LIMIT, until
+from .wait import LIMIT, readable, until
 
 GET_FEATURES, SET_FEATURES, SET_OWNER, SET_MEM_TABLE = 1, 2, 3, 5
 SET_VRING_NUM, SET_VRING_ADDR, SET_VRING_BASE, SET_VRING_KICK, SET_VRING_CALL = 8, 9, 10, 12, 13
@@ -144,7 +143,7 @@ class VhostGuest(Guest):
 
     def _wait(self, seconds):
         call = self._rings[RX].call
-        ready = select.select([call, self.sock], [], [], min(seconds, LOOK))[0]
+        ready = readable(min(seconds, LOOK), call, self.sock)
         if call in ready:
             os.eventfd_read(call)
         # Nobody has asked anything: it is the end.
