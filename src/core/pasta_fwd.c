@@ -200,14 +200,13 @@ static bool udp_divert(void *ctx, const struct udp_arrival *a)
 static void on_out_udp(void *ctx, struct ref ref, uint32_t events)
 {
 	struct pasta_fwd *f = ctx;
-	int id;
+	int id, err;
 
 	if (ref.index >= f->d.out->n || f->d.out->l[ref.index].fd < 0)
 		return;
 	id = udp_port(f, AUTO_OUT, ref.index);
-	if (id >= 0)
-		udp_splice_read(f->udp_splice, (uint16_t)id);
-	else
+	err = id < 0 ? id : udp_splice_read(f->udp_splice, (uint16_t)id);
+	if (err)
 		listener_pause(f->d.out, ref.index);
 }
 

@@ -102,7 +102,9 @@ static void from_host(struct icmp *m, struct icmp_flow *f)
 					  } };
 	}
 	got = sock_recvmmsg(f->sock.fd, mm, ICMP_BATCH, 0);
-	if (got < 0 && got != -EAGAIN)
+	if (sock_lacks_memory(got))
+		sockwatch_rest(&f->watch, EPOLLIN);
+	else if (got < 0 && got != -EAGAIN)
 		icmp_err_drain(m, f);
 	if (got <= 0)
 		return;

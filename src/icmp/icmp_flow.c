@@ -19,10 +19,9 @@ static struct icmp_flow *idle_first(const struct icmp *m)
 void icmp_flow_close(struct icmp *m, struct icmp_flow *f)
 {
 	list_del(&f->idle);
-	if (f->sock.fd >= 0) {
-		loop_del(m->d.loop, f->sock.fd);
+	sockwatch_end(&f->watch);
+	if (f->sock.fd >= 0)
 		sock_close(f->sock.fd);
-	}
 	m->n--;
 	flow_free(m->d.flows, &f->flow);
 }
@@ -66,6 +65,7 @@ static struct icmp_flow *slot_new(struct icmp *m, const struct flow_key *key)
 	m->n++;
 	f->flow.born_ns = m->d.loop->now_ns;
 	f->sock.fd = -1;
+	sockwatch_init(&f->watch, m->d.loop);
 	list_init(&f->idle);
 	icmp_flow_touch(m, f);
 	return f;
@@ -103,7 +103,7 @@ static int open_ping(struct icmp *m, struct icmp_flow *f)
 		rc = peer_connect(&f->sock, m->d.out);
 	f->sock.ip.tells_ttl = f->sock.tells_tos = true;
 	if (!rc)
-		rc = loop_add(m->d.loop, f->sock.fd, ref, EPOLLIN);
+		rc = sockwatch_begin(&f->watch, f->sock.fd, ref, EPOLLIN);
 	return rc;
 }
 

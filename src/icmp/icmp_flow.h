@@ -6,13 +6,15 @@
  * identifier whoever they come from. It is bound to the guest's identifier where that is free; if not, the kernel chooses another, and
  * replies and errors are given the guest's again.
  *
- * Interest mask: EPOLLIN, always. Replies that find no room on the link are lost, so there is nothing to wait for.
+ * Interest mask: EPOLLIN, but for a moment where the system has no memory. Replies that find no room on the link are lost, so there is
+ * nothing else to wait for.
  */
 #pragma once
 
 #include "base/list.h"
 #include "icmp/icmp.h"
 #include "os/sock.h"
+#include "os/sockwatch.h"
 #include "wire/eth.h"
 #include "xlate/hosterr.h"
 #include "xlate/peer.h"
@@ -25,6 +27,7 @@ struct icmp_flow {
 	struct list idle; /* in icmp.idle, ordered by last_ns */
 	uint64_t last_ns;
 	struct peer_sock sock; /* no port */
+	struct sockwatch watch; /* of that */
 	uint16_t seq; /* of the last request */
 };
 

@@ -10,10 +10,10 @@
 
 #include "base/log.h"
 #include "link/accept.h"
-#include "link/guestwatch.h"
 #include "link/stream_tx.h"
 #include "link/unixname.h"
 #include "os/sock.h"
+#include "os/sockwatch.h"
 
 #define SLOT 65536u /* more than any frame has: what fills it is too long */
 #define FRAME_MIN 14u
@@ -33,7 +33,7 @@ struct packet {
 	bool one_off;
 	bool tx_dead; /* the guest does not take frames any more; it will be found to be gone soon */
 	bool blocked; /* a reservation got nothing: tx_ready() is owed */
-	struct guestwatch watch; /* of fd */
+	struct sockwatch watch; /* of fd */
 
 	struct unixname_dir dir;
 	struct unixname peer; /* of a bound socket */
@@ -77,9 +77,9 @@ static void sock_leave(struct packet *p)
 	if (p->bound) {
 		unixname_disconnect(p->fd);
 		timer_cancel(&p->loop->timers, &p->look);
-		guestwatch_next(&p->watch, guest_ref(p), EPOLLIN);
+		sockwatch_next(&p->watch, guest_ref(p), EPOLLIN);
 	} else {
-		guestwatch_end(&p->watch);
+		sockwatch_end(&p->watch);
 		close(p->fd);
 		p->fd = -1;
 	}
@@ -110,7 +110,7 @@ static void guest_up(struct packet *p)
 
 static int guest_open(struct packet *p, int fd)
 {
-	int err = guestwatch_begin(&p->watch, fd, guest_ref(p), EPOLLIN | (p->blocked ? EPOLLOUT : 0));
+	int err = sockwatch_begin(&p->watch, fd, guest_ref(p), EPOLLIN | (p->blocked ? EPOLLOUT : 0));
 
 	if (err)
 		return err;
@@ -177,7 +177,7 @@ static void guest_read(struct packet *p)
 		if (n == -EAGAIN || n == -EINTR)
 			return;
 		if (sock_lacks_memory(n)) {
-			guestwatch_rest(&p->watch, events_wanted(p));
+			sockwatch_rest(&p->watch, events_wanted(p));
 			return;
 		}
 		n = n < 0 ? n : frames_up(p, (unsigned)n) ?: n;
@@ -196,7 +196,7 @@ static void guest_meet(struct packet *p)
 	if (err == -EAGAIN || err == -EINTR)
 		return;
 	if (sock_lacks_memory(err)) {
-		guestwatch_rest(&p->watch, events_wanted(p));
+		sockwatch_rest(&p->watch, events_wanted(p));
 		return;
 	}
 	if (!err)
@@ -234,7 +234,7 @@ static void guest_accept(struct packet *p)
 
 	/* A guest that comes back at once may be seen before its old connection was read to the end. */
 	while (peer_hung_up(p->fd)) {
-		if (guestwatch_rests(&p->watch))
+		if (sockwatch_rests(&p->watch))
 			return;
 		guest_read(p);
 	}
@@ -248,11 +248,11 @@ static void tx_send(struct packet *p)
 {
 	int err;
 
-	if (!p->link.up || p->tx_dead || guestwatch_rests(&p->watch))
+	if (!p->link.up || p->tx_dead || sockwatch_rests(&p->watch))
 		return;
 	err = stream_tx_send(&p->tx, p->fd);
 	if (sock_lacks_memory(err))
-		guestwatch_rest(&p->watch, events_wanted(p));
+		sockwatch_rest(&p->watch, events_wanted(p));
 	if (!err || sock_lacks_memory(err))
 		return;
 	/* What the guest sent before it went is still to be read: the end of a connection is handled there. Datagrams have none. */
@@ -331,7 +331,7 @@ static void packet_flush(struct link *l)
 	struct packet *p = packet_of(l);
 
 	tx_send(p);
-	guestwatch_set(&p->watch, events_wanted(p));
+	sockwatch_set(&p->watch, events_wanted(p));
 }
 
 static void packet_reset(struct link *l)
@@ -344,7 +344,7 @@ static void packet_free(struct link *l)
 	struct packet *p = packet_of(l);
 
 	timer_cancel(&p->loop->timers, &p->look);
-	guestwatch_end(&p->watch);
+	sockwatch_end(&p->watch);
 	acceptor_fini(&p->acceptor);
 	sock_close(p->fd);
 	sock_close(p->dir.fd);
@@ -385,7 +385,7 @@ int packet_new(struct loop *loop, const struct packet_conf *c, struct link **ret
 	p->bound = c->bound_fd >= 0;
 	p->dir = (struct unixname_dir){ c->dir_fd, c->dir };
 	timer_init(&p->look, guest_look);
-	guestwatch_init(&p->watch, loop);
+	sockwatch_init(&p->watch, loop);
 	guest_listen_init(&p->acceptor, loop, c->listen_fd);
 	p->fd = p->bound ? c->bound_fd : c->fd;
 	p->one_off = c->one_off || c->fd >= 0;
@@ -403,7 +403,7 @@ int packet_start(struct link *l)
 		return 0;
 	if (p->bound) {
 		guest_sock_prepare(fd);
-		return guestwatch_begin(&p->watch, fd, guest_ref(p), EPOLLIN);
+		return sockwatch_begin(&p->watch, fd, guest_ref(p), EPOLLIN);
 	}
 	p->fd = -1;
 	return guest_open(p, fd);

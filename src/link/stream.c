@@ -11,9 +11,9 @@
 #include "base/log.h"
 #include "base/rd.h"
 #include "link/accept.h"
-#include "link/guestwatch.h"
 #include "link/stream_tx.h"
 #include "os/sock.h"
+#include "os/sockwatch.h"
 
 #define RX_BUF (512u << 10)
 #define LEN_BYTES 4u
@@ -32,7 +32,7 @@ struct stream {
 	bool one_off;
 	bool tx_dead; /* the guest does not take frames any more; the end of the connection will be read soon */
 	bool blocked; /* a reservation got nothing: tx_ready() is owed */
-	struct guestwatch watch; /* of fd */
+	struct sockwatch watch; /* of fd */
 
 	uint8_t *rx;
 	size_t rx_start, rx_end; /* received, not handed up */
@@ -58,7 +58,7 @@ static void guest_close(struct stream *s)
 {
 	if (s->fd < 0)
 		return;
-	guestwatch_end(&s->watch);
+	sockwatch_end(&s->watch);
 	close(s->fd);
 	s->fd = -1;
 	s->gen = (s->gen + 1) & 0xffffff;
@@ -76,7 +76,7 @@ static void guest_close(struct stream *s)
 static int guest_open(struct stream *s, int fd)
 {
 	struct ref ref = ref_init(s->owner, WHICH_GUEST, s->gen);
-	int err = guestwatch_begin(&s->watch, fd, ref, EPOLLIN | (s->blocked ? EPOLLOUT : 0));
+	int err = sockwatch_begin(&s->watch, fd, ref, EPOLLIN | (s->blocked ? EPOLLOUT : 0));
 
 	if (err)
 		return err;
@@ -163,7 +163,7 @@ static void guest_read(struct stream *s)
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))
 			return;
 		if (n < 0 && sock_lacks_memory(-errno)) {
-			guestwatch_rest(&s->watch, events_wanted(s));
+			sockwatch_rest(&s->watch, events_wanted(s));
 			return;
 		}
 		if (n <= 0) {
@@ -191,7 +191,7 @@ static void guest_accept(struct stream *s)
 
 	/* A guest that comes back at once may be seen before its old connection was read to the end. */
 	while (peer_hung_up(s->fd)) {
-		if (guestwatch_rests(&s->watch))
+		if (sockwatch_rests(&s->watch))
 			return;
 		guest_read(s);
 	}
@@ -203,11 +203,11 @@ static void tx_send(struct stream *s)
 {
 	int err;
 
-	if (s->fd < 0 || s->tx_dead || guestwatch_rests(&s->watch))
+	if (s->fd < 0 || s->tx_dead || sockwatch_rests(&s->watch))
 		return;
 	err = stream_tx_send(&s->tx, s->fd);
 	if (sock_lacks_memory(err)) {
-		guestwatch_rest(&s->watch, events_wanted(s));
+		sockwatch_rest(&s->watch, events_wanted(s));
 	} else if (err) {
 		/* What the guest sent before it went is still to be read: the end is handled there. */
 		s->tx_dead = true;
@@ -283,7 +283,7 @@ static void stream_flush(struct link *l)
 	struct stream *s = stream_of(l);
 
 	tx_send(s);
-	guestwatch_set(&s->watch, events_wanted(s));
+	sockwatch_set(&s->watch, events_wanted(s));
 }
 
 static void stream_reset(struct link *l)
@@ -295,7 +295,7 @@ static void stream_free(struct link *l)
 {
 	struct stream *s = stream_of(l);
 
-	guestwatch_end(&s->watch);
+	sockwatch_end(&s->watch);
 	acceptor_fini(&s->acceptor);
 	sock_close(s->fd);
 	munmap(s->rx, RX_BUF);
@@ -331,7 +331,7 @@ int stream_new(struct loop *loop, const struct stream_conf *c, struct link **ret
 	s->link = (struct link){ .ops = &stream_ops, .cb = c->cb, .lossy = true, .mtu = c->mtu, .max_body = c->mtu };
 	s->loop = loop;
 	s->owner = loop_owner(loop, loop_event, s);
-	guestwatch_init(&s->watch, loop);
+	sockwatch_init(&s->watch, loop);
 	guest_listen_init(&s->acceptor, loop, c->listen_fd);
 	s->fd = c->fd;
 	s->one_off = c->one_off || c->fd >= 0;

@@ -238,7 +238,7 @@ static void listeners_unblock(struct udp *u)
 void udp_link_ready(struct udp *u)
 {
 	while (!list_empty(&u->wait))
-		udp_flow_unblock(u, container_of(u->wait.next, struct udp_flow, wait));
+		udp_flow_unblock(container_of(u->wait.next, struct udp_flow, wait));
 	listeners_unblock(u);
 }
 

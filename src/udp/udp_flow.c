@@ -48,10 +48,9 @@ static uint16_t *port_users(const struct udp *u, const struct udp_flow *f)
 
 static void socket_drop(struct udp *u, struct udp_flow *f)
 {
-	if (f->sock.fd >= 0) {
-		loop_del(u->d.loop, f->sock.fd);
+	sockwatch_end(&f->watch);
+	if (f->sock.fd >= 0)
 		sock_close(f->sock.fd);
-	}
 	f->sock.fd = -1;
 	if (f->shares)
 		--*port_users(u, f);
@@ -123,20 +122,22 @@ void udp_flow_touch(struct udp *u, struct udp_flow *f, bool by_guest)
 
 void udp_flow_block(struct udp *u, struct udp_flow *f)
 {
-	if (f->blocked)
-		return;
+	if (!f->blocked)
+		list_push(&u->wait, &f->wait);
 	f->blocked = 1;
-	list_push(&u->wait, &f->wait);
-	if (loop_mod(u->d.loop, f->sock.fd, flow_ref(u, f), flow_mask(f)))
-		udp_flow_close(u, f);
+	sockwatch_set(&f->watch, flow_mask(f));
 }
 
-void udp_flow_unblock(struct udp *u, struct udp_flow *f)
+void udp_flow_unblock(struct udp_flow *f)
 {
 	f->blocked = 0;
 	list_del(&f->wait);
-	if (loop_mod(u->d.loop, f->sock.fd, flow_ref(u, f), flow_mask(f)))
-		udp_flow_close(u, f);
+	sockwatch_set(&f->watch, flow_mask(f));
+}
+
+void udp_flow_rest(struct udp_flow *f)
+{
+	sockwatch_rest(&f->watch, flow_mask(f));
 }
 
 /* A slot, if need be that of the flow that is the least likely to be missed: the oldest of those without an answer. */
@@ -154,6 +155,7 @@ static struct udp_flow *slot_new(struct udp *u, const struct flow_key *key)
 		return NULL;
 	u->n++;
 	f->sock.fd = -1;
+	sockwatch_init(&f->watch, u->d.loop);
 	f->frags = 1;
 	f->seg.max = UINT16_MAX;
 	list_init(&f->idle);
@@ -276,7 +278,7 @@ static int open_out(struct udp *u, struct udp_flow *f)
 		socket_drop(u, f);
 		rc = socket_out(u, f, false);
 	}
-	return rc ? rc : loop_add(u->d.loop, f->sock.fd, flow_ref(u, f), flow_mask(f));
+	return rc ? rc : sockwatch_begin(&f->watch, f->sock.fd, flow_ref(u, f), flow_mask(f));
 }
 
 struct udp_flow *udp_flow_from_guest(struct udp *u, const struct pkt *p)
@@ -330,7 +332,7 @@ static int open_beside(struct udp *u, struct udp_flow *f, const struct listener 
 	if (!rc)
 		rc = sock_connect(f->sock.fd, family, &f->sock.to, f->scope);
 	if (!rc)
-		rc = loop_add(u->d.loop, f->sock.fd, flow_ref(u, f), flow_mask(f));
+		rc = sockwatch_begin(&f->watch, f->sock.fd, flow_ref(u, f), flow_mask(f));
 	if (rc) {
 		sock_close(f->sock.fd);
 		f->sock.fd = -1;

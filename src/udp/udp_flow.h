@@ -13,7 +13,8 @@
  * have SO_REUSEADDR while the second is bound; the listener has it no longer than that, or any process could share its port. If no
  * socket is to be had, the flow sends through the listener, naming the source with a control message.
  *
- * The interest mask is EPOLLIN, unless the link had no room for what arrived ("blocked"): then nothing, until udp_link_ready().
+ * The interest mask is EPOLLIN, unless the link had no room for what arrived ("blocked"): then nothing, until udp_link_ready(); nor for a
+ * moment where the system has no memory.
  */
 #pragma once
 
@@ -21,6 +22,7 @@
 #include "os/hops.h"
 #include "os/pktinfo.h"
 #include "os/sock.h"
+#include "os/sockwatch.h"
 #include "udp/udp.h"
 #include "udp/udp_out.h"
 #include "wire/eth.h"
@@ -44,6 +46,7 @@ struct udp_flow {
 	struct list wait; /* in udp.wait while blocked */
 	uint64_t last_ns;
 	struct peer_sock sock; /* fd -1: through the listener */
+	struct sockwatch watch; /* of that */
 	struct ep local; /* host first: what the peer sent to */
 	unsigned scope; /* host first: interface of a link-local peer */
 	uint32_t listener; /* host first: index */
@@ -117,7 +120,10 @@ void udp_flow_touch(struct udp *u, struct udp_flow *f, bool by_guest);
 
 /* The link has no room. */
 void udp_flow_block(struct udp *u, struct udp_flow *f);
-void udp_flow_unblock(struct udp *u, struct udp_flow *f);
+void udp_flow_unblock(struct udp_flow *f);
+
+/* The system has no memory for what was asked of the socket. */
+void udp_flow_rest(struct udp_flow *f);
 
 void udp_flow_sweep(struct timer *t, uint64_t now_ns);
 

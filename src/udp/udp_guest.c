@@ -463,7 +463,9 @@ void udp_guest_from_flow(struct udp *u, struct udp_flow *f)
 		return;
 	}
 	got = sock_recvmmsg(f->sock.fd, u->m, n, 0);
-	if (got < 0 && got != -EAGAIN)
+	if (sock_lacks_memory(got))
+		udp_flow_rest(f);
+	else if (got < 0 && got != -EAGAIN)
 		udp_err_drain(u, f);
 	if (got <= 0)
 		return;
@@ -585,6 +587,8 @@ void udp_guest_from_listener(struct udp *u, uint32_t index)
 		u->m[i].msg_hdr.msg_controllen = sizeof(u->ctl[i].b);
 	}
 	got = sock_recvmmsg(l->fd, u->m, max, 0);
+	if (sock_lacks_memory(got))
+		listener_pause(u->ls, index);
 	for (unsigned i = 0; (int)i < got;)
 		i += deliver_listener(u, index, i, (unsigned)got);
 }

@@ -13,6 +13,7 @@
 #include "flow/flow.h"
 #include "os/pktinfo.h"
 #include "os/sock.h"
+#include "os/sockwatch.h"
 #include "udp/udp_hold.h"
 #include "udp/udp_out.h"
 
@@ -32,6 +33,7 @@ struct peer {
 	struct flow_count out, back; /* from it, and to it */
 	unsigned scope;
 	int fd; /* -1: it waits for one */
+	struct sockwatch watch; /* of fd */
 	struct udp_out_seg seg; /* of both sockets */
 	bool answered;
 	bool gro; /* messages of fd may consist of several datagrams (os/udpseg.h) */
@@ -78,10 +80,9 @@ static struct peer *idle_first(const struct udp_splice *u, enum idle i)
 static void peer_close(struct udp_splice *u, struct peer *p)
 {
 	list_del(&p->idle);
-	if (p->fd >= 0) {
-		loop_del(u->c.loop, p->fd);
+	sockwatch_end(&p->watch);
+	if (p->fd >= 0)
 		sock_close(p->fd);
-	}
 	u->stats.now--;
 	flow_free(u->peers, &p->flow);
 }
@@ -171,7 +172,7 @@ static int peer_open(struct udp_splice *u, struct peer *p)
 	peer_bind(p, &dst);
 	err = sock_connect(p->fd, family, &dst, p->scope);
 	if (!err)
-		err = loop_add(u->c.loop, p->fd, ref_init(u->owner, p->flow.index, p->flow.gen), EPOLLIN);
+		err = sockwatch_begin(&p->watch, p->fd, ref_init(u->owner, p->flow.index, p->flow.gen), EPOLLIN);
 	return err;
 }
 
@@ -219,6 +220,7 @@ static struct peer *peer_find(struct udp_splice *u, uint16_t id, const struct ud
 	list_init(&p->idle);
 	p->flow.born_ns = u->c.loop->now_ns;
 	p->fd = -1;
+	sockwatch_init(&p->watch, u->c.loop);
 	p->seg.max = UINT16_MAX;
 	p->scope = path->scope;
 	if (!peer_ready(u, p))
@@ -377,14 +379,14 @@ static int error_clear(int fd, int err)
 	return err;
 }
 
-void udp_splice_read(struct udp_splice *u, uint16_t id)
+int udp_splice_read(struct udp_splice *u, uint16_t id)
 {
 	struct peer *run = NULL;
 	unsigned first = 0;
 	int got, fd;
 
 	if (id >= u->n_ports || !u->port[id].used)
-		return;
+		return 0;
 	fd = u->port[id].p.fd;
 	for (unsigned i = 0; i < BATCH; i++) {
 		msg_init(u, i);
@@ -393,6 +395,8 @@ void udp_splice_read(struct udp_splice *u, uint16_t id)
 		msg_control(u, i);
 	}
 	got = sock_recvmmsg(fd, u->m, BATCH, 0);
+	if (sock_lacks_memory(got))
+		return got;
 	if (got < 0)
 		(void)error_clear(fd, got);
 	learn(fd, got, &u->port[id].gro);
@@ -416,6 +420,7 @@ void udp_splice_read(struct udp_splice *u, uint16_t id)
 	}
 	if (run)
 		peer_send(u, run, first, (unsigned)got);
+	return 0;
 }
 
 static void peer_read(struct udp_splice *u, struct peer *p)
@@ -439,7 +444,9 @@ static void peer_read(struct udp_splice *u, struct peer *p)
 			msg_control(u, i);
 	}
 	got = sock_recvmmsg(p->fd, u->m, BATCH, 0);
-	if (got < 0)
+	if (sock_lacks_memory(got))
+		sockwatch_rest(&p->watch, EPOLLIN);
+	else if (got < 0)
 		peer_error(u, p, error_clear(p->fd, got));
 	if (got <= 0)
 		return;

@@ -85,8 +85,11 @@ MUST_USE int udp_splice_add(struct udp_splice *u, const struct udp_splice_port *
 /* Peers of the socket are forgotten, their sockets closed. */
 void udp_splice_remove(struct udp_splice *u, uint16_t id);
 
-/* The socket is readable, and all that comes there is ours. */
-void udp_splice_read(struct udp_splice *u, uint16_t id);
+/*
+ * The socket is readable, and all that comes there is ours. -ENOBUFS, -ENOMEM: the system has no memory for it now; the caller sees to it that
+ * there is another try, but not at once.
+ */
+MUST_USE int udp_splice_read(struct udp_splice *u, uint16_t id);
 
 /* Datagrams that somebody else has read from the socket: n payloads, at most UDP_SPLICE_FEED. */
 void udp_splice_feed(struct udp_splice *u, uint16_t id, const struct udp_splice_path *path, const struct iovec *payload,

@@ -2,6 +2,7 @@
 #include "icmp_world.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 
 static void round_trip(void **state)
@@ -340,6 +341,23 @@ static void full_link(void **state)
 	assert_int_equal(w->net.fl.frames, 1);
 }
 
+/* A reply waits while the system has no memory for it, and nobody asks for it all the time. */
+static void no_memory(void **state)
+{
+	struct world *w = *state;
+	const struct net_family *a = &net_families[0];
+
+	world_ping(w, &a->guest, &a->peer, 7, 1, NULL);
+	fake_fail(FAKE_RECVMMSG, -1, ENOMEM, 0, UINT_MAX);
+	world_reply(w, &a->peer);
+	world_settle(w);
+	assert_int_equal(w->net.fl.frames, 0);
+	fake_fail(FAKE_RECVMMSG, -1, 0, 0, 0);
+	fake_loop_advance(&w->net.loop, 100 * NSEC_PER_MSEC);
+	world_settle(w);
+	assert_int_equal(w->net.fl.frames, 1);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, world_setup, world_teardown)
@@ -360,6 +378,7 @@ int main(void)
 		T(odd_replies),
 		T(time_out_and_share),
 		T(full_link),
+		T(no_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -43,6 +43,8 @@ static void with_fault(const struct fake_fault *x)
 	fake_fault_begin(x);
 	run(w, a);
 	fake_fault_end(x);
+	fake_loop_advance(&w->net.loop, 100 * NSEC_PER_MSEC);
+	world_settle(w);
 	for (uint16_t id = 7; id < 9; id++) {
 		fake_link_clear(&w->net.fl);
 		world_ping(w, &a->guest, &a->peer, id, 9, NULL);

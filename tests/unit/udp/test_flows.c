@@ -2,6 +2,7 @@
 #include "udp_world.h"
 
 #include <errno.h>
+#include <limits.h>
 
 #include "base/log.h"
 
@@ -241,6 +242,42 @@ static void no_descriptors(void **state)
 	assert_int_equal(fake_os.n_sent, 1);
 }
 
+/* What arrives waits while the system has no memory for it, and nobody asks for it all the time. */
+static void no_memory(void **state)
+{
+	struct world *w = *state;
+	const struct ep to = { addr_any4, 8000 };
+	const struct net_family *a = &net_families[0];
+	struct ep peer = net_ep(&a->peer, 7000), at = net_ep(&a->guest, 8000), guest = net_ep(&a->guest, 80);
+	int fd, ls = world_listen(w, &to.addr, to.port, guest.port);
+
+	world_listen_start(w);
+	fd = open_flow(w, 1000, 6000);
+	fake_fail(FAKE_RECVMMSG, -1, ENOMEM, 0, UINT_MAX);
+	answer(w, fd);
+	assert_int_not_equal(fake_dgram_route(17, &peer, &at, "question", 8), -1);
+	for (unsigned i = 0; i < 3; i++) {
+		world_settle(w);
+		advance_s(w, 2);
+	}
+	udp_link_ready(w->udp);
+	world_settle(w);
+	assert_int_equal(w->net.fl.frames, 0);
+	fake_fail(FAKE_RECVMMSG, -1, 0, 0, 0);
+	advance_s(w, 2);
+	world_settle(w);
+	assert_int_equal(w->net.fl.frames, 2);
+	assert_true(fake_fd(ls)->in_epoll);
+
+	/* The flow's time passes while its socket rests. */
+	fake_fail(FAKE_RECVMMSG, fd, ENOBUFS, 0, UINT_MAX);
+	answer(w, fd);
+	advance_s(w, 200);
+	assert_int_equal(flow_count(w->net.flows), 0);
+	fake_fail(FAKE_RECVMMSG, -1, 0, 0, 0);
+	world_listen_stop(w);
+}
+
 static void aborted(void **state)
 {
 	struct world *w = *state;
@@ -287,6 +324,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(long_time_outs, setup_long, world_teardown),
 		T(short_beside_long),
 		T(no_descriptors),
+		T(no_memory),
 		T(aborted),
 		T(shared_port_is_counted),
 	};

@@ -8,6 +8,7 @@
 #include "fake_faults.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <linux/errqueue.h>
 #include <netinet/in.h>
 #include <setjmp.h>
@@ -31,6 +32,7 @@ struct sim {
 	bool none; /* there is no socket now, but one later */
 	int bound;
 	uint16_t id;
+	unsigned no_memory; /* looks that gave -ENOMEM */
 	struct ep at, service;
 };
 
@@ -43,9 +45,9 @@ static int give_sock(void *ctx, void *user, int family, int *ret_fd)
 
 static void on_bound(void *ctx, struct ref ref, uint32_t events)
 {
-	const struct sim *x = ctx;
+	struct sim *x = ctx;
 
-	udp_splice_read(x->u, x->id);
+	x->no_memory += udp_splice_read(x->u, x->id) == -ENOMEM;
 }
 
 static void sim_init(struct sim *x, unsigned variant)
@@ -180,8 +182,50 @@ static void with_fault(const struct fake_fault *f)
 	sim_fini(&x);
 }
 
+/* Datagrams wait while the system has no memory for them, and nobody asks for them all the time. */
+static void no_memory(void **state)
+{
+	struct sim x;
+	int fd;
+
+	sim_init(&x, 0);
+	ask(&x, 0, "question");
+	settle(&x);
+	fd = fake_sent(0)->fd;
+
+	/* An answer. */
+	fake_dgram_push(fd, &x.service, NULL, "answer", 6);
+	fake_fail(FAKE_RECVMMSG, fd, ENOMEM, 0, UINT_MAX);
+	settle(&x);
+	fake_loop_advance(&x.loop, 100 * NSEC_PER_MSEC);
+	settle(&x);
+	assert_int_equal(fake_os.n_sent, 1);
+	fake_fail(FAKE_RECVMMSG, -1, 0, 0, 0);
+	fake_loop_advance(&x.loop, 100 * NSEC_PER_MSEC);
+	settle(&x);
+	assert_int_equal(fake_os.n_sent, 2);
+	assert_int_equal(fake_sent(1)->fd, x.bound);
+
+	/* A question: there the caller decides when to look again. */
+	fake_fail(FAKE_RECVMMSG, x.bound, ENOMEM, 0, 1);
+	ask(&x, 0, "another");
+	settle(&x);
+	assert_int_equal(x.no_memory, 1);
+	assert_int_equal(fake_os.n_sent, 3);
+
+	/* The peer's time passes while its socket rests. */
+	fake_dgram_push(fd, &x.service, NULL, "answer", 6);
+	fake_fail(FAKE_RECVMMSG, fd, ENOBUFS, 0, UINT_MAX);
+	settle(&x);
+	sim_fini(&x);
+}
+
 int main(void)
 {
+	const struct CMUnitTest tests[] = { cmocka_unit_test(no_memory) };
+
 	log_set_level(LOG_LVL_ERR);
+	if (cmocka_run_group_tests(tests, NULL, NULL))
+		return 1;
 	return fake_faults_run(with_fault, VARIANTS);
 }

@@ -15,6 +15,7 @@ int world_setup_times(void **state, uint32_t oneway_s, uint32_t answered_s)
 
 	assert_non_null(w);
 	net_init(&w->net, FLOWS, udp_slot_size());
+	listeners_init(&w->ls, &w->table);
 	d = (struct udp_deps){
 		.loop = &w->net.loop,
 		.link = &w->net.fl.link,
@@ -75,7 +76,6 @@ void world_listen_start(struct world *w)
 {
 	w->ls.loop = &w->net.loop;
 	w->ls.owner_udp = udp_listen_owner(w->udp);
-	w->ls.table = &w->table;
 	for (uint32_t i = 0; i < w->ls.n; i++) {
 		struct ref ref = { .index = i, .owner = (uint8_t)w->ls.owner_udp };
 

@@ -1,34 +1,32 @@
 /* SPDX-License-Identifier: MIT */
-#include "link/guestwatch.h"
+#include "os/sockwatch.h"
 
 #define REST_NS (2 * NSEC_PER_MSEC)
 
-static void update(struct guestwatch *w)
+static void update(struct sockwatch *w)
 {
-	uint32_t events = guestwatch_rests(w) ? 0 : w->want;
+	uint32_t events = sockwatch_rests(w) ? 0 : w->want;
 
 	if (w->fd < 0 || events == w->armed)
 		return;
-	if (!loop_mod(w->loop, w->fd, w->ref, events))
+	if (loop_mod(w->loop, w->fd, w->ref, events))
+		timer_set(&w->loop->timers, &w->rest, w->loop->now_ns + REST_NS);
+	else
 		w->armed = events;
 }
 
 static void rest_end(struct timer *t, uint64_t now_ns)
 {
-	struct guestwatch *w = container_of(t, struct guestwatch, rest);
-
-	update(w);
-	if (!w->armed)
-		guestwatch_rest(w, w->want);
+	update(container_of(t, struct sockwatch, rest));
 }
 
-void guestwatch_init(struct guestwatch *w, struct loop *loop)
+void sockwatch_init(struct sockwatch *w, struct loop *loop)
 {
-	*w = (struct guestwatch){ .loop = loop, .fd = -1 };
+	*w = (struct sockwatch){ .loop = loop, .fd = -1 };
 	timer_init(&w->rest, rest_end);
 }
 
-int guestwatch_begin(struct guestwatch *w, int fd, struct ref ref, uint32_t events)
+int sockwatch_begin(struct sockwatch *w, int fd, struct ref ref, uint32_t events)
 {
 	int err = loop_add(w->loop, fd, ref, events);
 
@@ -40,7 +38,7 @@ int guestwatch_begin(struct guestwatch *w, int fd, struct ref ref, uint32_t even
 	return 0;
 }
 
-void guestwatch_end(struct guestwatch *w)
+void sockwatch_end(struct sockwatch *w)
 {
 	timer_cancel(&w->loop->timers, &w->rest);
 	if (w->fd >= 0)
@@ -48,13 +46,13 @@ void guestwatch_end(struct guestwatch *w)
 	w->fd = -1;
 }
 
-void guestwatch_set(struct guestwatch *w, uint32_t events)
+void sockwatch_set(struct sockwatch *w, uint32_t events)
 {
 	w->want = events;
 	update(w);
 }
 
-void guestwatch_next(struct guestwatch *w, struct ref ref, uint32_t events)
+void sockwatch_next(struct sockwatch *w, struct ref ref, uint32_t events)
 {
 	timer_cancel(&w->loop->timers, &w->rest);
 	w->ref = ref;
@@ -63,7 +61,7 @@ void guestwatch_next(struct guestwatch *w, struct ref ref, uint32_t events)
 	rest_end(&w->rest, w->loop->now_ns);
 }
 
-void guestwatch_rest(struct guestwatch *w, uint32_t events)
+void sockwatch_rest(struct sockwatch *w, uint32_t events)
 {
 	w->want = events;
 	timer_set(&w->loop->timers, &w->rest, w->loop->now_ns + REST_NS);
