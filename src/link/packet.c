@@ -30,6 +30,7 @@ struct packet {
 	struct acceptor acceptor;
 	int fd; /* -1: none. A bound one stays when the guest goes */
 	bool bound;
+	bool datagrams; /* not a connection: the end of the guest is known by what is sent to it, and by nothing else */
 	bool one_off;
 	bool tx_dead; /* the guest does not take frames any more; it will be found to be gone soon */
 	bool blocked; /* a reservation got nothing: tx_ready() is owed */
@@ -255,10 +256,11 @@ static void tx_send(struct packet *p)
 		sockwatch_rest(&p->watch, events_wanted(p));
 	if (!err || sock_lacks_memory(err))
 		return;
-	/* What the guest sent before it went is still to be read: the end of a connection is handled there. Datagrams have none. */
 	p->tx_dead = true;
 	stream_tx_clear(&p->tx);
-	timer_set(&p->loop->timers, &p->look, 0);
+	/* What the guest sent before it went is still to be read: the end of a connection stands behind it. */
+	if (p->datagrams)
+		timer_set(&p->loop->timers, &p->look, 0);
 }
 
 static void guest_writable(struct packet *p)
@@ -396,11 +398,12 @@ int packet_new(struct loop *loop, const struct packet_conf *c, struct link **ret
 int packet_start(struct link *l)
 {
 	struct packet *p = packet_of(l);
-	int fd = p->fd;
+	int fd = p->fd, type;
 
 	acceptor_start(&p->acceptor, ref_init(p->owner, WHICH_LISTEN, 0));
 	if (fd < 0)
 		return 0;
+	p->datagrams = !sock_get_int(fd, SOL_SOCKET, SO_TYPE, &type) && type == SOCK_DGRAM;
 	if (p->bound) {
 		guest_sock_prepare(fd);
 		return sockwatch_begin(&p->watch, fd, guest_ref(p), EPOLLIN);

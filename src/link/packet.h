@@ -6,7 +6,8 @@
  *
  * Datagrams (SOCK_DGRAM), as QEMU's "-netdev dgram", vfkit and libkrun speak them: the guest is whoever sends the first datagram to our
  * socket and has a socket by name to send to, in the folder of ours, as all other paths are out of sight by then. From then on no other
- * is heard. That it has gone is known when its socket takes nothing any more; one that is silent is looked for every second.
+ * is heard. That it has gone is known when its socket takes nothing any more, and what it sent right before may be lost, as the kernel then
+ * drops that from our queue; one that is silent is looked for every second.
  *
  * Messages of less than 14 or more than 65535 bytes are dropped, and counted as bad; the four bytes that vfkit begins with are no frame
  * and no fault. After the end what was queued for the guest is thrown away, and the next guest is waited for.

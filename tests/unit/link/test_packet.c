@@ -296,6 +296,34 @@ static void test_empty_before_end(void **state)
 	assert_int_equal(x->w.down, 1);
 }
 
+/* A guest that goes without having read all, seen at first as frames for it are refused: what it has sent is heard all the same. */
+static void test_end_unread(void **state)
+{
+	struct fix *x = *state;
+
+	for (unsigned first = 0; first < 2; first++) {
+		start_pair(x, SOCK_SEQPACKET);
+		x->frames = x->w.gone = 0;
+		assert_int_equal(link_send(x->w.link, 0, frame, 60), 0);
+		turns(x);
+		for (unsigned k = 0; k < 3 * LINK_BATCH; k++)
+			assert_int_equal(send(x->w.peer, frame, 60, MSG_DONTWAIT), 60);
+		close(x->w.peer);
+		x->w.peer = -1;
+		/* By which of the two the kernel tells that frames were not read. */
+		if (first)
+			link_world_turn(&x->w);
+		assert_int_equal(link_send(x->w.link, 0, frame, 60), 0);
+		link_flush(x->w.link);
+		turns(x);
+		assert_int_equal(x->frames, 3 * LINK_BATCH);
+		assert_int_equal(x->w.gone, 1);
+		x->w.link->ops->free(x->w.link);
+		x->w.link = NULL;
+		x->w.up = 0;
+	}
+}
+
 static void test_second_client(void **state)
 {
 	struct fix *x = *state;
@@ -499,6 +527,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_end, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_empty_before_end, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_second_client, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_end_unread, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_reset, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_one_off, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_datagram_pair_end, setup, teardown),
