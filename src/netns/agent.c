@@ -53,7 +53,8 @@ void agent_set_reply(struct agent *a, agent_reply_fn *fn, void *ctx)
 	a->ctx = ctx;
 }
 
-int agent_send(struct agent *a, struct agent_req *req, uint32_t *ret_cookie)
+/* fd goes along, if there is one. */
+static int request_send(struct agent *a, struct agent_req *req, int fd, uint32_t *ret_cookie)
 {
 	size_t len = agent_req_size(req->head.type);
 	int err;
@@ -63,11 +64,16 @@ int agent_send(struct agent *a, struct agent_req *req, uint32_t *ret_cookie)
 	if (!len)
 		return -EINVAL;
 	req->head.cookie = a->cookie + 1;
-	err = fdpass_send(a->h.fd, req, len, NULL, 0, MSG_DONTWAIT);
+	err = fdpass_send(a->h.fd, req, len, &fd, fd >= 0, MSG_DONTWAIT);
 	if (err)
 		return err == -ECONNRESET ? -EPIPE : err;
 	*ret_cookie = ++a->cookie;
 	return 0;
+}
+
+int agent_send(struct agent *a, struct agent_req *req, uint32_t *ret_cookie)
+{
+	return request_send(a, req, -1, ret_cookie);
 }
 
 int agent_on_event(struct agent *a)
@@ -120,7 +126,8 @@ int agent_call(struct agent *a, struct agent_req *req, struct agent_reply *ret_r
 
 /* --- its life --- */
 
-int agent_start(const struct ns *ns, struct agent *ret_a)
+/* ret_text: what the agent says of an error; empty if it says nothing. */
+static int start(const struct agent_place *where, struct agent *ret_a, char ret_text[AGENT_TEXT_MAX])
 {
 	static const struct agent_head hello = { .type = AGENT_HELLO };
 	struct agent a = { .h.fd = -1 };
@@ -128,19 +135,35 @@ int agent_start(const struct ns *ns, struct agent *ret_a)
 	int fds[FDPASS_MAX];
 	int err;
 
-	err = helper_start(agent_child_run, ns, &a.h);
+	err = helper_start(agent_child_run, where, &a.h);
 	if (!err)
 		err = reply_wait(&a, &hello, &r, fds);
 	if (!err)
 		fdpass_close(fds, r.n_fds);
+	snprintf(ret_text, AGENT_TEXT_MAX, "%.*s", AGENT_TEXT_MAX - 1, r.text);
 	if (err) {
-		r.text[sizeof(r.text) - 1] = '\0';
-		log_err("%s%s", r.text[0] ? r.text : "Couldn't start the namespace agent: ", r.text[0] ? "" : strerror(-err));
 		agent_close(&a);
 		return err;
 	}
 	*ret_a = a;
 	return 0;
+}
+
+int agent_start(const struct ns *ns, struct agent *ret_a)
+{
+	char text[AGENT_TEXT_MAX];
+	int err = start(&(struct agent_place){ .ns = ns }, ret_a, text);
+
+	if (err)
+		log_err("%s%s", text[0] ? text : "Couldn't start the namespace agent: ", text[0] ? "" : strerror(-err));
+	return err;
+}
+
+int agent_start_annex(const struct ns *ns, struct agent *ret_a)
+{
+	char text[AGENT_TEXT_MAX];
+
+	return start(&(struct agent_place){ .ns = ns, .annex = true }, ret_a, text);
 }
 
 void agent_close(struct agent *a)
@@ -211,9 +234,30 @@ int agent_config(struct agent *a, const struct nsconf *c)
 	return err;
 }
 
-int agent_diag(struct agent *a, int *ret_fd)
+int agent_annex(struct agent *a, const struct annex_conf *c, int net_fd, struct annex_result *ret_result, struct annex_fds *ret_fds)
 {
-	struct agent_req req = { .head.type = AGENT_DIAG };
+	struct agent_req req = { .head.type = AGENT_ANNEX, .annex = *c };
+	struct agent_reply r = { .err = 0 };
+	int fds[FDPASS_MAX];
+	int err = request_send(a, &req, net_fd, &req.head.cookie);
+
+	if (!err)
+		err = reply_wait(a, &req.head, &r, fds);
+	*ret_result = r.annex;
+	if (err)
+		return err;
+	if (r.n_fds != (c->v6 ? 3 : 2)) {
+		fdpass_close(fds, r.n_fds);
+		return -EPROTO;
+	}
+	*ret_fds = (struct annex_fds){ .tap = fds[0], .raw = { fds[1], c->v6 ? fds[2] : -1 } };
+	return 0;
+}
+
+/* For the one descriptor that is all of the answer. */
+static int call_for_fd(struct agent *a, enum agent_type type, int *ret_fd)
+{
+	struct agent_req req = { .head.type = type };
 	struct agent_reply r = { .err = 0 };
 	int fds[FDPASS_MAX];
 	int err = call_log(a, &req, &r, fds, 1);
@@ -221,6 +265,16 @@ int agent_diag(struct agent *a, int *ret_fd)
 	if (!err)
 		*ret_fd = fds[0];
 	return err;
+}
+
+int agent_diag(struct agent *a, int *ret_fd)
+{
+	return call_for_fd(a, AGENT_DIAG, ret_fd);
+}
+
+int agent_links(struct agent *a, int *ret_fd)
+{
+	return call_for_fd(a, AGENT_LINKS, ret_fd);
 }
 
 int agent_seal(struct agent *a, const struct helper_seal *s)
@@ -233,6 +287,15 @@ int agent_seal(struct agent *a, const struct helper_seal *s)
 }
 
 /* --- later --- */
+
+int agent_leave(struct agent *a)
+{
+	struct agent_req req = { .head.type = AGENT_LEAVE };
+	struct agent_reply r = { .err = 0 };
+	int fds[FDPASS_MAX];
+
+	return call_fds(a, &req, &r, fds, 0);
+}
 
 int agent_listen(struct agent *a, const struct bound_spec *s, int *ret_fd, bool *ret_v6)
 {

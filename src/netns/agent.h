@@ -29,6 +29,10 @@ struct agent {
 
 /* Forks it, and waits until it is there. -errno, logged. */
 MUST_USE int agent_start(const struct ns *ns, struct agent *ret_a);
+
+/* The same, for one that lives in a new network namespace, of the same user namespace: for agent_annex(). -errno; nothing is logged. */
+MUST_USE int agent_start_annex(const struct ns *ns, struct agent *ret_a);
+
 void agent_set_reply(struct agent *a, agent_reply_fn *fn, void *ctx);
 
 /*
@@ -62,13 +66,27 @@ MUST_USE int agent_config(struct agent *a, const struct nsconf *c);
 MUST_USE int agent_diag(struct agent *a, int *ret_fd);
 
 /*
- * No more taps and no more configuration: the agent gives up all capabilities but CAP_NET_BIND_SERVICE and CAP_NET_RAW and, with a uid
- * and a gid, becomes that user. UINT32_MAX: it stays who it is, as it must in the user namespace of somebody without privileges. With
- * s->orphan the process that started it may end before those who use it, so that the end of the socket is all that ends it.
+ * Makes an annex of the agent's network namespace for that of net_fd, as annex_make(). The result tells of a failure, if r->err is what is
+ * returned; nothing is logged.
+ */
+MUST_USE int agent_annex(struct agent *a, const struct annex_conf *c, int net_fd, struct annex_result *ret_result,
+			 struct annex_fds *ret_fds);
+
+/* As nl_links_open(), in the namespace. */
+MUST_USE int agent_links(struct agent *a, int *ret_fd);
+
+/*
+ * No more taps and no more configuration: the agent gives up all capabilities but CAP_NET_BIND_SERVICE and CAP_NET_RAW (and
+ * CAP_NET_ADMIN, with an annex) and, with a uid and a gid, becomes that user. UINT32_MAX: it stays who it is, as it must in the user
+ * namespace of somebody without privileges. With s->orphan the process that started it may end before those who use it, so that the end
+ * of the socket is all that ends it.
  */
 MUST_USE int agent_seal(struct agent *a, const struct helper_seal *s);
 
-/* --- start-up as well; nothing is logged --- */
+/* --- start-up as well, or the end; nothing is logged --- */
+
+/* As annex_leave(). */
+MUST_USE int agent_leave(struct agent *a);
 
 /* As bound_open(), in the namespace. */
 MUST_USE int agent_listen(struct agent *a, const struct bound_spec *s, int *ret_fd, bool *ret_v6);

@@ -16,6 +16,7 @@ static const struct syscall_rule rules[] = {
 	{ "socket",
 	  "questions of the engine's to the kernel about sockets",
 	  { SYSCALL_IS(0, AF_NETLINK), SYSCALL_IS(2, NETLINK_SOCK_DIAG) } },
+	{ "socket", "news of the interface, for the engine", { SYSCALL_IS(0, AF_NETLINK), SYSCALL_IS(2, NETLINK_ROUTE) } },
 	{ "ioctl", "the number of an interface", { SYSCALL_IS(1, SIOCGIFINDEX) } },
 	{ "setsockopt", "a listener" },
 	{ "getsockopt", "a listener" },
@@ -24,4 +25,12 @@ static const struct syscall_rule rules[] = {
 	{ "getsockname", "a listener" },
 };
 
+static const struct syscall_rule annex[] = {
+	{ "sendto", "the interface has changed" },
+	{ "send", "sendto() of some architectures" },
+	{ "recvfrom", "the interface has changed" },
+	{ "recv", "recvfrom() of some architectures" },
+};
+
 const struct syscall_table agent_calls = { rules, ARRAY_SIZE(rules) };
+const struct syscall_table agent_calls_annex = { annex, ARRAY_SIZE(annex) };

@@ -5,3 +5,6 @@
 #include "os/sysfilter.h"
 
 extern const struct syscall_table agent_calls;
+
+/* Beside them, of one that has an annex and follows the interface. */
+extern const struct syscall_table agent_calls_annex;

@@ -3,6 +3,7 @@
 
 #include <cap-ng.h>
 #include <errno.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
@@ -33,13 +34,15 @@ static void log_take(void *ctx, enum log_level level, const char *line)
 /* --- start --- */
 
 /* The rights to change the user are for seal(). */
-static int enter(struct agent_serve *c, const struct ns *ns)
+static int enter(struct agent_serve *c, const struct agent_place *where)
 {
 	static const unsigned cap[] = { CAP_NET_ADMIN, CAP_NET_BIND_SERVICE, CAP_NET_RAW, CAP_SETUID, CAP_SETGID };
 	int err = helper_stand_alone();
 
 	if (!err)
-		err = ns_enter(ns);
+		err = ns_enter(where->ns);
+	if (!err && where->annex && unshare(CLONE_NEWNET))
+		err = -errno;
 	if (!err)
 		err = daemon_fds_close(&c->sock, STDERR_FILENO + 1);
 	if (!err)
@@ -55,7 +58,6 @@ static int enter(struct agent_serve *c, const struct ns *ns)
 
 void agent_child_run(const void *ctx, int sock, pid_t parent)
 {
-	const struct ns *ns = ctx;
 	struct agent_serve *c = calloc(1, sizeof(*c));
 	int err;
 
@@ -66,7 +68,7 @@ void agent_child_run(const void *ctx, int sock, pid_t parent)
 	c->reply.head.type = AGENT_HELLO;
 	/* The descriptors that lines went to are closed, and their numbers used for something else. */
 	log_set_sink(log_take, c);
-	err = enter(c, ns);
+	err = enter(c, ctx);
 	if (agent_serve_reply(c, err) || err)
 		_exit(EXIT_FAILURE);
 	while (!err)

@@ -5,5 +5,10 @@
 #include "netns/agent_proto.h"
 #include "netns/ns.h"
 
-/* A helper_fn: enters the namespaces of the struct ns at ctx, answers requests on sock, and ends with it or with parent. */
+struct agent_place {
+	const struct ns *ns;
+	bool annex; /* a new network namespace next to it */
+};
+
+/* A helper_fn: enters the namespaces of the struct agent_place at ctx, answers requests on sock, and ends with it or with parent. */
 __attribute__((noreturn)) void agent_child_run(const void *ctx, int sock, pid_t parent);

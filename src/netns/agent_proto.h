@@ -8,6 +8,7 @@
 #pragma once
 
 #include "base/addr.h"
+#include "netns/annex.h"
 #include "netns/config.h"
 #include "os/bound.h"
 #include "os/fdpass.h"
@@ -25,6 +26,10 @@ enum agent_type {
 	AGENT_SOCKETS,
 	AGENT_DIAG,
 	AGENT_SEAL,
+	AGENT_LINKS,
+	AGENT_ANNEX, /* comes with the descriptor of the namespace to serve */
+	AGENT_FOLLOW,
+	AGENT_LEAVE,
 	AGENT_QUIT, /* no reply but the end */
 	AGENT_TYPES,
 };
@@ -44,6 +49,7 @@ struct agent_sockets {
 	uint32_t type; /* SOCK_STREAM, SOCK_DGRAM, SOCK_RAW */
 	uint32_t proto;
 	uint32_t n; /* 1..AGENT_SOCKETS_MAX */
+	uint32_t stand_in; /* not 0: annex_socket() */
 };
 
 struct agent_req {
@@ -54,6 +60,7 @@ struct agent_req {
 		struct agent_sockets sockets;
 		struct helper_seal seal;
 		struct nsconf config;
+		struct annex_conf annex;
 	};
 };
 
@@ -71,6 +78,7 @@ struct agent_reply {
 	union {
 		struct agent_tap_result tap;
 		struct nsconf_result config;
+		struct annex_result annex;
 		uint32_t v6; /* of a listener: the socket is of AF_INET6 */
 	};
 };
@@ -81,7 +89,8 @@ static inline size_t agent_req_size(uint32_t type)
 	static const size_t body[AGENT_TYPES] = {
 		[AGENT_OPEN_TAP] = sizeof(struct agent_tap), [AGENT_CONFIG] = sizeof(struct nsconf),
 		[AGENT_LISTEN] = sizeof(struct bound_spec),  [AGENT_SOCKETS] = sizeof(struct agent_sockets),
-		[AGENT_SEAL] = sizeof(struct helper_seal),
+		[AGENT_SEAL] = sizeof(struct helper_seal),   [AGENT_ANNEX] = sizeof(struct annex_conf),
+		[AGENT_FOLLOW] = sizeof(struct annex_conf),
 	};
 
 	return type > AGENT_HELLO && type < AGENT_TYPES ? offsetof(struct agent_req, tap) + body[type] : 0;
@@ -93,6 +102,7 @@ static inline size_t agent_reply_size(uint32_t type)
 		[AGENT_OPEN_TAP] = sizeof(struct agent_tap_result),
 		[AGENT_CONFIG] = sizeof(struct nsconf_result),
 		[AGENT_LISTEN] = sizeof(uint32_t),
+		[AGENT_ANNEX] = sizeof(struct annex_result),
 	};
 
 	return type < AGENT_QUIT ? offsetof(struct agent_reply, tap) + body[type] : 0;

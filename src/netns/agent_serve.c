@@ -13,6 +13,7 @@
 
 #include "netns/agent_calls.h"
 #include "os/box.h"
+#include "os/netlink.h"
 #include "os/settle.h"
 #include "os/sock.h"
 #include "os/sysfilter.h"
@@ -53,6 +54,45 @@ static int config(struct agent_serve *s)
 	return nsconf_apply(&s->req.config, &s->reply.config);
 }
 
+static int annex(struct agent_serve *s)
+{
+	struct annex_conf *q = &s->req.annex;
+	struct annex_fds fds;
+	int err;
+
+	if (s->sealed)
+		return -EPERM;
+	if (s->given < 0)
+		return -EINVAL;
+	q->name[sizeof(q->name) - 1] = '\0';
+	err = annex_make(q, s->given, &s->reply.annex, &fds);
+	if (err)
+		return err;
+	s->annexed = true;
+	s->fds[s->reply.n_fds++] = fds.tap;
+	for (unsigned f = 0; f < ANNEX_RAW && fds.raw[f] >= 0; f++)
+		s->fds[s->reply.n_fds++] = fds.raw[f];
+	return 0;
+}
+
+static int follow(struct agent_serve *s)
+{
+	return s->annexed ? annex_follow(&s->req.annex) : -EPERM;
+}
+
+static int leave(struct agent_serve *s)
+{
+	return s->annexed ? annex_leave() : -EPERM;
+}
+
+static int links_open(struct agent_serve *s)
+{
+	int err = nl_links_open(&s->fds[0]);
+
+	s->reply.n_fds = !err;
+	return err;
+}
+
 static int listen_open(struct agent_serve *s)
 {
 	struct bound_spec *q = &s->req.listen;
@@ -77,11 +117,15 @@ static int sockets_open(struct agent_serve *s)
 	if (q->type != SOCK_STREAM && q->type != SOCK_DGRAM && q->type != SOCK_RAW)
 		return -EINVAL;
 	while (s->reply.n_fds < q->n) {
-		int err = sock_open((int)q->family, (int)q->type, (int)q->proto, &s->fds[s->reply.n_fds]);
+		int *fd = &s->fds[s->reply.n_fds];
+		int err = sock_open((int)q->family, (int)q->type, (int)q->proto, fd);
 
 		if (err)
 			return err;
 		s->reply.n_fds++;
+		err = q->stand_in ? annex_socket(*fd, (int)q->family) : 0;
+		if (err)
+			return err;
 	}
 	return 0;
 }
@@ -96,12 +140,15 @@ static int diag_open(struct agent_serve *s)
 	return 0;
 }
 
-/* The last one is for kernels before 5.7, where binding to a device takes it. */
+/*
+ * The second one is for kernels before 5.7, where binding to a device takes it, and for sockets that stand in for others. Who has made an
+ * annex has to change it with the interface.
+ */
 static int seal(struct agent_serve *s)
 {
-	static const struct syscall_table *const calls[] = { &agent_calls };
-	static const unsigned cap[] = { CAP_NET_BIND_SERVICE, CAP_NET_RAW };
-	int lost, err = helper_seal(&s->req.seal, s->parent, cap, ARRAY_SIZE(cap));
+	static const unsigned cap[] = { CAP_NET_BIND_SERVICE, CAP_NET_RAW, CAP_NET_ADMIN };
+	static const struct syscall_table *const calls[] = { &agent_calls, &agent_calls_annex };
+	int lost, err = helper_seal(&s->req.seal, s->parent, cap, ARRAY_SIZE(cap) - !s->annexed);
 
 	if (err)
 		return err;
@@ -109,7 +156,7 @@ static int seal(struct agent_serve *s)
 	/* Where these are refused the engine, which wants the same for itself, says so. */
 	(void)!box_memory();
 	(void)!box_landlock(BOX_SIGNALS | BOX_TCP_CONNECT, NULL, 0, &lost);
-	(void)!sysfilter_load(calls, 1);
+	(void)!sysfilter_load(calls, ARRAY_SIZE(calls) - !s->annexed);
 	settle_memory();
 	return 0;
 }
@@ -142,18 +189,15 @@ int agent_serve_reply(struct agent_serve *s, int err)
 	return err;
 }
 
-int agent_serve_next(struct agent_serve *s)
+/* len bytes of a request, or what recvmsg(2) says. */
+static int request_answer(struct agent_serve *s, ssize_t len)
 {
 	static int (*const handler[AGENT_TYPES])(struct agent_serve *) = {
-		[AGENT_OPEN_TAP] = open_tap,    [AGENT_CONFIG] = config,  [AGENT_LISTEN] = listen_open,
-		[AGENT_SOCKETS] = sockets_open, [AGENT_DIAG] = diag_open, [AGENT_SEAL] = seal,
+		[AGENT_OPEN_TAP] = open_tap, [AGENT_CONFIG] = config, [AGENT_LISTEN] = listen_open, [AGENT_SOCKETS] = sockets_open,
+		[AGENT_DIAG] = diag_open,    [AGENT_SEAL] = seal,     [AGENT_ANNEX] = annex,        [AGENT_LINKS] = links_open,
+		[AGENT_FOLLOW] = follow,     [AGENT_LEAVE] = leave,
 	};
-	unsigned n = 0;
-	ssize_t len = fdpass_recv(s->sock, &s->req, sizeof(s->req), 0, s->fds, &n);
 
-	if (len == -EAGAIN)
-		return 0; /* no memory now */
-	fdpass_close(s->fds, n); /* no request has any */
 	if (len <= 0)
 		return len == -EMSGSIZE ? -EPROTO : -EPIPE;
 	if ((size_t)len < sizeof(s->req.head) || (size_t)len != agent_req_size(s->req.head.type))
@@ -162,4 +206,19 @@ int agent_serve_next(struct agent_serve *s)
 		return -EPIPE;
 	s->reply = (struct agent_reply){ .head = s->req.head };
 	return agent_serve_reply(s, handler[s->req.head.type](s));
+}
+
+int agent_serve_next(struct agent_serve *s)
+{
+	unsigned n = 0;
+	int err;
+	ssize_t len = fdpass_recv(s->sock, &s->req, sizeof(s->req), 0, s->fds, &n);
+
+	if (len == -EAGAIN)
+		return 0; /* no memory now */
+	s->given = n && len > 0 && s->req.head.type == AGENT_ANNEX ? s->fds[0] : -1; /* no other request has any */
+	fdpass_close(s->fds + (s->given >= 0), n - (s->given >= 0));
+	err = request_answer(s, len);
+	fdpass_close(&s->given, s->given >= 0);
+	return err;
 }

@@ -10,8 +10,10 @@ struct agent_serve {
 	int sock; /* that requests come from and replies go to */
 	pid_t parent; /* that the agent ends with */
 	bool sealed; /* set by AGENT_SEAL */
+	bool annexed; /* set by AGENT_ANNEX */
 	struct agent_req req; /* the present one */
 	struct agent_reply reply; /* to it; head and text may be set before */
+	int given; /* came with the request; -1: nothing did */
 	int fds[FDPASS_MAX]; /* for the reply; closed once they are sent */
 };
 

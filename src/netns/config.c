@@ -2,7 +2,6 @@
 #include "netns/config.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/if_addr.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
@@ -13,9 +12,10 @@
 #include <unistd.h>
 
 #include "netns/nlreq.h"
+#include "netns/sysctl.h"
 
 #define IF_LOOPBACK 1
-#define IP6_CONF "/proc/sys/net/ipv6/conf/%s/%s"
+#define IP6_CONF "net/ipv6/conf/%s/%s"
 
 struct apply {
 	const struct nsconf *c;
@@ -92,15 +92,9 @@ static bool has_ip6(const struct nsconf *c)
 static int ip6_sysctl(const struct apply *a, const char *name, const char *value)
 {
 	char path[128];
-	int fd, err;
 
 	snprintf(path, sizeof(path), IP6_CONF, a->name, name);
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	err = write(fd, value, strlen(value)) < 0 ? -errno : 0;
-	close(fd);
-	return err;
+	return sysctl_set(path, value);
 }
 
 /*

@@ -1,25 +1,21 @@
 /* SPDX-License-Identifier: MIT */
-#include "netns/nlreq.h"
+#include "netns/nlmsg.h"
 
 #include <errno.h>
 #include <linux/if_addr.h>
+#include <linux/fib_rules.h>
 #include <linux/if_link.h>
+#include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
+#include <linux/veth.h>
 #include <net/if.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #include <libmnl/libmnl.h>
 
-#define MSG_MAX 8192 /* far more than NSCONF_ROUTE_HOPS take */
 #define PLEN4_BROADCAST 30 /* longer prefixes have no broadcast address (RFC 3021) */
 #define LIFETIME_EVER UINT32_MAX
-
-union msg {
-	char b[MSG_MAX];
-	struct nlmsghdr h;
-};
 
 int nlreq_open(struct nlreq *q)
 {
@@ -42,54 +38,11 @@ void nlreq_close(struct nlreq *q)
 	mnl_socket_close(q->nl);
 }
 
-static void *msg_start(union msg *m, uint16_t type, uint16_t flags, size_t fixed)
-{
-	memset(m, 0, sizeof(*m));
-	mnl_nlmsg_put_header(m->b);
-	m->h.nlmsg_type = type;
-	m->h.nlmsg_flags = (uint16_t)(NLM_F_REQUEST | NLM_F_ACK | flags);
-	return mnl_nlmsg_put_extra_header(&m->h, fixed);
-}
-
-/* The answer to the request of this number. 1: something else. */
-static int answer_parse(const char *buf, size_t len, uint32_t seq)
-{
-	const struct nlmsghdr *h = (const void *)buf;
-	int err;
-
-	if (len < MNL_NLMSG_HDRLEN + sizeof(err) || h->nlmsg_seq != seq || h->nlmsg_type != NLMSG_ERROR)
-		return 1;
-	memcpy(&err, mnl_nlmsg_get_payload(h), sizeof(err));
-	return MIN(err, 0);
-}
-
-static int msg_send(struct nlreq *q, union msg *m)
-{
-	char buf[MSG_MAX] __attribute__((aligned(8)));
-	int r = 1;
-
-	m->h.nlmsg_seq = ++q->seq;
-	while (mnl_socket_sendto(q->nl, m, m->h.nlmsg_len) < 0) {
-		if (errno != EINTR)
-			return -errno;
-	}
-	while (r > 0) {
-		ssize_t n = mnl_socket_recvfrom(q->nl, buf, sizeof(buf));
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n ? -errno : -EPROTO;
-		r = answer_parse(buf, (size_t)n, q->seq);
-	}
-	return r;
-}
-
 /* --- link --- */
 
-static struct ifinfomsg *link_start(union msg *m, int ifindex)
+static struct ifinfomsg *link_start(union nlmsg *m, int ifindex)
 {
-	struct ifinfomsg *i = msg_start(m, RTM_NEWLINK, 0, sizeof(*i));
+	struct ifinfomsg *i = nlmsg_start(m, RTM_NEWLINK, 0, sizeof(*i));
 
 	i->ifi_index = ifindex;
 	return i;
@@ -97,38 +50,38 @@ static struct ifinfomsg *link_start(union msg *m, int ifindex)
 
 int nlreq_link_up(struct nlreq *q, int ifindex)
 {
-	union msg m;
+	union nlmsg m;
 	struct ifinfomsg *i = link_start(&m, ifindex);
 
 	i->ifi_flags = i->ifi_change = IFF_UP;
-	return msg_send(q, &m);
+	return nlmsg_send(q, &m);
 }
 
 int nlreq_link_name(struct nlreq *q, int ifindex, const char *name)
 {
-	union msg m;
+	union nlmsg m;
 
 	link_start(&m, ifindex);
 	mnl_attr_put_strz(&m.h, IFLA_IFNAME, name);
-	return msg_send(q, &m);
+	return nlmsg_send(q, &m);
 }
 
 int nlreq_link_mac(struct nlreq *q, int ifindex, const uint8_t mac[MAC_LEN])
 {
-	union msg m;
+	union nlmsg m;
 
 	link_start(&m, ifindex);
 	mnl_attr_put(&m.h, IFLA_ADDRESS, MAC_LEN, mac);
-	return msg_send(q, &m);
+	return nlmsg_send(q, &m);
 }
 
 static int link_u32(struct nlreq *q, int ifindex, uint16_t attr, uint32_t value)
 {
-	union msg m;
+	union nlmsg m;
 
 	link_start(&m, ifindex);
 	mnl_attr_put_u32(&m.h, attr, value);
-	return msg_send(q, &m);
+	return nlmsg_send(q, &m);
 }
 
 int nlreq_link_mtu(struct nlreq *q, int ifindex, uint32_t mtu)
@@ -144,7 +97,7 @@ int nlreq_link_txqlen(struct nlreq *q, int ifindex, uint32_t frames)
 int nlreq_link_no_addrgen(struct nlreq *q, int ifindex)
 {
 	struct nlattr *spec, *inet6;
-	union msg m;
+	union nlmsg m;
 
 	link_start(&m, ifindex);
 	spec = mnl_attr_nest_start(&m.h, IFLA_AF_SPEC);
@@ -152,12 +105,51 @@ int nlreq_link_no_addrgen(struct nlreq *q, int ifindex)
 	mnl_attr_put_u8(&m.h, IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE);
 	mnl_attr_nest_end(&m.h, inet6);
 	mnl_attr_nest_end(&m.h, spec);
-	return msg_send(q, &m);
+	return nlmsg_send(q, &m);
+}
+
+static void put_ether(union nlmsg *m, const struct nlreq_ether *e)
+{
+	mnl_attr_put_strz(&m->h, IFLA_IFNAME, e->name);
+	mnl_attr_put(&m->h, IFLA_ADDRESS, MAC_LEN, e->mac);
+	mnl_attr_put_u32(&m->h, IFLA_MTU, e->mtu);
+}
+
+int nlreq_veth(struct nlreq *q, const struct nlreq_ether *here, const struct nlreq_ether *there, int netns_fd)
+{
+	struct nlattr *info, *data, *peer;
+	struct ifinfomsg *i;
+	union nlmsg m;
+
+	i = nlmsg_start(&m, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, sizeof(*i));
+	i->ifi_index = here->index;
+	put_ether(&m, here);
+	info = mnl_attr_nest_start(&m.h, IFLA_LINKINFO);
+	mnl_attr_put_strz(&m.h, IFLA_INFO_KIND, "veth");
+	data = mnl_attr_nest_start(&m.h, IFLA_INFO_DATA);
+	peer = mnl_attr_nest_start(&m.h, VETH_INFO_PEER);
+	i = mnl_nlmsg_put_extra_header(&m.h, sizeof(*i));
+	i->ifi_index = there->index;
+	put_ether(&m, there);
+	mnl_attr_put_u32(&m.h, IFLA_NET_NS_FD, (uint32_t)netns_fd);
+	mnl_attr_nest_end(&m.h, peer);
+	mnl_attr_nest_end(&m.h, data);
+	mnl_attr_nest_end(&m.h, info);
+	return nlmsg_send(q, &m);
+}
+
+int nlreq_link_del(struct nlreq *q, int ifindex)
+{
+	union nlmsg m;
+	struct ifinfomsg *i = nlmsg_start(&m, RTM_DELLINK, 0, sizeof(*i));
+
+	i->ifi_index = ifindex;
+	return nlmsg_send(q, &m);
 }
 
 /* --- addresses --- */
 
-static void put_addr(union msg *m, uint16_t attr, const struct addr *a)
+static void put_addr(union nlmsg *m, uint16_t attr, const struct addr *a)
 {
 	mnl_attr_put(&m->h, attr, addr_len(a), addr_bytes(a));
 }
@@ -178,9 +170,9 @@ int nlreq_addr(struct nlreq *q, int ifindex, const struct nsconf_addr *a)
 	uint32_t flags = 0;
 	struct ifaddrmsg *i;
 	struct addr bcast;
-	union msg m;
+	union nlmsg m;
 
-	i = msg_start(&m, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, sizeof(*i));
+	i = nlmsg_start(&m, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, sizeof(*i));
 	i->ifa_family = (uint8_t)addr_family(&a->addr);
 	i->ifa_prefixlen = a->plen;
 	i->ifa_scope = a->scope;
@@ -198,7 +190,20 @@ int nlreq_addr(struct nlreq *q, int ifindex, const struct nsconf_addr *a)
 	mnl_attr_put_u32(&m.h, IFA_FLAGS, flags);
 	if (a->deprecated)
 		mnl_attr_put(&m.h, IFA_CACHEINFO, sizeof(life), &life);
-	return msg_send(q, &m);
+	return nlmsg_send(q, &m);
+}
+
+int nlreq_neigh(struct nlreq *q, int ifindex, const struct addr *a, const uint8_t mac[MAC_LEN])
+{
+	union nlmsg m;
+	struct ndmsg *n = nlmsg_start(&m, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, sizeof(*n));
+
+	n->ndm_family = (uint8_t)addr_family(a);
+	n->ndm_ifindex = ifindex;
+	n->ndm_state = NUD_PERMANENT;
+	put_addr(&m, NDA_DST, a);
+	mnl_attr_put(&m.h, NDA_LLADDR, MAC_LEN, mac);
+	return nlmsg_send(q, &m);
 }
 
 /* --- routes --- */
@@ -208,7 +213,7 @@ static uint8_t hop_flags(const struct nlreq_route *r, const struct nsconf_hop *h
 	return addr_is_set(&h->gw) && (r->onlink || h->onlink) ? RTNH_F_ONLINK : 0;
 }
 
-static void put_gateway(union msg *m, const struct nsconf_route *r, const struct nsconf_hop *h)
+static void put_gateway(union nlmsg *m, const struct nsconf_route *r, const struct nsconf_hop *h)
 {
 	struct {
 		uint16_t family;
@@ -228,7 +233,7 @@ static void put_gateway(union msg *m, const struct nsconf_route *r, const struct
 	mnl_attr_put(&m->h, RTA_VIA, sizeof(via.family) + len, &via);
 }
 
-static void put_multipath(union msg *m, const struct nlreq_route *r)
+static void put_multipath(union nlmsg *m, const struct nlreq_route *r)
 {
 	struct nlattr *nest = mnl_attr_nest_start(&m->h, RTA_MULTIPATH);
 
@@ -247,7 +252,7 @@ static void put_multipath(union msg *m, const struct nlreq_route *r)
 	mnl_attr_nest_end(&m->h, nest);
 }
 
-static void put_metrics(union msg *m, const struct nsconf_route *r)
+static void put_metrics(union nlmsg *m, const struct nsconf_route *r)
 {
 	struct nlattr *nest = mnl_attr_nest_start(&m->h, RTA_METRICS);
 
@@ -271,16 +276,16 @@ int nlreq_route(struct nlreq *q, const struct nlreq_route *r)
 {
 	const struct nsconf_route *c = &r->route;
 	struct rtmsg *t;
-	union msg m;
+	union nlmsg m;
 
 	if (c->n_hops > NSCONF_ROUTE_HOPS)
 		return -EMSGSIZE;
 	/* Without NLM_F_EXCL, as there may be several routes to one place. */
-	t = msg_start(&m, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_APPEND, sizeof(*t));
+	t = nlmsg_start(&m, RTM_NEWROUTE, NLM_F_CREATE | (r->replace ? NLM_F_REPLACE : NLM_F_APPEND), sizeof(*t));
 	t->rtm_family = (uint8_t)addr_family(&c->dst);
 	t->rtm_dst_len = c->plen;
 	t->rtm_tos = c->tos;
-	t->rtm_table = RT_TABLE_MAIN;
+	t->rtm_table = r->table ? r->table : RT_TABLE_MAIN;
 	t->rtm_protocol = c->protocol;
 	t->rtm_scope = c->scope;
 	t->rtm_type = c->type;
@@ -304,5 +309,23 @@ int nlreq_route(struct nlreq *q, const struct nlreq_route *r)
 	} else if (c->n_hops) {
 		put_multipath(&m, r);
 	}
-	return msg_send(q, &m);
+	return nlmsg_send(q, &m);
+}
+
+int nlreq_rule(struct nlreq *q, const struct nlreq_rule *r)
+{
+	union nlmsg m;
+	struct fib_rule_hdr *h = nlmsg_start(&m, RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, sizeof(*h));
+
+	h->family = (uint8_t)r->family;
+	h->action = FR_ACT_TO_TBL;
+	h->table = r->table;
+	mnl_attr_put_u32(&m.h, FRA_PRIORITY, r->pref);
+	if (r->iif)
+		mnl_attr_put_strz(&m.h, FRA_IIFNAME, r->iif);
+	if (r->proto)
+		mnl_attr_put_u8(&m.h, FRA_IP_PROTO, r->proto);
+	if (r->mark)
+		mnl_attr_put_u32(&m.h, FRA_FWMARK, r->mark);
+	return nlmsg_send(q, &m);
 }

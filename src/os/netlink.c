@@ -6,6 +6,8 @@
 #include <linux/nexthop.h>
 #include <linux/rtnetlink.h>
 #include <net/if_arp.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <libmnl/libmnl.h>
 
@@ -279,6 +281,10 @@ static bool msg_parse(const struct nlmsghdr *nlh, struct nl_entry *e)
 	case RTM_NEWLINK:
 		e->kind = NL_LINK;
 		return msg_split(nlh, &m, sizeof(m.link), &t) && parse_link(&m.link, &t, e);
+	case RTM_DELLINK:
+		e->kind = NL_LINK_GONE;
+		/* Of another family, it is about a port of a bridge, say. */
+		return msg_split(nlh, &m, sizeof(m.link), &t) && m.link.ifi_family == AF_UNSPEC && parse_link(&m.link, &t, e);
 	case RTM_NEWADDR:
 		e->kind = NL_ADDR;
 		return msg_split(nlh, &m, sizeof(m.addr), &t) && parse_addr(&m.addr, &t, e);
@@ -392,10 +398,10 @@ int nl_dump(enum nl_kind kind, int family, nl_entry_fn *fn, void *ctx)
 	return r;
 }
 
-int nl_watch_open(int *ret_fd)
+/* A socket that tells of changes. */
+static int news_open(uint32_t groups, int *ret_fd)
 {
-	struct sockaddr_nl nl = { .nl_family = AF_NETLINK,
-				  .nl_groups = RTMGRP_IPV4_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_IFADDR | RTMGRP_IPV6_ROUTE };
+	struct sockaddr_nl nl = { .nl_family = AF_NETLINK, .nl_groups = groups };
 	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
 
 	if (fd < 0)
@@ -410,6 +416,11 @@ int nl_watch_open(int *ret_fd)
 	return 0;
 }
 
+int nl_watch_open(int *ret_fd)
+{
+	return news_open(RTMGRP_IPV4_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_IFADDR | RTMGRP_IPV6_ROUTE, ret_fd);
+}
+
 bool nl_watch_read(int fd)
 {
 	bool some = false;
@@ -419,4 +430,43 @@ bool nl_watch_read(int fd)
 	while (recv(fd, &byte, 1, MSG_DONTWAIT) >= 0 || errno == ENOBUFS)
 		some = true;
 	return some;
+}
+
+int nl_links_open(int *ret_fd)
+{
+	return news_open(RTMGRP_LINK, ret_fd);
+}
+
+int nl_links_ask(int fd, unsigned index, const char *name)
+{
+	char buf[256] __attribute__((aligned(8))) = { 0 };
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+	struct ifinfomsg *i;
+
+	nlh->nlmsg_type = RTM_GETLINK;
+	nlh->nlmsg_flags = NLM_F_REQUEST;
+	i = mnl_nlmsg_put_extra_header(nlh, sizeof(*i));
+	i->ifi_index = (int)index;
+	if (!index)
+		mnl_attr_put_strz(nlh, IFLA_IFNAME, name);
+	return send(fd, nlh, nlh->nlmsg_len, MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+int nl_links_read(int fd, nl_entry_fn *fn, void *ctx)
+{
+	char buf[NL_BUF] __attribute__((aligned(8)));
+	bool intr = false;
+
+	for (;;) {
+		ssize_t n = recv(fd, buf, sizeof(buf), MSG_DONTWAIT);
+		int err;
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return !n ? -EPROTO : errno == EAGAIN ? 0 : -errno;
+		err = nl_parse(buf, (size_t)n, 0, &intr, fn, ctx);
+		if (err < 0)
+			return err;
+	}
 }

@@ -12,7 +12,13 @@
 #define NL_HOPS 64 /* of a multipath route or a nexthop group; more are left out */
 #define NL_METRICS 16 /* the next one is a name */
 
-enum nl_kind { NL_LINK, NL_ADDR, NL_ROUTE, NL_NEXTHOP };
+enum nl_kind {
+	NL_LINK,
+	NL_ADDR,
+	NL_ROUTE,
+	NL_NEXTHOP,
+	NL_LINK_GONE, /* as NL_LINK; of a watch only */
+};
 
 struct nl_link {
 	unsigned index;
@@ -106,3 +112,14 @@ MUST_USE int nl_dump(enum nl_kind kind, int family, nl_entry_fn *fn, void *ctx);
  */
 MUST_USE int nl_watch_open(int *ret_fd);
 bool nl_watch_read(int fd);
+
+/* --- interfaces, as they change --- */
+
+/* A socket that tells of the interfaces of the caller's network namespace, non-blocking. -errno. */
+MUST_USE int nl_links_open(int *ret_fd);
+
+/* Asks by it for one interface: of this index, or if that is 0, of this name. The answer comes like news do. */
+MUST_USE int nl_links_ask(int fd, unsigned index, const char *name);
+
+/* Calls fn for each piece of news that is there. -ENODEV: one that was asked for doesn't exist; -ENOBUFS: some were lost; other -errno. */
+MUST_USE int nl_links_read(int fd, nl_entry_fn *fn, void *ctx);

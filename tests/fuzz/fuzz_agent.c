@@ -28,6 +28,24 @@ static void on_reply(void *ctx, const struct agent_reply *r, const int *fds, uns
 		close(fds[--n]);
 }
 
+static void ask_annex(struct agent *a, uint8_t what)
+{
+	const struct annex_conf conf = { .name = "eth0", .v6 = what >> 3 };
+	struct annex_result r;
+	struct annex_fds fds;
+	int fd;
+
+	if (what % 8 == 5 && !agent_annex(a, &conf, -1, &r, &fds)) {
+		close(fds.tap);
+		for (unsigned f = 0; f <= conf.v6; f++)
+			close(fds.raw[f]);
+	} else if (what % 8 == 6 && !agent_links(a, &fd)) {
+		close(fd);
+	} else if (what % 8 == 7) {
+		(void)!agent_leave(a);
+	}
+}
+
 /* What start-up asks; the answer is there already, or the end. */
 static void ask(struct agent *a, uint8_t what)
 {
@@ -37,7 +55,7 @@ static void ask(struct agent *a, uint8_t what)
 	int fd = -1;
 	bool v6;
 
-	switch (what % 5) {
+	switch (what % 8) {
 	case 0:
 		if (!agent_open_tap(a, "tap0", true, &tun))
 			close(tun.fd);
@@ -52,9 +70,12 @@ static void ask(struct agent *a, uint8_t what)
 	case 3:
 		(void)!agent_seal(a, &(struct helper_seal){ 1, 1, 1 });
 		break;
-	default:
+	case 4:
 		if (!agent_listen(a, &spec, &fd, &v6))
 			close(fd);
+		break;
+	default:
+		ask_annex(a, what);
 		break;
 	}
 }

@@ -19,6 +19,7 @@
 #include "netns/agent_serve.h"
 #include "netns/nlreq.h"
 #include "os/box.h"
+#include "os/netlink.h"
 #include "os/settle.h"
 #include "os/sock.h"
 #include "os/sysfilter.h"
@@ -166,6 +167,47 @@ int nlreq_route(struct nlreq *q, const struct nlreq_route *r)
 	return come_out();
 }
 
+int nl_links_open(int *ret_fd)
+{
+	return fd_new(ret_fd);
+}
+
+int annex_make(const struct annex_conf *c, int net_fd, struct annex_result *ret_result, struct annex_fds *ret_fds)
+{
+	struct annex_fds f = { -1, { -1, -1 } };
+	int err = fd_new(&f.tap);
+
+	assert(net_fd >= 0 && strlen(c->name) < ANNEX_NAME_MAX);
+	if (!err)
+		err = fd_new(&f.raw[0]);
+	if (!err && c->v6)
+		err = fd_new(&f.raw[1]);
+	if (err && f.tap >= 0)
+		close(f.tap);
+	if (err && f.raw[0] >= 0)
+		close(f.raw[0]);
+	*ret_result = (struct annex_result){ .err = err };
+	if (!err)
+		*ret_fds = f;
+	return err;
+}
+
+int annex_follow(const struct annex_conf *c)
+{
+	return come_out();
+}
+
+int annex_leave(void)
+{
+	return come_out();
+}
+
+int annex_socket(int fd, int family)
+{
+	assert(fd >= 0);
+	return come_out();
+}
+
 /* --- the engine --- */
 
 static struct addr addr_of(struct rd *in)
@@ -242,7 +284,8 @@ static void reply_check(int sock, const struct agent_req *q, bool was_sealed)
 	assert(len > 0 && (size_t)len == agent_reply_size(q->head.type));
 	assert(r.head.type == q->head.type && r.head.cookie == q->head.cookie && r.err <= 0);
 	assert(r.n_fds == n && (!n || !r.err));
-	assert(!was_sealed || r.err == -EPERM || (q->head.type != AGENT_CONFIG && q->head.type != AGENT_OPEN_TAP));
+	assert(!was_sealed || r.err == -EPERM ||
+	       (q->head.type != AGENT_CONFIG && q->head.type != AGENT_OPEN_TAP && q->head.type != AGENT_ANNEX));
 	while (n)
 		close(fds[--n]);
 }

@@ -23,6 +23,7 @@
 #include "as.h"
 #include "netns/agent.h"
 #include "netns/spawn.h"
+#include "os/netlink.h"
 #include "os/sock.h"
 #include "shell.h"
 
@@ -523,6 +524,116 @@ static void test_tap(void **state)
 	close(t.fd);
 }
 
+/* --- annex --- */
+
+/* An interface of that name is in the namespace, or is not. */
+static bool has_interface(const char *name)
+{
+	char cmd[64];
+
+	snprintf(cmd, sizeof(cmd), "grep -c ' %s:' /proc/%i/net/dev", name, (int)a.h.pid);
+	return shell("%s", cmd)[0] == '1';
+}
+
+/* Changes are for the annex's agent alone. */
+static void check_follow(struct agent *b, const struct annex_conf *c)
+{
+	struct agent_req q = { .head.type = AGENT_FOLLOW, .annex = *c };
+	struct agent_reply reply;
+	int fds[FDPASS_MAX];
+
+	q.annex.mac[5]++;
+	q.annex.mtu = 1280;
+	assert_int_equal(agent_call(b, &q, &reply, fds), 0);
+	assert_int_equal(agent_call(&a, &q, &reply, fds), -EPERM);
+	assert_int_equal(agent_leave(&a), -EPERM);
+}
+
+/* News of the interfaces of the namespace. */
+static void on_link(void *ctx, const struct nl_entry *e)
+{
+	if (e->kind == NL_LINK && !strcmp(e->link.name, "lo"))
+		*(uint32_t *)ctx = e->link.mtu;
+}
+
+static void test_links(void **state)
+{
+	struct pollfd p = { .events = POLLIN };
+	uint32_t mtu = 0;
+
+	assert_int_equal(agent_links(&a, &p.fd), 0);
+	assert_int_equal(nl_links_ask(p.fd, 0, "lo"), 0);
+	assert_int_equal(poll(&p, 1, -1), 1);
+	assert_int_equal(nl_links_read(p.fd, on_link, &mtu), 0);
+	assert_int_equal(mtu, 65536);
+	close(p.fd);
+}
+
+/* From its making to its end; the namespace's own agent goes on as ever. */
+static void test_annex(void **state)
+{
+	struct annex_conf c = {
+		.name = "eth0", .mac = { 2, 0, 0, 0, 0, 2 }, .our_mac = { 2, 0, 0, 0, 0, 1 }, .mtu = 1500, .v6 = 1
+	};
+	struct agent_req q = { .head.type = AGENT_SOCKETS, .sockets = { .family = AF_INET6, .type = SOCK_STREAM, .n = 2 } };
+	struct ep ep = { .addr = ip("2001:db8::77"), .port = 22 };
+	int sock[FDPASS_MAX], bare[FDPASS_MAX];
+	struct agent_reply reply;
+	struct annex_result r;
+	struct annex_fds fds;
+	struct agent b;
+
+	if (!has_tun())
+		return;
+	assert_int_equal(agent_start_annex(&ns, &b), 0);
+	assert_int_equal(agent_annex(&b, &c, -1, &r, &fds), -EINVAL);
+	assert_int_equal(agent_annex(&b, &c, ns.net_fd, &r, &fds), 0);
+	assert_true(fds.tap >= 0 && fds.raw[0] >= 0 && fds.raw[1] >= 0);
+	assert_int_equal(r.vnet_hdr_len, 10);
+	assert_true(has_interface("eth0"));
+	assert_int_equal(agent_annex(&b, &c, ns.net_fd, &(struct annex_result){ 0 }, &(struct annex_fds){ 0 }), -EEXIST);
+	assert_true(has_interface("eth0"));
+	assert_int_equal(agent_seal(&b, &(struct helper_seal){ UINT32_MAX, UINT32_MAX, 0 }), 0);
+	assert_int_equal(agent_annex(&b, &c, ns.net_fd, &r, &fds), -EPERM);
+	assert_string_equal(shell("grep CapEff /proc/%i/status", (int)b.h.pid), "CapEff:\t0000000000003400\n");
+	check_follow(&b, &c);
+
+	/* Sockets for anybody's address, twice, and such as are anywhere else. */
+	assert_int_equal(agent_call(&b, &q, &reply, bare), 0);
+	assert_int_equal(sock_bind(bare[0], AF_INET6, &ep, 0), -EADDRNOTAVAIL);
+	q.sockets.stand_in = 1;
+	assert_int_equal(agent_call(&b, &q, &reply, sock), 0);
+	assert_int_equal(sock_bind(sock[0], AF_INET6, &ep, 0), 0);
+	assert_int_equal(sock_bind(sock[1], AF_INET6, &ep, 0), 0);
+	fds_close(sock, 2);
+	fds_close(bare, 2);
+	close(fds.tap);
+	close(fds.raw[0]);
+	close(fds.raw[1]);
+	assert_int_equal(agent_leave(&b), 0);
+	assert_false(has_interface("eth0"));
+	agent_close(&b);
+	assert_int_equal(agent_leave(&b), -EPIPE);
+}
+
+static void test_annex_refused(void **state)
+{
+	struct annex_conf c = { .name = "lo", .mac = { 2, 0, 0, 0, 0, 2 }, .our_mac = { 2, 0, 0, 0, 0, 1 }, .mtu = 1500 };
+	struct annex_result r;
+	struct annex_fds fds;
+	struct agent b;
+	struct ns bad = ns;
+
+	assert_int_equal(agent_start_annex(&ns, &b), 0);
+	assert_int_equal(agent_annex(&b, &c, ns.net_fd, &r, &fds), -EEXIST);
+	assert_int_equal(r.err, -EEXIST);
+	assert_int_equal(r.step, ANNEX_PAIR);
+	agent_close(&b);
+	bad.net_fd = open("/dev/null", O_RDONLY);
+	assert_int_equal(agent_start_annex(&bad, &b), -EINVAL);
+	close(bad.net_fd);
+}
+
 /* Without a user namespace, as root: another user in the end, who may still bind to low ports. */
 static void test_seal_user(void **state)
 {
@@ -559,7 +670,8 @@ int main(int argc, char **argv)
 		T(test_connect),      T(test_listen),     T(test_listen_device), T(test_batch),   T(test_diag),
 		T(test_async),        T(test_flood),      T(test_no_room),       T(test_garbage), T(test_sizes),
 		T(test_descriptors),  T(test_privileges), T(test_signals),       T(test_killed),  T(test_parent_dies),
-		T(test_cannot_enter), T(test_tap),        T(test_seal_user),
+		T(test_cannot_enter), T(test_tap),        T(test_seal_user),     T(test_annex),   T(test_annex_refused),
+		T(test_links),
 	};
 #undef T
 

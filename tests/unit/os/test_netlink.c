@@ -12,6 +12,8 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 #include <libmnl/libmnl.h>
@@ -416,6 +418,44 @@ static void test_dump(void **state)
 	assert_int_equal(lo, 1);
 }
 
+/* An interface that is gone, and a port that has only left a bridge. */
+static void test_gone(void **state)
+{
+	struct ifinfomsg m = { .ifi_type = ARPHRD_ETHER, .ifi_index = 3 };
+	struct nlmsghdr *nlh;
+
+	for (int bridge = 0; bridge < 2; bridge++) {
+		m.ifi_family = bridge ? AF_BRIDGE : AF_UNSPEC;
+		nlh = msg(RTM_DELLINK, &m, sizeof(m));
+		mnl_attr_put_strz(nlh, IFLA_IFNAME, "eth0");
+		end(nlh);
+	}
+	assert_int_equal(parse(), 0);
+	assert_int_equal(b.n, 1);
+	assert_int_equal(b.e[0].kind, NL_LINK_GONE);
+	assert_int_equal(b.e[0].link.index, 3);
+}
+
+/* By index, and by name; nothing is there that nobody has asked for. */
+static void test_watch(void **state)
+{
+	unsigned lo = 0;
+	int fd;
+
+	assert_int_equal(nl_links_open(&fd), 0);
+	assert_int_equal(nl_links_ask(fd, 0, "lo"), 0);
+	while (!lo)
+		assert_int_equal(nl_links_read(fd, find_lo, &lo), 0);
+	assert_int_equal(lo, 1);
+	lo = 0;
+	assert_int_equal(nl_links_ask(fd, 1, "whatever"), 0);
+	while (!lo)
+		assert_int_equal(nl_links_read(fd, find_lo, &lo), 0);
+	assert_int_equal(nl_links_ask(fd, 0, "not-there"), 0);
+	assert_int_equal(nl_links_read(fd, find_lo, &lo), -ENODEV);
+	close(fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -428,6 +468,8 @@ int main(void)
 		cmocka_unit_test_setup(test_framing, setup),
 		cmocka_unit_test_setup(test_broken, setup),
 		cmocka_unit_test(test_dump),
+		cmocka_unit_test_setup(test_gone, setup),
+		cmocka_unit_test(test_watch),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
