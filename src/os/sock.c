@@ -95,11 +95,21 @@ int sock_set_nonblock(int fd)
 	return flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) ? -errno : 0;
 }
 
-int sock_linger_reset(int fd)
+static int linger_set(int fd, int on)
 {
-	struct linger lg = { .l_onoff = 1 };
+	struct linger lg = { .l_onoff = on };
 
 	return setsockopt(fd, SOL_SOCKET, SO_LINGER, &lg, sizeof(lg)) ? -errno : 0;
+}
+
+int sock_linger_reset(int fd)
+{
+	return linger_set(fd, 1);
+}
+
+int sock_linger_off(int fd)
+{
+	return linger_set(fd, 0);
 }
 
 socklen_t sock_from_ep(int family, const struct ep *ep, unsigned scope, struct sockaddr_storage *ret_ss)

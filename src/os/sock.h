@@ -36,6 +36,8 @@ MUST_USE unsigned sock_ifindex(int fd, const char *ifname); /* 0: none; unlike i
 MUST_USE int sock_set_nonblock(int fd); /* one that somebody else has opened */
 MUST_USE int sock_linger_reset(int fd); /* SO_LINGER {1, 0}: close() sends RST */
 
+MUST_USE int sock_linger_off(int fd); /* and back: close() is orderly again */
+
 /* The end of a connection that the peer is to see as a reset. */
 static inline void sock_abort(int fd)
 {

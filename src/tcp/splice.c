@@ -106,10 +106,13 @@ static void conn_end(struct splice *s, struct conn *k, bool reset)
 {
 	for (unsigned i = 0; i < 2; i++) {
 		loop_del(s->loop, k->fd[i]);
-		if (reset)
+		if (reset) {
 			sock_abort(k->fd[i]);
-		else
+		} else {
+			if (k->state == STATE_JOINED && !is_unix(k, i))
+				(void)!sock_linger_off(k->fd[i]);
 			sock_close(k->fd[i]);
+		}
 		pipe_pool_put(&s->pipes, &k->pipe[i], !k->dir[i].piped);
 	}
 	if (reset)
@@ -322,6 +325,21 @@ static void conn_fail(struct splice *s, struct conn *k)
 	conn_end(s, k, true);
 }
 
+/*
+ * Both are connected. Events of before have been let pass. If we were killed, it should not look as if one had said all that he had to
+ * say: until both have, close() is a reset.
+ */
+static void conn_join(struct splice *s, struct conn *k)
+{
+	k->state = STATE_JOINED;
+	for (unsigned i = 0; i < 2; i++) {
+		k->dir[i].in_ready = k->dir[i].out_ready = true;
+		if (!is_unix(k, i))
+			(void)!sock_linger_reset(k->fd[i]);
+	}
+	conn_pump(s, k);
+}
+
 static void on_connected(struct splice *s, struct conn *k)
 {
 	int err = sock_error(k->fd[1]);
@@ -331,11 +349,7 @@ static void on_connected(struct splice *s, struct conn *k)
 		conn_fail(s, k);
 		return;
 	}
-	/* Events of before have been let pass. */
-	k->state = STATE_JOINED;
-	for (unsigned i = 0; i < 2; i++)
-		k->dir[i].in_ready = k->dir[i].out_ready = true;
-	conn_pump(s, k);
+	conn_join(s, k);
 }
 
 /*
@@ -393,15 +407,14 @@ static int conn_watch(struct splice *s, struct conn *k, unsigned side)
 	return loop_add(s->loop, k->fd[side], ref_of(s, k, side), is_unix(k, side) ? EVENTS_UNIX : EVENTS);
 }
 
-int splice_open(struct splice *s, unsigned way, int from, int to, const struct ep *dst)
+static struct conn *conn_new(struct splice *s, unsigned way, int from, int to)
 {
 	struct conn *k = slot_take(s);
-	int err;
 
 	if (!k) {
 		sock_abort(from);
-		sock_close(to);
-		return -ENOSPC;
+		sock_abort(to);
+		return NULL;
 	}
 	s->stats.opened++;
 	k->way = way & SPLICE_OUT;
@@ -412,6 +425,33 @@ int splice_open(struct splice *s, unsigned way, int from, int to, const struct e
 		if (!is_unix(k, i))
 			sock_prepare(k->fd[i]);
 	}
+	return k;
+}
+
+int splice_join(struct splice *s, unsigned way, int from, int to)
+{
+	struct conn *k = conn_new(s, way, from, to);
+	int err;
+
+	if (!k)
+		return -ENOSPC;
+	err = loop_mod(s->loop, to, ref_of(s, k, 1), EVENTS);
+	if (!err)
+		err = conn_watch(s, k, 0);
+	if (err)
+		conn_end(s, k, true);
+	else
+		conn_join(s, k);
+	return err;
+}
+
+int splice_open(struct splice *s, unsigned way, int from, int to, const struct ep *dst)
+{
+	struct conn *k = conn_new(s, way, from, to);
+	int err;
+
+	if (!k)
+		return -ENOSPC;
 	err = is_unix(k, 1) ? 0 : sock_connect(to, addr_family(&dst->addr), dst, 0);
 	if (!err || err == -EINPROGRESS)
 		err = conn_watch(s, k, 1);

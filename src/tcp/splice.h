@@ -57,6 +57,12 @@ void splice_free(struct splice *s);
  */
 MUST_USE int splice_open(struct splice *s, unsigned way, int from, int to, const struct ep *dst);
 
+/*
+ * Joins two that are connected already. Takes both in any case. to is in the loop, and is watched by us from now on. On failure, both are
+ * reset. -ENOSPC as above.
+ */
+MUST_USE int splice_join(struct splice *s, unsigned way, int from, int to);
+
 /* How many connections there may be, and how many more than there are. */
 uint32_t splice_max(const struct splice *s);
 uint32_t splice_room(const struct splice *s);

@@ -237,12 +237,22 @@ int sock_set_nonblock(int fd)
 	return -EINVAL;
 }
 
-int sock_linger_reset(int fd)
+static int linger_set(int fd, int on)
 {
 	int err = fake_inject(FAKE_LINGER, fd);
 
-	fake_opt_set(fake_fd(fd), SOL_SOCKET, SO_LINGER, 1);
+	fake_opt_set(fake_fd(fd), SOL_SOCKET, SO_LINGER, on);
 	return -err;
+}
+
+int sock_linger_reset(int fd)
+{
+	return linger_set(fd, 1);
+}
+
+int sock_linger_off(int fd)
+{
+	return linger_set(fd, 0);
 }
 
 static bool claims_collide(const struct fake_fd *a, const struct fake_fd *b)

@@ -95,6 +95,13 @@ int sw_setup_two(void **state)
 	return setup_with(state, AF_INET, &(struct splice_conf){ .max = 2, .pipes_max = 4 });
 }
 
+int sw_setup_joined(void **state)
+{
+	(void)sw_setup(state);
+	((struct sw *)*state)->joined = true;
+	return 0;
+}
+
 int sw_teardown(void **state)
 {
 	struct sw *x = *state;
@@ -142,8 +149,16 @@ int sw_open_near(struct sw *x, const struct ep *dst, int want)
 {
 	int fd = connect_to(x, &x->front_ep), from = sw_accept(x, x->front), to;
 
-	assert_int_equal(sock_open(x->family, SOCK_STREAM, 0, &to), 0);
-	assert_int_equal(splice_open(x->s, SPLICE_IN, from, to, dst), want);
+	if (x->joined) {
+		to = connect_to(x, dst);
+		assert_int_equal(poll(&(struct pollfd){ .fd = to, .events = POLLOUT }, 1, -1), 1);
+		/* Of somebody who has gone: nothing of it may come any more. */
+		assert_int_equal(loop_add(&x->loop, to, ref_init(LOOP_OWNERS, 0, 0), EPOLLIN), 0);
+		assert_int_equal(splice_join(x->s, SPLICE_IN, from, to), want);
+	} else {
+		assert_int_equal(sock_open(x->family, SOCK_STREAM, 0, &to), 0);
+		assert_int_equal(splice_open(x->s, SPLICE_IN, from, to, dst), want);
+	}
 	return fd;
 }
 

@@ -18,6 +18,7 @@ struct sw {
 	int family;
 	int front, back; /* listening: ours, and the service's */
 	struct ep front_ep, back_ep;
+	bool joined; /* the engine gets both connections when they are there */
 	int patience_ms; /* of sw_settle(): a busy machine may deliver late, even on loopback */
 };
 
@@ -42,7 +43,7 @@ int sw_listener(struct sw *x, struct ep *ret_ep);
 /* The next connection. */
 int sw_accept(struct sw *x, int listen_fd);
 
-/* A client connects, and we start to pass that on to dst; splice_open() is to return want. The client's socket. */
+/* A client connects, and we start to pass that on to dst; splice_open(), or splice_join(), is to return want. The client's socket. */
 int sw_open_near(struct sw *x, const struct ep *dst, int want);
 
 /* Both ends of a new spliced connection. */
@@ -68,10 +69,12 @@ void sw_until_none(struct sw *x);
 
 void sw_peer_close(struct sw_peer *p);
 
-/* Fixtures: with pipes, over IPv6, without any pipe, with three, with room for two connections. */
+/* Fixtures: with pipes, over IPv6, without any pipe, with three, with room for two connections, with connections
+ * that are joined when they are there. */
 int sw_setup(void **state);
 int sw_setup6(void **state);
 int sw_setup_copy(void **state);
 int sw_setup_few(void **state);
 int sw_setup_two(void **state);
+int sw_setup_joined(void **state);
 int sw_teardown(void **state);

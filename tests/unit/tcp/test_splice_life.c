@@ -81,6 +81,40 @@ static void test_reset_while_connecting(void **state)
 	close(fd);
 }
 
+/* What came, and went wrong, before the two were joined. */
+static void test_joined_late(void **state)
+{
+	struct sw *x = *state;
+	struct sw_peer near = { .salt = 17 }, far = { .salt = 99 };
+	int to;
+
+	for (unsigned round = 0; round < 2; round++) {
+		struct sw_peer direct[2];
+
+		sw_open_direct(x, &direct[0], &direct[1]);
+		to = direct[0].fd;
+		far = (struct sw_peer){ .fd = direct[1].fd, .salt = 99 };
+		sw_peer_send(&far, 1000);
+		if (round)
+			linger_close(&far);
+		assert_int_equal(loop_add(&x->loop, to, ref_init(LOOP_OWNERS, 0, 0), EPOLLIN | EPOLLET), 0);
+		sw_settle(x);
+		sw_open_direct(x, &direct[0], &direct[1]);
+		near = (struct sw_peer){ .fd = direct[0].fd, .salt = 17 };
+		sw_peer_send(&near, 500);
+		(void)!splice_join(x->s, SPLICE_IN, direct[1].fd, to);
+		if (!round) {
+			sw_until_read(x, &near, &far, 1000);
+			sw_until_read(x, &far, &near, 500);
+			sw_peer_close(&far);
+		}
+		sw_until_end(x, &near, &far);
+		assert_int_equal(near.err, round ? ECONNRESET : 0);
+		sw_peer_close(&near);
+		sw_until_none(x);
+	}
+}
+
 static void test_table_full(void **state)
 {
 	struct sw *x = *state;
@@ -334,11 +368,14 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_refused, sw_setup6, sw_teardown),
 		cmocka_unit_test_setup_teardown(test_reset_while_connecting, sw_setup, sw_teardown),
 		cmocka_unit_test_setup_teardown(test_urgent_while_connecting, sw_setup, sw_teardown),
+		cmocka_unit_test_setup_teardown(test_joined_late, sw_setup, sw_teardown),
 		cmocka_unit_test_setup_teardown(test_table_full, sw_setup_two, sw_teardown),
 		cmocka_unit_test_setup_teardown(test_many, sw_setup, sw_teardown),
+		cmocka_unit_test_setup_teardown(test_many, sw_setup_joined, sw_teardown),
 		cmocka_unit_test_setup_teardown(test_show, sw_setup, sw_teardown),
 		cmocka_unit_test_setup_teardown(test_engine_free, sw_setup, sw_teardown),
 		cmocka_unit_test_setup_teardown(test_urgent, sw_setup, sw_teardown),
+		cmocka_unit_test_setup_teardown(test_urgent, sw_setup_joined, sw_teardown),
 		cmocka_unit_test_setup_teardown(test_urgent, sw_setup_copy, sw_teardown),
 		cmocka_unit_test_setup_teardown(test_urgent_while_full, sw_setup, sw_teardown),
 	};
