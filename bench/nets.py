@@ -24,10 +24,11 @@ from lab.wait import LIMIT, until
 HERE = os.path.dirname(os.path.abspath(__file__))
 WIRE = os.path.join(os.path.dirname(HERE), "tests", "lab", "wire.c")
 IPERF, LOAD, DATAGRAMS = 5201, 5202, 5203
+INWARD = {"iperf3": 5204, "load": 5205}  # of servers in the guest
 REMOTE = {"v4": REMOTE4, "v6": REMOTE6}
 LOOPBACK = {"v4": "127.0.0.1", "v6": "::1"}
 DIRECT4, DIRECT6 = "198.18.0", "2001:db8:2:"  # of the link between guest and host on the direct path
-FORWARDS = ["-t", "none", "-u", "none", "-T", f"{IPERF},{LOAD}", "-U", f"{LOAD}"]
+FORWARDS = ["-u", "none", "-T", f"{IPERF},{LOAD}", "-U", f"{LOAD}"]
 NO_FORWARDS = ["-t", "none", "-u", "none", "-T", "none", "-U", "none"]
 
 
@@ -84,7 +85,7 @@ class Lab:
         self.host, self.remote = self.net.host, self.net.remote
         self.load = self._compile(os.path.join(HERE, "load.c"))
         self.wire = self._compile(WIRE)
-        self._next = 0
+        self._next, self._port = 0, 6000
         for ns in self.host, self.remote:
             tune(ns)
         self.host.write("/proc/sys/net/ipv4/ip_forward", "1")
@@ -108,11 +109,11 @@ class Lab:
             raise RuntimeError(f"did not get ready: {line!r}")
 
     @contextlib.contextmanager
-    def iperf_server(self, ns):
+    def iperf_server(self, ns, port=IPERF):
         """For one run: one that still ends the run before would turn the next one away."""
-        server = ns.popen("iperf3", "-s", "-1", "-p", IPERF, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        server = ns.popen("iperf3", "-s", "-1", "-p", port, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            until(lambda: listening(ns, IPERF), "iperf3 listens")
+            until(lambda: listening(ns, port), "iperf3 listens")
             yield
         finally:
             end(server)
@@ -129,15 +130,26 @@ class Lab:
         os.mkdir(path)
         return path
 
+    def port(self):
+        """A port of the host for each that asks."""
+        self._port += 1
+        return self._port
+
     def close(self):
         self._stack.close()
 
 
 class Instance:
-    """A candidate that runs, and its guest. ns: the guest; remote, loopback: what the servers' addresses are there, or None."""
+    """
+    A candidate that runs, and its guest. ns: the guest; remote, loopback: what the servers' addresses are there, or None. inward: the addresses
+    of servers in the guest for the remote host, or None; inward_port: their ports, by the name of INWARD.
+    """
 
     remote = REMOTE
     loopback = LOOPBACK
+    options = ()
+    inward = None
+    inward_port = INWARD
     any_mtu = False  # one instance does for all, by use()
 
     def __init__(self, lab):
@@ -196,6 +208,7 @@ class Direct(Instance):
 
     label = "direct"
     any_mtu = True
+    inward = {"v4": f"{DIRECT4}.2", "v6": f"{DIRECT6}:2"}
 
     def __init__(self, lab, mtu):
         super().__init__(lab)
@@ -240,16 +253,26 @@ class Attached(Instance):
 
 class Pasta(Attached):
     label = "pasta"
+    inward = {"v4": HOST4, "v6": HOST6}
 
     @staticmethod
     def path(lab):
         return pasta_program(lab.work)
 
     def argv(self, mtu):
-        return [self.path(self.lab), "--foreground", "--config-net", "-m", mtu, *FORWARDS, self.ns.pid]
+        self.inward_port = {name: self.lab.port() for name in INWARD}
+        ports = ",".join(f"{self.inward_port[name]}:{port}" for name, port in INWARD.items())
+        return [self.path(self.lab), "--foreground", "--config-net", "-m", mtu, *self.options, "-t", ports, *FORWARDS, self.ns.pid]
 
     def _wait_more(self):
         until(lambda: listening(self.ns, IPERF) and listening(self.ns, LOAD), "ports are forwarded")
+
+
+class PastaTap(Pasta):
+    """Without connections that are handed over: all of them are frames of a tap device."""
+
+    label = "pasta, tap device"
+    options = ("--no-handover",)
 
 
 def distribution(name):
@@ -326,9 +349,10 @@ class OtherWired(Wired):
 
 
 DIRECT, PASTA, OTHER_PASTA, SLIRP, PASST, OTHER_PASST = "direct", "pasta", "other-pasta", "slirp4netns", "passt", "other-passt"
+TAP = "pasta-tap"
 VHOST, UML = "passt-vhost", "passt-uml"  # of virtual machines only
-CANDIDATES = {DIRECT: Direct, PASTA: Pasta, OTHER_PASTA: OtherPasta, SLIRP: Slirp, PASST: Wired, OTHER_PASST: OtherWired}
-OURS = (PASTA, PASST, VHOST, UML)
+CANDIDATES = {DIRECT: Direct, PASTA: Pasta, TAP: PastaTap, OTHER_PASTA: OtherPasta, SLIRP: Slirp, PASST: Wired, OTHER_PASST: OtherWired}
+OURS = (PASTA, TAP, PASST, VHOST, UML)
 NEEDS = {OTHER_PASTA: "pasta", SLIRP: "slirp4netns", OTHER_PASST: "passt", UML: "linux.uml"}
 
 
@@ -362,6 +386,10 @@ class Pool:
     def path(self, name):
         """The candidate's program."""
         return self._candidates[name].path(self.lab)
+
+    def options(self, name):
+        """Those that make it what it is."""
+        return self._candidates[name].options
 
     def drop(self, name):
         """Forgets what did not do what it should have."""

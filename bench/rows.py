@@ -8,6 +8,7 @@ import dataclasses
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import time
@@ -16,11 +17,13 @@ from typing import Callable
 import nets
 from lab.pasta import box
 from lab.wait import until
-from nets import DATAGRAMS, DIRECT, IPERF, LOAD, OTHER_PASST, OTHER_PASTA, PASST, PASTA, SLIRP
+from nets import DATAGRAMS, DIRECT, INWARD, IPERF, LOAD, OTHER_PASST, OTHER_PASTA, PASST, PASTA, SLIRP, TAP
 
 MTUS = (1500, 9000, 65520)
 FAMILIES = ("v4", "v6")
-EVERY = (DIRECT, PASTA, OTHER_PASTA, SLIRP)
+LOOPS = (DIRECT, PASTA, OTHER_PASTA, SLIRP)
+INWARDS = (DIRECT, PASTA, TAP, OTHER_PASTA)
+EVERY = (*INWARDS, SLIRP)
 DAEMONS = EVERY[1:]
 STREAM = (PASST, OTHER_PASST)
 MIB, GIB = 1 << 20, 1 << 30
@@ -122,6 +125,57 @@ def tcp(direction, streams, mtu, where):
     return measure
 
 
+def tcp_inwards(direction, streams, mtu, family):
+    """TCP throughput of connections that the remote host opens."""
+    options = ["-P", streams] + (["-R"] if direction == "up" else [])
+
+    def measure(ctx, name):
+        i = ctx.pool.get(name, mtu)
+        argv = ["iperf3", "-J", "-c", i.inward[family], "-p", i.inward_port["iperf3"], *options, "-t", ctx.seconds]
+        pids = i.pids()
+        cpu, again = cpu_s(pids), i.retransmissions()
+        with ctx.lab.iperf_server(i.ns, INWARD["iperf3"]):
+            told = json.loads(ctx.lab.remote.run(*argv, timeout=ctx.seconds + 30, check=False).stdout)
+        if "error" in told:
+            raise RuntimeError(told["error"])
+        end = told["end"]["sum_received"]
+        out = {"gbps": end["bytes"] * 8 / end["seconds"] / 1e9}
+        if pids:
+            out["cpu_s_per_gib"] = (cpu_s(pids) - cpu) / (end["bytes"] / GIB)
+        return {**out, "retransmissions": i.retransmissions() - again}
+
+    return measure
+
+
+def latency_inwards(kind, family):
+    """Request and response, or short connections, of the remote host with a server in the guest."""
+    address = {"v4": "0.0.0.0", "v6": "::"}[family]
+
+    def measure(ctx, name):
+        i = ctx.pool.get(name, 65520)
+        pids = i.pids()
+        server = i.popen(ctx.lab.load, "serve", INWARD["load"], address, stdout=subprocess.PIPE)
+        try:
+            ctx.lab.wait_ready(server)
+            cpu = cpu_s(pids)
+            argv = ["rr", "tcp"] if kind == "tcp" else [kind]
+            got = json.loads(ctx.lab.remote.run(ctx.lab.load, *argv, i.inward[family], i.inward_port["load"], ctx.seconds, 0).stdout)
+            return latency_told(kind, got, (cpu_s(pids) - cpu) if pids else None)
+        finally:
+            nets.end(server)
+
+    return measure
+
+
+def latency_told(kind, got, cpu):
+    out = {"median_us": got["median_us"], "p99_us": got["p99_us"]}
+    if kind == "crr":
+        out = {"per_s": got["count"] / got["seconds"], **out}
+    if cpu is not None:
+        out["cpu_us_per_op"] = cpu / got["count"] * 1e6
+    return out
+
+
 def latency(kind, family, loop=False):
     """Request and response."""
 
@@ -132,12 +186,7 @@ def latency(kind, family, loop=False):
         cpu = cpu_s(pids)
         argv = ["rr", kind] if kind in ("tcp", "udp") else [kind]
         got = json.loads(i.run(ctx.lab.load, *argv, address, LOAD, ctx.seconds, 0, ns=ns))
-        out = {"median_us": got["median_us"], "p99_us": got["p99_us"]}
-        if kind == "crr":
-            out = {"per_s": got["count"] / got["seconds"], **out}
-        if pids:
-            out["cpu_us_per_op"] = (cpu_s(pids) - cpu) / got["count"] * 1e6
-        return out
+        return latency_told(kind, got, (cpu_s(pids) - cpu) if pids else None)
 
     return measure
 
@@ -258,6 +307,11 @@ def connections(number):
     return measure
 
 
+def descriptors_suffice(number):
+    """For so many connections that are handed over, beside what is kept for other traffic."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[1] >= 3 * number
+
+
 def timed(ctx, until_what, number, argv):
     got = json.loads(ctx.lab.host.run(ctx.lab.load, "time", until_what, number, *argv).stdout)
     return {"ms": got["median_us"] / 1e3}
@@ -265,7 +319,7 @@ def timed(ctx, until_what, number, argv):
 
 def start_command(ctx, name):
     """A namespace made, configured, used and left."""
-    return timed(ctx, "exit", 10, [ctx.pool.path(name), "--config-net", *nets.NO_FORWARDS, "--", "true"])
+    return timed(ctx, "exit", 10, [ctx.pool.path(name), "--config-net", *ctx.pool.options(name), *nets.NO_FORWARDS, "--", "true"])
 
 
 def start_ready(ctx, name):
@@ -278,7 +332,7 @@ def start_ready(ctx, name):
         with contextlib.closing(box(ctx.lab.host)) as ns:
             if name == SLIRP:
                 return timed(ctx, "ready", 1, [path, "-c", "-r", "3", f"--userns-path=/proc/{ns.pid}/ns/user", ns.pid, "tap0"])
-            out = timed(ctx, "exit", 1, [path, "--config-net", *nets.NO_FORWARDS, "--pid", pid_file, ns.pid])
+            out = timed(ctx, "exit", 1, [path, "--config-net", *ctx.pool.options(name), *nets.NO_FORWARDS, "--pid", pid_file, ns.pid])
     end_daemon(pid_file)
     return out
 
@@ -305,13 +359,24 @@ def tcp_rows(prefix, group, candidates):
                     yield Row(f"{prefix}/{direction}/{streams}/{mtu}/{family}", group, candidates, tcp(direction, streams, mtu, (family, False)))
 
 
+def inward_rows():
+    for mtu in 1500, 65520:
+        for streams in 1, 8:
+            for direction in "up", "down":
+                for family in FAMILIES:
+                    yield Row(f"in/tcp/{direction}/{streams}/{mtu}/{family}", "TCP from outside", INWARDS, tcp_inwards(direction, streams, mtu, family))
+    for family in FAMILIES:
+        yield Row(f"in/rr/tcp/{family}", "Request and response from outside", INWARDS, latency_inwards("tcp", family))
+        yield Row(f"in/crr/{family}", "Short connections from outside", INWARDS, latency_inwards("crr", family))
+
+
 def every_row():
     """All rows but those of a virtual machine, in the order in which they are run."""
     rows = list(tcp_rows("tcp", "TCP", EVERY))
     for streams in 1, 8:
         for direction in "up", "down":
             for family in FAMILIES:
-                rows.append(Row(f"loop/{direction}/{streams}/{family}", "TCP between loopbacks", EVERY, tcp(direction, streams, 65520, (family, True))))
+                rows.append(Row(f"loop/{direction}/{streams}/{family}", "TCP between loopbacks", LOOPS, tcp(direction, streams, 65520, (family, True))))
     rows += tcp_rows("stream", "TCP over the stream socket", STREAM)
     for direction in "up", "down":
         for family in FAMILIES:
@@ -323,18 +388,19 @@ def every_row():
     for kind in "tcp", "udp":
         for family in FAMILIES:
             rows.append(Row(f"rr/{kind}/{family}", "Request and response", EVERY, latency(kind, family)))
-            rows.append(Row(f"rr/{kind}/loop/{family}", "Request and response", EVERY, latency(kind, family, True)))
+            rows.append(Row(f"rr/{kind}/loop/{family}", "Request and response", LOOPS, latency(kind, family, True)))
     for direction in "up", "down":
         for family in FAMILIES:
             rows.append(Row(f"fair/{direction}/{family}", "Request and response beside a bulk flow", EVERY, fair(direction, family)))
     for family in FAMILIES:
         rows.append(Row(f"crr/{family}", "Short connections", EVERY, latency("crr", family)))
-        rows.append(Row(f"crr/loop/{family}", "Short connections", EVERY, latency("crr", family, True)))
+        rows.append(Row(f"crr/loop/{family}", "Short connections", LOOPS, latency("crr", family, True)))
+    rows += inward_rows()
     for name, kind, operations in ("rr/tcp", "tcp", 2000), ("rr/udp", "udp", 2000), ("crr", "crr", 500), ("mib/up", "up", 256), ("mib/down", "down", 256):
         rows.append(Row(f"calls/{name}", "System calls", DAEMONS, calls(kind, operations)))
     rows.append(Row("memory/idle", "Memory", DAEMONS, connections(0)))
     for number in CONNECTIONS:
-        rows.append(Row(f"memory/{number}", "Memory", DAEMONS, connections(number)))
+        rows.append(Row(f"memory/{number}", "Memory", [d for d in DAEMONS if d != PASTA or descriptors_suffice(number)], connections(number)))
     rows.append(Row("start/ready", "Start", DAEMONS + STREAM, start_ready))
-    rows.append(Row("start/true", "Start", (PASTA, OTHER_PASTA), start_command))
+    rows.append(Row("start/true", "Start", (PASTA, TAP, OTHER_PASTA), start_command))
     return rows

@@ -68,7 +68,7 @@ static bool start(struct process *p, struct engine *e, struct pasta *ns, struct 
 	conf_print(c);
 	if (process_drop(p, ns) || engine_start(e, p->daemon.pid, &p->host) || process_pid_write(p))
 		return false;
-	process_confine(p);
+	process_confine(p, ns);
 	print_hint(e->socket_path, c->socket_type, c->vhost_user);
 	return !process_ready(p) && (!ns || !pasta_go(ns));
 }

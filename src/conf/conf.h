@@ -41,6 +41,7 @@ struct conf_ns {
 	bool copy_routes4, copy_routes6;
 
 	bool splice; /* what comes from the host's loopback bypasses the interface; what goes to it by out_rules always does */
+	bool handover; /* TCP connections are handed over to sockets, where that is possible */
 	bool splice_only; /* there is nothing else: no interface */
 	bool host_lo_to_ns_lo; /* what comes from the host's loopback goes to the loopback of the namespace */
 };

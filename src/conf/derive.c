@@ -135,6 +135,8 @@ static void derive_ns(const struct work *w)
 	n->config_net = o->config_net && !o->splice_only;
 	n->splice = !o->no_splice;
 	n->splice_only = o->splice_only;
+	/* Nothing of the data would be in a capture. */
+	n->handover = !o->no_handover && !o->splice_only && !o->no_tcp && !o->pcap_file[0];
 	n->host_lo_to_ns_lo = o->host_lo_to_ns_lo || o->splice_only;
 }
 

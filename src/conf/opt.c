@@ -415,6 +415,7 @@ static const struct opt options[] = {
 	  .help = "Take what comes from the host's loopback to the namespace's loopback, not its address" },
 	{ "splice-only", 0, IN_PASTA, FLAG(splice_only),
 	  .help = "Nothing but forwarded ports between loopback addresses: no interface; implies --host-lo-to-ns-lo" },
+	{ "no-handover", 0, IN_PASTA, FLAG(no_handover), .help = "Take the data of all TCP connections through a tap device" },
 	{ "no-splice", 0, IN_BOTH, FLAG(no_splice),
 	  .help = "Take forwarded ports from the host's loopback to the guest's interface, too: what passt does anyway" },
 };

@@ -47,7 +47,7 @@ struct opts {
 	/* pasta */
 	bool netns_only, no_pidns, no_netns_quit, config_net, no_copy_routes, no_copy_addrs;
 	bool dhcp_dns, dhcp_search;
-	bool splice_only, no_splice, host_lo_to_ns_lo;
+	bool splice_only, no_splice, host_lo_to_ns_lo, no_handover;
 	bool spawn; /* neither a process nor a namespace was given */
 	char *const *command; /* the words after the options, up to NULL; NULL: none */
 	pid_t pid; /* 0: not given */

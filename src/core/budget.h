@@ -18,11 +18,16 @@ struct budget {
 	uint32_t splices, pipes, peers, stock; /* 0 without loopback: passt */
 };
 
+/* What there is. */
+#define BUDGET_LOOPBACK 1u /* traffic from loopback to loopback */
+#define BUDGET_LINK 2u /* other traffic */
+#define BUDGET_HANDOVER 4u /* with both: most connections become pairs of sockets, so flows and splices change places */
+
 /* The number of descriptors that suffices for the most of everything, beside that many others. */
-uint64_t budget_want(uint64_t others, bool loopback);
+uint64_t budget_want(uint64_t others, unsigned what);
 
 /*
  * How a limit is shared, of which others have that many. What doesn't suffice for the most of everything is shared in proportion;
- * there is always a little of everything, as some of it is closed most of the time. tap: there is other traffic than that of loopback.
+ * there is always a little of everything, as some of it is closed most of the time.
  */
-struct budget budget_share(uint64_t limit, uint64_t others, bool loopback, bool tap);
+struct budget budget_share(uint64_t limit, uint64_t others, unsigned what);

@@ -13,7 +13,7 @@
 
 #define NAMES_MAX 64
 #define AND_ROOT " and empty root" /* which takes the one for mounts */
-#define KILL_RULES 3
+#define KILL_RULES 4
 
 static void refused_log(const char *layer, int err, const char *restore)
 {
@@ -157,6 +157,7 @@ bool confine_reborn(struct daemon *d)
 /* To these, and nobody else: 0 and negative numbers would be groups of processes. */
 static size_t kill_rules(const struct pasta *p, const struct helper *host, struct syscall_rule ret_rule[KILL_RULES])
 {
+	pid_t agent[2];
 	size_t n = 0;
 
 	if (host->pid > 0)
@@ -165,10 +166,14 @@ static size_t kill_rules(const struct pasta *p, const struct helper *host, struc
 						       { SYSCALL_IS(0, host->pid), SYSCALL_IS(1, SIGKILL) } };
 	if (!p)
 		return n;
-	if (p->agent.h.pid > 0)
-		ret_rule[n++] = (struct syscall_rule){ "kill",
-						       "the end of the agent",
-						       { SYSCALL_IS(0, p->agent.h.pid), SYSCALL_IS(1, SIGKILL) } };
+	agent[0] = p->agent.h.pid;
+	agent[1] = p->annex.h.pid;
+	for (size_t i = 0; i < ARRAY_SIZE(agent); i++) {
+		if (agent[i] > 0)
+			ret_rule[n++] = (struct syscall_rule){ "kill",
+							       "the end of an agent",
+							       { SYSCALL_IS(0, agent[i]), SYSCALL_IS(1, SIGKILL) } };
+	}
 	if (p->spawn.pid > 0)
 		ret_rule[n++] = (struct syscall_rule){ "kill",
 						       "a signal for the command, without a pidfd",
@@ -204,16 +209,18 @@ int confine_calls(enum confine_phase phase, const struct pasta *pasta, const str
 	return err;
 }
 
-/* Ports that come later are those of services in the namespace, or what somebody asks for at the control socket. */
-static bool ports_come(const struct conf *c)
+/*
+ * Ports that come later are those of services in the namespace, what somebody asks for at the control socket, or, in an annex, those of
+ * everybody that a socket stands in for.
+ */
+static bool ports_come(const struct conf *c, const struct pasta *pasta)
 {
-	return conf_has_control(c) || fwd_table_has(&c->in, FWD_SCAN);
+	return conf_has_control(c) || (pasta && pasta->annex.h.fd >= 0) || fwd_table_has(&c->in, FWD_SCAN);
 }
 
-void confine_files(const struct conf *c)
+void confine_files(const struct conf *c, const struct pasta *pasta)
 {
-	bool pasta = c->mode == CONF_PASTA;
-	unsigned refuse = ports_come(c) ? 0 : BOX_TCP_PORTS;
+	unsigned refuse = ports_come(c, pasta) ? 0 : BOX_TCP_PORTS;
 	int err, lost = 0;
 
 	/* pasta goes on sending signals to its command, and joins connections of the namespace's loopback with or without a translator. */

@@ -26,5 +26,8 @@ bool confine_reborn(struct daemon *d);
 enum confine_phase { CONFINE_START, CONFINE_RUN };
 MUST_USE int confine_calls(enum confine_phase phase, const struct pasta *pasta, const struct helper *host);
 
-/* No file by a path any more; and as far as c allows, neither signals to others, nor TCP as client, nor new ports of it. */
-void confine_files(const struct conf *c);
+/*
+ * No file by a path any more; and neither signals to others, nor TCP as client, nor ports of it that were not open before, as far as
+ * c and an annex of pasta's allow. pasta: NULL in passt.
+ */
+void confine_files(const struct conf *c, const struct pasta *pasta);

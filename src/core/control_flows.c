@@ -4,6 +4,7 @@
 #include "core/engine.h"
 #include "os/sock.h"
 #include "os/tcpinfo.h"
+#include "tcp/hand.h"
 #include "wire/ip.h"
 
 #define PAGE_MAX 64 /* flows in one reply */
@@ -325,6 +326,30 @@ static int limits_put(const struct engine *e, json_t *counters, json_t *gauges)
 	return err;
 }
 
+static int tcp_counters_put(const struct tcp *tcp, json_t *counters, json_t *gauges)
+{
+	const struct tcp_stats *t = tcp_stats(tcp);
+	int err = put(counters, "tcp_guest_rexmit", t->rexmit) | put(counters, "tcp_guest_rto", t->rto);
+
+	err |= put(counters, "tcp_spilled", t->spilled) | put(counters, "tcp_ahead", t->ooo);
+	err |= put(counters, "tcp_spill_full", t->spill_full) | put(gauges, "tcp_spill_bytes", tcp_spill_used(tcp));
+	err |= put(counters, "tcp_challenges", t->challenges) | put(counters, "tcp_challenges_held", t->challenges_held);
+	return err;
+}
+
+/* What has become of connections that may be handed over, and why others were not. */
+static int hand_put(const struct tcp *tcp, json_t *counters, json_t *gauges)
+{
+	const struct hand_stats *h = tcp_hand_stats(tcp);
+	int err = put(gauges, "tcp_handover", h != NULL) | put(gauges, "tcp_handover_listeners", tcp_hand_listeners(tcp));
+
+	for (enum hand_end e = 0; h && e < HAND_ENDS; e++)
+		err |= put(counters, hand_end_name(e), h->end[e]);
+	for (enum tcp_stay s = TCP_STAYS_NOT + 1; h && s < TCP_STAYS_KINDS; s++)
+		err |= put(counters, hand_stay_name(s), h->stays[s]);
+	return err;
+}
+
 enum ctl_result control_counters(struct engine *e, struct ctl_call *call)
 {
 	json_t *counters = json_object(), *gauges = json_object();
@@ -335,16 +360,12 @@ enum ctl_result control_counters(struct engine *e, struct ctl_call *call)
 	if (err)
 		return ctl_fail(call, "too-big", "The reply needs too much memory");
 	err = put(counters, "loop_turns", e->loop.turns) | link_put(e, counters);
-	if (e->tcp) {
-		const struct tcp_stats *t = tcp_stats(e->tcp);
-
-		err |= put(counters, "tcp_guest_rexmit", t->rexmit) | put(counters, "tcp_guest_rto", t->rto);
-		err |= put(counters, "tcp_spilled", t->spilled) | put(counters, "tcp_ahead", t->ooo);
-		err |= put(counters, "tcp_spill_full", t->spill_full) | put(gauges, "tcp_spill_bytes", tcp_spill_used(e->tcp));
-		err |= put(counters, "tcp_challenges", t->challenges) | put(counters, "tcp_challenges_held", t->challenges_held);
-	}
+	if (e->tcp)
+		err |= tcp_counters_put(e->tcp, counters, gauges);
 	if (e->fwd)
 		err |= splices_put(e, counters, gauges);
+	if (e->fwd && e->tcp)
+		err |= hand_put(e->tcp, counters, gauges);
 	err |= limits_put(e, counters, gauges);
 	err |= put(gauges, "flows", flow_count(e->flows)) | put(gauges, "flows_max", flow_max(e->flows));
 	err |= put(gauges, "listeners", (uint64_t)listeners_held(&e->listeners) + listeners_held(&e->ns_listeners));

@@ -30,6 +30,14 @@ static bool is_for_us(const struct engine *e, const struct pkt *p)
 	return p->dst_mac[0] & 1 || mac_is_zero(p->dst_mac) || !memcmp(p->dst_mac, e->guest.our_mac, MAC_LEN);
 }
 
+/* Where the namespace's interface is not a device of ours, somebody else has to know as well. */
+static void learn(struct engine *e, const struct pkt *p, const struct addr *src)
+{
+	guest_learn(&e->guest, p->src_mac, src);
+	if (e->pasta)
+		nslink_mac(&e->pasta->nslink, e->guest.mac);
+}
+
 static bool same_flow(const struct pkt *a, const struct pkt *b)
 {
 	return a->proto == b->proto && a->sport == b->sport && a->dport == b->dport && addr_eq(&a->src, &b->src) &&
@@ -68,7 +76,7 @@ static void deliver(struct engine *e, const struct pkt *p, const struct frame *f
 		log_limited(LOG_LVL_DEBUG, "From guest: dropped, as %s is no source of its", addr_fmt(&p->src, src));
 		return;
 	}
-	guest_learn(&e->guest, p->src_mac, &p->src);
+	learn(e, p, &p->src);
 	switch (p->proto) {
 	case PROTO_TCP:
 		if (e->tcp && addr_is_unicast(&p->dst))
@@ -105,7 +113,7 @@ static void learn_arp(struct engine *e, const struct pkt *p, size_t len)
 
 	rd_skip(&r, ETH_HLEN);
 	if (!arp_read(&r, &a) && !memcmp(a.sha, p->src_mac, MAC_LEN))
-		guest_learn(&e->guest, p->src_mac, &a.spa);
+		learn(e, p, &a.spa);
 }
 
 static enum service_verdict serve(struct engine *e, const struct pkt *p, const struct frame *f)
@@ -115,7 +123,7 @@ static enum service_verdict serve(struct engine *e, const struct pkt *p, const s
 	enum service_verdict v;
 
 	if (p->family)
-		guest_learn(&e->guest, p->src_mac, &p->src);
+		learn(e, p, &p->src);
 	else if (p->ethertype == ETHERTYPE_ARP)
 		learn_arp(e, p, len);
 	v = service_input(&e->told, p, e->request, len, &reply);

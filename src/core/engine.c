@@ -14,12 +14,12 @@
 #include "base/iov.h"
 #include "base/log.h"
 #include "core/dispatch.h"
+#include "core/share.h"
 #include "link/null.h"
 #include "link/packet.h"
 #include "link/stream.h"
 #include "link/tap.h"
 #include "link/vhost.h"
-#include "os/rlimit.h"
 #include "os/settle.h"
 #include "os/sock.h"
 #include "wire/ip.h"
@@ -532,25 +532,6 @@ static int link_open(struct engine *e)
 	return 0;
 }
 
-/* Where a UNIX socket can't be joined with one of the guest's network. */
-static bool wants_unix_in(const struct engine *e)
-{
-	return (conf_has_control(e->conf) || fwd_table_has(&e->in, FWD_AT_PATH)) && !e->pasta && e->conf->tcp;
-}
-
-/* Automatic ports are closed most of the time. */
-static struct budget budget_find(struct engine *e)
-{
-	uint64_t held = (uint64_t)listeners_held(&e->listeners) + listeners_held(&e->ns_listeners);
-	uint64_t limit = rlimit_nofile_want(budget_want(held, e->pasta));
-
-	if (wants_unix_in(e)) {
-		e->unix_in_max = (uint32_t)MIN(limit / 32 + 1, (uint64_t)UNIX_IN_MAX);
-		held += UINT64_C(2) * (e->unix_in_max + MIN(e->unix_in_max, UNIX_IN_PIPES));
-	}
-	return budget_share(limit, held, e->pasta, !e->conf->ns.splice_only);
-}
-
 static void on_frags_late(struct timer *t, uint64_t now_ns)
 {
 	dispatch_frags_late(container_of(t, struct engine, frag_timer));
@@ -567,7 +548,7 @@ static int tables_open(struct engine *e)
 	if (getrandom(&key, sizeof(key), 0) != sizeof(key))
 		return -EIO;
 	slot = MAX(slot, icmp_slot_size());
-	e->budget = budget_find(e);
+	e->budget = share_find(e);
 	flows = l->flows ? MIN(l->flows, e->budget.flows) : e->budget.flows;
 	e->flows = flow_table_new(flows, (slot + 7) & ~(size_t)7, &key);
 	e->frags = frags_new(l->reassembly / FRAG_MEMORY);
@@ -625,17 +606,36 @@ static int guest_listeners_start(struct engine *e)
 /* Who hears of the listeners: in pasta mode some of what arrives there doesn't go to the translators. */
 static int listeners_open_events(struct engine *e)
 {
-	struct pasta_fwd_deps d = { e->conf,          &e->budget, &e->guest, NULL, &e->loop, &e->listeners,
-				    &e->ns_listeners, e->tcp,     e->udp,    NULL, e };
+	struct pasta_fwd_deps d = { .conf = e->conf,
+				    .budget = &e->budget,
+				    .guest = &e->guest,
+				    .loop = &e->loop,
+				    .in = &e->listeners,
+				    .out = &e->ns_listeners,
+				    .tcp = e->tcp,
+				    .udp = e->udp,
+				    .ctx = e };
 
 	if (!e->pasta)
 		return guest_listeners_start(e);
 	d.agent = &e->pasta->agent;
+	if (e->pasta->annex.h.fd >= 0) {
+		d.annex = &e->pasta->annex;
+		d.raw = e->pasta->raw;
+		d.nslink = &e->pasta->nslink;
+	}
 	if (e->control_fds.listen >= 0)
 		d.opened = control_port_opened;
 	if (e->conf->ns.splice_only)
 		d.tcp = NULL;
 	return pasta_fwd_new(&d, &e->fwd);
+}
+
+static void on_interface_gone(void *ctx)
+{
+	struct engine *e = ctx;
+
+	tap_gone(e->link);
 }
 
 static int link_start(struct engine *e)
@@ -646,6 +646,8 @@ static int link_start(struct engine *e)
 		return vhost_start(e->link);
 	if (!e->pasta)
 		return e->conf->socket_type == SOCK_STREAM ? stream_start(e->link) : packet_start(e->link);
+	e->pasta->gone = on_interface_gone;
+	e->pasta->gone_ctx = e;
 	err = pasta_start(e->pasta, &e->loop);
 	return err || e->conf->ns.splice_only ? err : tap_start(e->link);
 }

@@ -2,6 +2,7 @@
 #include "core/join.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -34,6 +35,29 @@ static void again_later(struct join *j)
 		j->again_ns = j->loop->now_ns + JOIN_AGAIN_NS;
 }
 
+static int stand_in(int fd, bool v4, const struct join_as *as)
+{
+	int err = sock_bind(fd, v4 ? AF_INET : AF_INET6, &as->ep, 0);
+
+	if (err || !as->tos)
+		return err;
+	if (sock_set_int(fd, v4 ? IPPROTO_IP : IPPROTO_IPV6, v4 ? IP_TOS : IPV6_TCLASS, as->tos))
+		log_limited(LOG_LVL_DEBUG, "Type of service of a connection to the namespace not set");
+	return 0;
+}
+
+/* fd[0] with fd[1], which is to connect; takes both in any case. */
+static int connect_by(struct join *j, unsigned way, const int fd[2], const struct join_as *as, const struct ep *dst)
+{
+	int err = as->ep.port ? stand_in(fd[1], addr_is4(&dst->addr), as) : 0;
+
+	if (!err)
+		return splice_open(j->splice, way, fd[0], fd[1], dst);
+	sock_close(fd[1]);
+	sock_abort(fd[0]);
+	return err;
+}
+
 /* Number i of those that wait: 0 or -errno if that is over, -EAGAIN if it waits on. */
 static int serve_one(struct join *j, unsigned i)
 {
@@ -54,7 +78,7 @@ static int serve_one(struct join *j, unsigned i)
 		give_up(fd, rc);
 		return rc;
 	}
-	rc = splice_open(j->splice, j->wait[i].way, fd, to, &j->wait[i].dst);
+	rc = connect_by(j, j->wait[i].way, (const int[]){ fd, to }, &j->wait[i].as, &j->wait[i].dst);
 	if (rc)
 		log_limited(LOG_LVL_DEBUG, "Connection to the namespace: %s", strerror(-rc));
 	return rc == -EAGAIN ? -ENOBUFS : rc;
@@ -108,18 +132,19 @@ void join_fini(struct join *j)
 		late_arm(j);
 }
 
-int join_open(struct join *j, unsigned way, int fd, const struct ep *dst)
+static int open_as(struct join *j, unsigned way, int fd, const struct join_as *as, const struct ep *dst)
 {
 	/* Those that wait come first. */
 	bool full = splice_room(j->splice) <= j->n;
 	int to, err = full ? -ENOSPC : pool_take(j->pool, kind_of(dst), &to);
 
 	if (!err)
-		return splice_open(j->splice, way, fd, to, dst);
+		return connect_by(j, way, (const int[]){ fd, to }, as, dst);
 	if ((err == -EAGAIN || sock_is_shortage(err)) && j->n < JOIN_WAIT_MAX) {
 		if (err != -EAGAIN)
 			again_later(j);
 		j->wait[j->n].fd = fd;
+		j->wait[j->n].as = *as;
 		j->wait[j->n].way = way;
 		j->wait[j->n].dst = *dst;
 		j->wait[j->n++].due_ns = j->loop->now_ns + JOIN_WAIT_NS;
@@ -129,6 +154,16 @@ int join_open(struct join *j, unsigned way, int fd, const struct ep *dst)
 	}
 	sock_abort(fd);
 	return err == -EAGAIN ? -ENOBUFS : err;
+}
+
+int join_open(struct join *j, unsigned way, int fd, const struct ep *dst)
+{
+	return open_as(j, way, fd, &(struct join_as){ .tos = 0 }, dst);
+}
+
+int join_open_as(struct join *j, int fd, const struct join_as *as, const struct ep *dst)
+{
+	return open_as(j, SPLICE_IN, fd, as, dst);
 }
 
 void join_reply(struct join *j, enum pool_kind kind, int err)

@@ -16,6 +16,12 @@
 #define JOIN_WAIT_NS (10 * NSEC_PER_SEC)
 #define JOIN_AGAIN_NS (500 * NSEC_PER_MSEC) /* until the next try, in a shortage */
 
+/* Who a socket stands in for, where it can (netns/annex.h). */
+struct join_as {
+	struct ep ep; /* port 0: nobody */
+	uint8_t tos; /* of what it sends */
+};
+
 struct join {
 	struct loop *loop;
 	struct pool *pool;
@@ -24,6 +30,7 @@ struct join {
 	uint64_t again_ns; /* when that is; 0: what was asked for is on its way */
 	struct {
 		int fd;
+		struct join_as as;
 		unsigned way;
 		struct ep dst;
 		uint64_t due_ns;
@@ -45,6 +52,9 @@ static inline bool join_waits(const struct join *j)
 {
 	return j->n;
 }
+
+/* The same, by a socket that stands in for somebody. */
+MUST_USE int join_open_as(struct join *j, int fd, const struct join_as *as, const struct ep *dst);
 
 /* After a pool_reply() that told this of that kind (POOL_KINDS: of none). */
 void join_reply(struct join *j, enum pool_kind kind, int err);

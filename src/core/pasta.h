@@ -7,6 +7,7 @@
 #pragma once
 
 #include "conf/conf.h"
+#include "core/nslink.h"
 #include "fwd/listen.h"
 #include "netns/agent.h"
 #include "netns/ns.h"
@@ -24,6 +25,11 @@ struct pasta {
 	struct agent agent;
 	struct watch watch;
 	struct tun tun; /* fd -1: none, or the link has it */
+	struct agent annex; /* of the annex; fd -1: there is none */
+	int raw[ANNEX_RAW]; /* of the annex; -1: none */
+	struct nslink nslink; /* with an annex */
+	void (*gone)(void *ctx); /* the interface in the namespace is gone, and the tap device doesn't know */
+	void *gone_ctx;
 	struct timer poll; /* for kernels without pidfd: looks after the command */
 };
 
@@ -33,7 +39,7 @@ MUST_USE int pasta_open(struct pasta *p, const struct conf *c, uid_t uid, gid_t 
 /* Where the listeners for what leaves the namespace are opened: on its loopback interface. p must outlive them. */
 struct listen_place pasta_listen_place(struct pasta *p);
 
-/* Watches over namespace, command and agent; their end stops the loop. */
+/* Watches over namespace, command and agents; their end stops the loop. gone and gone_ctx are set. */
 MUST_USE int pasta_start(struct pasta *p, struct loop *loop);
 
 /* Everything is ready: the command may run. -errno, logged. */

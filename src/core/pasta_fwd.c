@@ -9,12 +9,14 @@
 #include <sys/random.h>
 
 #include "base/log.h"
+#include "core/nslink.h"
 #include "core/join.h"
 #include "core/ns_ports.h"
 #include "core/ns_refuse.h"
 #include "core/pool.h"
 #include "core/unix_out.h"
 #include "os/sock.h"
+#include "tcp/hand.h"
 #include "wire/ip.h"
 
 #define PIPES_BIG 32
@@ -26,6 +28,8 @@ struct pasta_fwd {
 	struct pool pool;
 	struct join join;
 	struct unix_out unix_out;
+	struct pool annex_pool; /* with an annex: of sockets that stand in for others */
+	struct join annex_join;
 	struct auto_run *auto_run;
 	struct ns_ports ns_ports; /* automatic ones */
 	struct ns_refuse ns_refuse;
@@ -73,6 +77,74 @@ static int accepted_in(void *ctx, const struct listener *l, int fd, const struct
 	else
 		sock_abort(fd);
 	return 0;
+}
+
+/* --- connections of the interface --- */
+
+static int hand_take(void *ctx, int family, int *ret_fd)
+{
+	struct pasta_fwd *f = ctx;
+
+	return pool_take(&f->annex_pool, family == AF_INET ? POOL_TCP4 : POOL_TCP6, ret_fd);
+}
+
+/* The guest's own probes are answered in the annex. */
+static void keepalive_set(int fd)
+{
+	int err = sock_set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+
+	if (err)
+		log_debug("TCP: no keepalive: %s", strerror(-err));
+}
+
+static void hand_join(void *ctx, int guest_fd, int host_fd)
+{
+	struct pasta_fwd *f = ctx;
+	int err;
+
+	keepalive_set(host_fd);
+	err = splice_join(f->splice, SPLICE_OUT, guest_fd, host_fd);
+
+	if (err)
+		log_limited(LOG_LVL_WARN, "TCP: a connection can't be handed over: %s", strerror(-err));
+}
+
+static int hand_inwards(void *ctx, int fd, const struct hand_in *in)
+{
+	const struct join_as as = { .ep = in->as, .tos = in->tos };
+	struct pasta_fwd *f = ctx;
+
+	keepalive_set(fd);
+	return join_open_as(&f->annex_join, fd, &as, &in->to);
+}
+
+static void on_annex_reply(void *ctx, const struct agent_reply *r, const int *fds, unsigned n)
+{
+	struct pasta_fwd *f = ctx;
+	enum pool_kind kind;
+	int err;
+
+	if (r->head.type != AGENT_SOCKETS) {
+		nslink_replied(f->d.nslink, r->err);
+		while (n)
+			sock_close(fds[--n]);
+		return;
+	}
+	err = pool_reply(&f->annex_pool, r, fds, &kind);
+	join_reply(&f->annex_join, kind, err);
+	tcp_hand_ready(f->d.tcp);
+}
+
+static int hand_start(struct pasta_fwd *f)
+{
+	struct tcp_hand_conf h = {
+		.raw = { f->d.raw[0], f->d.raw[1] }, .take = hand_take, .join = hand_join, .inwards = hand_inwards, .ctx = f
+	};
+
+	pool_init_annex(&f->annex_pool, f->d.annex, f->d.budget->stock);
+	join_init(&f->annex_join, f->d.loop, &f->annex_pool, f->splice);
+	agent_set_reply(f->d.annex, on_annex_reply, f);
+	return tcp_set_hand(f->d.tcp, &h);
 }
 
 static void on_in(void *ctx, struct ref ref, uint32_t events)
@@ -429,6 +501,8 @@ int pasta_fwd_new(const struct pasta_fwd_deps *d, struct pasta_fwd **ret_f)
 	pool_init(&f->pool, d->agent, d->budget->stock);
 	agent_set_reply(d->agent, on_reply, f);
 	err = engines_new(f);
+	if (!err && d->annex && d->tcp)
+		err = hand_start(f);
 	if (!err)
 		err = listeners_watch(f);
 	if (!err)
@@ -436,6 +510,8 @@ int pasta_fwd_new(const struct pasta_fwd_deps *d, struct pasta_fwd **ret_f)
 	/* A datagram that finds no socket is lost: the first one is to find one, too. */
 	if (!err)
 		err = pool_open(&f->pool);
+	if (!err && f->annex_pool.agent)
+		err = pool_open(&f->annex_pool);
 	if (!err && (f->d.out->n || f->d.opened))
 		ns_refuse_open(&f->ns_refuse, d->agent);
 	if (err) {
@@ -473,13 +549,17 @@ void pasta_fwd_free(struct pasta_fwd *f)
 	if (f->auto_run)
 		auto_run_free(f->auto_run);
 	agent_set_reply(f->d.agent, NULL, NULL);
+	if (f->annex_pool.agent)
+		agent_set_reply(f->annex_pool.agent, NULL, NULL);
 	join_fini(&f->join);
 	unix_out_fini(&f->unix_out);
+	join_fini(&f->annex_join);
 	if (f->splice)
 		splice_free(f->splice);
 	if (f->udp_splice)
 		udp_splice_free(f->udp_splice);
 	pool_fini(&f->pool);
+	pool_fini(&f->annex_pool);
 	ns_refuse_close(&f->ns_refuse);
 	free(f->udp_id[AUTO_IN]);
 	free(f->udp_id[AUTO_OUT]);

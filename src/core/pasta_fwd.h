@@ -16,6 +16,8 @@
 #include "udp/udp.h"
 #include "udp/udp_splice.h"
 
+struct nslink;
+
 struct pasta_fwd;
 
 struct pasta_fwd_deps {
@@ -23,6 +25,9 @@ struct pasta_fwd_deps {
 	const struct budget *budget;
 	const struct guest *guest;
 	struct agent *agent;
+	struct agent *annex; /* NULL: there is none */
+	const int *raw; /* of the annex; ANNEX_RAW */
+	struct nslink *nslink; /* with an annex */
 	struct loop *loop;
 	struct listeners *in, *out; /* of the host, of the namespace; open, not started */
 	struct tcp *tcp; /* NULL: splice only, or --no-tcp */

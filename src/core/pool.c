@@ -17,7 +17,12 @@ static const struct agent_sockets what[POOL_KINDS] = {
 
 void pool_init(struct pool *p, struct agent *agent, unsigned keep)
 {
-	*p = (struct pool){ .agent = agent, .keep = keep };
+	*p = (struct pool){ .agent = agent, .kinds = POOL_KINDS, .keep = keep };
+}
+
+void pool_init_annex(struct pool *p, struct agent *agent, unsigned keep)
+{
+	*p = (struct pool){ .agent = agent, .kinds = POOL_UDP4, .stand_in = true, .keep = keep };
 }
 
 void pool_fini(struct pool *p)
@@ -34,6 +39,7 @@ static struct agent_req request(const struct pool *p, unsigned kind)
 	struct agent_req q = { .head = { .type = AGENT_SOCKETS }, .sockets = what[kind] };
 
 	q.sockets.n = p->ask[kind].few ? 1 : p->keep - p->n[kind];
+	q.sockets.stand_in = p->stand_in;
 	return q;
 }
 
@@ -98,7 +104,7 @@ int pool_reply(struct pool *p, const struct agent_reply *r, const int *fds, enum
 
 int pool_open(struct pool *p)
 {
-	for (unsigned k = 0; k < POOL_KINDS; k++) {
+	for (unsigned k = 0; k < p->kinds; k++) {
 		struct agent_req q = request(p, k);
 		struct agent_reply r = { .err = 0 };
 		enum pool_kind kind;

@@ -10,6 +10,8 @@ enum pool_kind { POOL_TCP4, POOL_TCP6, POOL_UDP4, POOL_UDP6, POOL_KINDS };
 
 struct pool {
 	struct agent *agent;
+	unsigned kinds; /* the first of them are kept */
+	bool stand_in; /* the agent's are those of an annex, and can stand in for others (netns/annex.h) */
 	unsigned keep; /* of each kind; below half of that, more are asked for */
 	int fd[POOL_KINDS][POOL_KEEP];
 	unsigned n[POOL_KINDS];
@@ -22,6 +24,9 @@ struct pool {
 
 /* keep: 1 to POOL_KEEP. */
 void pool_init(struct pool *p, struct agent *agent, unsigned keep);
+
+/* The same, for sockets of TCP that can stand in for others. */
+void pool_init_annex(struct pool *p, struct agent *agent, unsigned keep);
 void pool_fini(struct pool *p);
 
 /* A non-blocking, unconnected socket. -EAGAIN: none in stock, but pool_reply() will tell of this kind. Else -errno of agent_send(). */

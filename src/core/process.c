@@ -135,8 +135,10 @@ static void reborn(struct process *p, struct pasta *ns)
 		return;
 	logsink_pid(&p->log, p->daemon.pid);
 	helper_orphan(&p->host.h);
-	if (ns)
-		helper_orphan(&ns->agent.h);
+	if (!ns)
+		return;
+	helper_orphan(&ns->agent.h);
+	helper_orphan(&ns->annex.h);
 }
 
 int process_drop(struct process *p, struct pasta *ns)
@@ -158,9 +160,9 @@ int process_drop(struct process *p, struct pasta *ns)
 	return 0;
 }
 
-void process_confine(struct process *p)
+void process_confine(struct process *p, const struct pasta *ns)
 {
-	confine_files(p->conf);
+	confine_files(p->conf, ns);
 }
 
 int process_pid_write(struct process *p)

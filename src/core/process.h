@@ -41,8 +41,8 @@ void process_watch(struct process *p, struct conf_source *s);
  */
 MUST_USE int process_drop(struct process *p, struct pasta *ns);
 
-/* Nothing of the start can fail any more: what is left of files goes out of reach. What is refused is a warning. */
-void process_confine(struct process *p);
+/* Nothing of the start can fail any more: what is left of files goes out of reach. What is refused is a warning. ns: of pasta, NULL in passt. */
+void process_confine(struct process *p, const struct pasta *ns);
 
 /* Ready to serve. Before anything that says so: who waits for a message may look for the pid file then. */
 MUST_USE int process_pid_write(struct process *p);

@@ -294,6 +294,14 @@ void tap_leave(struct link *l)
 		tun_leave(t->fd);
 }
 
+void tap_gone(struct link *l)
+{
+	struct tap *t = tap_of(l);
+
+	if (t->fd >= 0)
+		device_gone(t, ENODEV);
+}
+
 static void tap_free(struct link *l)
 {
 	struct tap *t = tap_of(l);

@@ -26,5 +26,8 @@ MUST_USE int tap_new(struct loop *loop, const struct tap_conf *c, struct link **
 /* The network namespace ends by itself, and the device with it: free() does not wait for that. */
 void tap_leave(struct link *l);
 
+/* The device is not the interface itself, and that one is gone: as if the device were. */
+void tap_gone(struct link *l);
+
 /* The guest is there at once: cb.up() is called from inside. When the device goes away, cb.gone() is called, once. */
 MUST_USE int tap_start(struct link *l);

@@ -157,7 +157,8 @@ static int routes(struct make *m)
 /*
  * The sockets have whatever port the peer has. They go without TIME_WAIT, as a peer may use a port again as soon as it thinks fit; on the way
  * to the namespace, which is a function call, no segment is old. Nothing is forwarded, even where new namespaces do as the first one does.
- * Who has vanished is noticed as on a tap device (TCP_KEEP_IDLE_S and the following).
+ * Who has vanished is noticed as on a tap device (TCP_KEEP_IDLE_S and the following). A smaller MTU behind the namespace is found out by
+ * trying, as ICMP errors don't come here (RFC 4821).
  */
 static int sysctls(struct make *m)
 {
@@ -168,6 +169,7 @@ static int sysctls(struct make *m)
 		{ "net/ipv4/ip_unprivileged_port_start", "0", false },
 		{ "net/ipv4/tcp_max_tw_buckets", "0", false },
 		{ "net/ipv4/ip_forward", "0", false },
+		{ "net/ipv4/tcp_mtu_probing", "1", false },
 		{ "net/ipv4/tcp_keepalive_time", "600", false },
 		{ "net/ipv4/tcp_keepalive_intvl", "60", false },
 		{ "net/ipv4/tcp_keepalive_probes", "9", false },

@@ -42,7 +42,7 @@ static int accept_conn(struct tcp *t, const struct listener *ls, int fd, const s
 		return -ENOSPC;
 	k->peek_off = peek_off;
 	k->host_first = true;
-	carry_accepted(k, addr_is4(&peer->addr));
+	k->tos = carry_tos_accepted(fd, addr_is4(&peer->addr));
 	tcp_snd_init(&k->snd, conn_isn(t, &key), conn_mss_local(t, addr_is4(&key.guest)));
 	conn_set(k, CONN_SYN_SENT);
 	(void)seg_send_ctl(k, TCP_SYN, k->snd.iss); /* no guest yet, or no room: the timer sends it again */
@@ -53,9 +53,28 @@ static int accept_conn(struct tcp *t, const struct listener *ls, int fd, const s
 	return 0;
 }
 
+/* True if the connection has gone another way, however that ended. */
+static bool accept_handed(struct tcp *t, const struct listener *ls, int fd, const struct ep *peer)
+{
+	struct flow_key key = { 0 };
+	struct hand_in in;
+	int err;
+
+	if (!t->hand || accept_key(t, ls, peer, &key) || !hand_takes(t->hand, tcp_syn_stays_between(&key.guest, &key.remote)))
+		return false;
+	in = (struct hand_in){ .as = { .addr = key.remote, .port = key.rport },
+			       .to = { .addr = key.guest, .port = key.gport },
+			       .tos = carry_tos_accepted(fd, addr_is4(&peer->addr)) };
+	err = t->hand->c.inwards(t->hand->c.ctx, fd, &in);
+	t->hand->stats.end[err ? HAND_NO_SOCKET : HAND_IN]++;
+	if (err)
+		log_limited(LOG_LVL_WARN, "TCP: can't hand over a connection to port %u: %s", ls->port, strerror(-err));
+	return true;
+}
+
 void tcp_accepted(struct tcp *t, const struct listener *ls, int fd, const struct ep *peer)
 {
-	int err = accept_conn(t, ls, fd, peer);
+	int err = accept_handed(t, ls, fd, peer) ? 0 : accept_conn(t, ls, fd, peer);
 
 	if (!err)
 		return;

@@ -39,9 +39,9 @@ void carry_data(struct tcp_conn *k, const struct pkt *p)
 		opts_set(&k->ip, k->fd, p);
 }
 
-void carry_accepted(struct tcp_conn *k, bool v4)
+uint8_t carry_tos_accepted(int fd, bool v4)
 {
-	k->tos = hops_tos_accepted(k->fd, v4) & DSCP;
+	return hops_tos_accepted(fd, v4) & DSCP;
 }
 
 void carry_connected(struct tcp_conn *k)

@@ -19,7 +19,7 @@
 
 static const char *const state_name[] = {
 	[CONN_FREE] = "FREE",         [CONN_CONNECTING] = "CONNECTING",   [CONN_SYN_SENT] = "SYN_SENT",
-	[CONN_SYN_RCVD] = "SYN_RCVD", [CONN_ESTABLISHED] = "ESTABLISHED",
+	[CONN_SYN_RCVD] = "SYN_RCVD", [CONN_ESTABLISHED] = "ESTABLISHED", [CONN_HANDED] = "HANDED",
 };
 
 /* Which states may follow which; from every one a connection may end. */
@@ -31,6 +31,7 @@ static bool conn_edge(enum conn_state from, enum conn_state to)
 	case CONN_CONNECTING:
 	case CONN_SYN_SENT:
 		return from == CONN_FREE;
+	case CONN_HANDED:
 	case CONN_SYN_RCVD:
 		return from == CONN_CONNECTING;
 	case CONN_ESTABLISHED:
@@ -152,7 +153,8 @@ void conn_free(struct tcp_conn *k)
 	ooo_free(t->pool, &k->ooo);
 	conn_board_put(k);
 	(void)!host_discard(k); /* a close with something in the receive queue is a reset */
-	sock_close(k->fd); /* takes it out of the epoll set as well: nobody else has a copy of it */
+	if (k->fd >= 0)
+		sock_close(k->fd); /* takes it out of the epoll set as well: nobody else has a copy of it */
 	if (!--t->conns)
 		timer_cancel(&t->d.loop->timers, &t->sweep);
 	flow_free(t->d.flows, &k->f);
@@ -184,6 +186,8 @@ void conn_displaced(void *ctx, struct flow *f)
 
 	if (k->state == CONN_CONNECTING)
 		conn_free(k);
+	else if (k->state == CONN_HANDED)
+		conn_reset_host(k); /* whom the guest comes to does not know of it any more */
 	else
 		conn_reset(k);
 }
@@ -339,6 +343,10 @@ void conn_timer_fired(struct timer *timer, uint64_t now_ns)
 {
 	struct tcp_conn *k = container_of(timer, struct tcp_conn, timer);
 
+	if (k->state == CONN_HANDED) {
+		hand_late(k);
+		return;
+	}
 	if (!k->probing)
 		tcp_ts_timeout(&k->ts, now_ns, !k->snd.backoff);
 	if (k->state != CONN_ESTABLISHED) {

@@ -11,11 +11,13 @@
  *   conn.c   life cycle, states, interest in events, timers
  *   accept.c connections that come from the host
  *   mtu.c    a smaller MTU behind the guest
+ *   hand.c   connections that are handed over when the host has connected
  */
 #pragma once
 
 #include "base/list.h"
 #include "base/timer.h"
+#include "tcp/hand.h"
 #include "tcp/ooo.h"
 #include "tcp/rcv.h"
 #include "tcp/reflect.h"
@@ -39,6 +41,7 @@
 enum conn_state {
 	CONN_FREE, /* slot is not in use */
 	CONN_CONNECTING, /* the guest's SYN is unanswered: connect() is under way. fd is open, nothing was sent to the guest */
+	CONN_HANDED, /* connect() succeeded: who stands in for the remote has been told of the guest's SYN, and will answer */
 	CONN_SYN_SENT, /* accepted from the host: our SYN went to the guest */
 	CONN_SYN_RCVD, /* connect() succeeded: our SYN-ACK went to the guest */
 	CONN_ESTABLISHED, /* both sides are connected */
@@ -49,7 +52,7 @@ struct tcp_conn {
 	struct timer timer; /* retransmission or window probe; see conn_timer_update() */
 	struct timer silence; /* the guest waits for an acknowledgement; see remote.c */
 	struct list ack_node; /* in tcp.acks while an ACK is due, in tcp.late while it may wait */
-	struct list wait_node; /* in tcp.wait while the link has no room for what we want to send */
+	struct list wait_node; /* in tcp.wait while the link has no room for what we want to send, or in tcp_hand.wait */
 	struct tcp *t;
 	int fd;
 	uint8_t state; /* enum conn_state; written by conn_set() only */
@@ -81,7 +84,10 @@ struct tcp_conn {
 	bool wrote : 1; /* something was sent to the host */
 	bool path_known : 1; /* where the host connected: rcv.strict follows from the path */
 	bool nodelay : 1; /* the socket has TCP_NODELAY */
+	bool hand : 1; /* is to be handed over */
+	bool host_dead : 1; /* with that: the host has reset it meanwhile */
 	bool probing : 1; /* the guest's window is shut, nothing is in flight: probe timer instead of retransmission */
+	struct tcp_syn syn; /* with hand: the guest's */
 	struct tcp_rcv rcv;
 	struct tcp_snd snd;
 	struct tcp_ts ts;
@@ -118,6 +124,7 @@ struct tcp {
 	uint8_t *scratch; /* where peeked bytes go that are skipped, without SO_PEEK_OFF */
 	bool no_peek_off[2]; /* the kernel has no SO_PEEK_OFF for TCP over IPv4, IPv6 */
 	struct tcp_stock stock;
+	struct tcp_hand *hand; /* NULL: none is handed over */
 	struct tcp_stats stats;
 };
 
@@ -184,7 +191,8 @@ MUST_USE int host_acked(struct tcp_conn *k); /* the same, unless it is too littl
 void carry_syn(struct ipopts *o, int fd, const struct addr *to, const struct pkt *p); /* before connect() */
 void carry_data(struct tcp_conn *k, const struct pkt *p); /* p has data */
 void carry_connected(struct tcp_conn *k);
-void carry_accepted(struct tcp_conn *k, bool v4); /* DSCP of the handshake: of what follows, a socket does not tell */
+/* DSCP of the handshake of a peer, IPv4 or not, whose connection was accepted: of what comes behind it, a socket does not tell. */
+uint8_t carry_tos_accepted(int fd, bool v4);
 bool carry_failed(struct tcp_conn *k); /* true: it was on the way, and the guest has been told */
 
 /* accept.c */

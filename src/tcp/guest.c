@@ -559,6 +559,18 @@ static void batch_syn_rcvd(struct batch *b, const struct segment *s)
 	batch_established(b, s);
 }
 
+/* Our answer to the guest's SYN is on its way, by another one than us. */
+static void batch_handed(struct batch *b, const struct segment *s)
+{
+	struct tcp_conn *k = b->k;
+
+	if (s->h.flags & TCP_RST && s->h.seq == k->rcv.nxt)
+		hand_given_up(k);
+	else if (s->h.flags & TCP_SYN && s->h.seq == k->rcv.irs)
+		hand_again(k);
+	batch_clear(b);
+}
+
 static void batch_connecting(struct batch *b, const struct segment *s)
 {
 	if ((s->h.flags & TCP_RST) && s->h.seq == b->k->rcv.nxt) {
@@ -608,6 +620,8 @@ static void guest_open(struct tcp *t, const struct pkt *p, const struct segment 
 	}
 	k->peek_off = ready.peek_off;
 	k->ip = ip;
+	k->hand = hand_takes(t->hand, tcp_syn_stays(p));
+	k->syn = tcp_syn_of(&s->h);
 	tcp_snd_init(&k->snd, conn_isn(t, key), MSS_MIN);
 	guest_syn(k, &s->h);
 	conn_set(k, CONN_CONNECTING);
@@ -696,6 +710,9 @@ static void batch_segment(struct batch *b, const struct segment *s)
 	switch ((enum conn_state)b->k->state) {
 	case CONN_CONNECTING:
 		batch_connecting(b, s);
+		break;
+	case CONN_HANDED:
+		batch_handed(b, s);
 		break;
 	case CONN_SYN_SENT:
 		batch_syn_sent(b, s);

@@ -289,9 +289,13 @@ int host_resend(struct tcp_conn *k)
 	return got < 0 && got != -EAGAIN ? (int)got : 0;
 }
 
-/* connect() succeeded: the guest's SYN is answered. */
+/* connect() succeeded: the guest's SYN is answered. k may be gone afterwards. */
 static void host_connected(struct tcp_conn *k)
 {
+	if (k->hand) {
+		hand_begin(k);
+		return;
+	}
 	conn_set(k, CONN_SYN_RCVD);
 	carry_connected(k);
 	remote_connected(k);
@@ -321,11 +325,14 @@ static void host_refused(struct tcp_conn *k, int err)
 static void host_connecting(struct tcp_conn *k, uint32_t events)
 {
 	int err = events & (EPOLLERR | EPOLLHUP) ? sock_error(k->fd) : 0;
+	bool hand = k->hand;
 
 	if (err == ECONNRESET || err == EPIPE) {
 		/* connect() had succeeded, and the reset came before we looked: a SYN that is answered by RST makes ECONNREFUSED. */
+		k->host_dead = true;
 		host_connected(k);
-		conn_reset(k);
+		if (!hand)
+			conn_reset(k);
 	} else if (err) {
 		host_refused(k, err);
 	} else if (events & EPOLLOUT) {
@@ -359,6 +366,8 @@ void tcp_on_host(void *ctx, struct ref ref, uint32_t events)
 		host_connecting(k, events);
 		return;
 	}
+	if (k->state == CONN_HANDED)
+		return; /* whoever takes the socket over looks for himself */
 	if (events & EPOLLERR && remote_event(k) && !(events & EPOLLHUP))
 		events &= ~(uint32_t)EPOLLERR; /* an error hangs up as well */
 	if (events & EPOLLPRI)

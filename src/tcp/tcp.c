@@ -136,6 +136,7 @@ void tcp_free(struct tcp *t)
 	timer_cancel(&t->d.loop->timers, &t->again_timer);
 	timer_cancel(&t->d.loop->timers, &t->late_timer);
 	timer_cancel(&t->d.loop->timers, &t->sweep);
+	hand_free(t);
 	tcp_stock_fini(t);
 	chunk_pool_free(t->pool);
 	free(t->scratch);
@@ -168,7 +169,7 @@ void tcp_flow_show(const struct flow *f, struct flow_show *ret_show)
 {
 	static const char *const name[] = {
 		[CONN_FREE] = "closed",           [CONN_CONNECTING] = "connecting",   [CONN_SYN_SENT] = "syn-sent",
-		[CONN_SYN_RCVD] = "syn-received", [CONN_ESTABLISHED] = "established",
+		[CONN_SYN_RCVD] = "syn-received", [CONN_ESTABLISHED] = "established", [CONN_HANDED] = "connecting",
 	};
 	const struct tcp_conn *k = container_of(f, struct tcp_conn, f);
 	bool closing = k->guest_fin || k->host_eof;

@@ -23,6 +23,8 @@ ROWS = {
     "rr/udp/loop/v4": ["median_us", "p99_us"],
     "fair/up/v4": ["median_us", "alone_us"],
     "crr/v4": ["per_s"],
+    "in/tcp/up/1/1500/v6": ["gbps", "retransmissions"],
+    "in/crr/v4": ["per_s"],
     "calls/rr/tcp": ["calls"],
     "memory/1000": ["rss_mib", "idle_cpu"],
     "start/ready": ["ms"],

@@ -16,13 +16,13 @@ import pytest
 from lab import refuse
 from lab.control import Control
 from lab.guest import Guest
-from lab.pasta import exchange_tcp, host_agent, namespace_agent
+from lab.pasta import children, exchange_tcp, host_agent
 from lab.program import assert_clean, binary, gone
 from lab.refuse import PLAIN, USER
 from lab.topology import REMOTE4
 from lab.wait import LIMIT, until
 
-BIND_SERVICE, RAW = 1 << 10, 1 << 13
+BIND_SERVICE, ADMIN, RAW = 1 << 10, 1 << 12, 1 << 13
 # What the engine works with; 0 to 2 are what it was started with.
 ENGINE_FD = re.compile(r"(socket|pipe):|anon_inode:\[?(eventpoll|signalfd|pidfd|inotify|timerfd|eventfd)\]?$|pidfd:|/dev/net/tun$|/proc/\d+/status$|"
                        r"/(\d+/status)?$")
@@ -74,15 +74,24 @@ def is_pasta(pid):
         return f.read().startswith("pas")
 
 
-def agent_in(inside):
-    """That of a daemon, which is nobody's child: the only pasta that is in the network namespace of process inside."""
-    for name in filter(str.isdigit, os.listdir("/proc")):
+def agents_of(pid):
+    """The other processes of pasta's that are called like it, elsewhere: the namespace's, and perhaps the annex's agent."""
+    return [child for child in children(pid) if is_pasta(child) and namespace(child, "net") != namespace(pid, "net")]
+
+
+def agents_in(inside, engine):
+    """
+    Those of a daemon, which are nobody's children: the only pasta that is in the network namespace of process inside, and perhaps another
+    one that shares only its user namespace.
+    """
+    found = []
+    for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
         try:
-            if namespace(name, "net") == namespace(inside, "net") and is_pasta(name):
-                return int(name)
+            if is_pasta(pid) and namespace(pid, "user") == namespace(inside, "user") and namespace(pid, "net") != namespace(engine, "net"):
+                found.append(pid)
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             pass
-    return None
+    return sorted(found, key=lambda pid: namespace(pid, "net") != namespace(inside, "net"))
 
 
 def root_is_empty(pid):
@@ -111,10 +120,13 @@ def assert_engine(pid, outside, user, daemon=False):
     assert root_is_empty(pid)
 
 
-def assert_agent(pid):
-    assert_closed(pid, BIND_SERVICE | RAW)
-    assert_open(pid, "socket")
-    assert field(pid, "Seccomp_filters") == "1"
+def assert_agents(agents, annex=True):
+    """That of the annex, if this kernel has all that one takes, follows the interface."""
+    assert 1 <= len(agents) <= 1 + annex
+    for agent, more in zip(agents, (0, ADMIN)):
+        assert_closed(agent, BIND_SERVICE | RAW | more)
+        assert_open(agent, "socket")
+        assert field(agent, "Seccomp_filters") == "1"
 
 
 def assert_host_agent(pid, engine):
@@ -146,7 +158,7 @@ users = pytest.mark.parametrize("prefix", [[], PLAIN], ids=["root", "user"])
 def test_pasta_command(net, pasta, prefix, options):
     p = pasta(*options, prefix=prefix)
     assert_engine(p.pid, net.host.pid, bool(prefix))
-    assert_agent(namespace_agent(p.pid))
+    assert_agents(agents_of(p.pid), "--config-net" in options)
     if "--splice-only" not in options:
         assert_host_agent(host_agent(p.pid), p.pid)
     assert WARNING not in p.output()
@@ -156,18 +168,18 @@ def test_pasta_command(net, pasta, prefix, options):
 def test_pasta_process(net, daemon, container, prefix):
     d = daemon("--config-net", container.pid, prefix=prefix)
     assert_engine(d.pid, net.host.pid, bool(prefix), True)
-    assert_agent(agent_in(container.pid))
+    assert_agents(agents_in(container.pid, d.pid))
     assert WARNING not in d.done.stderr
 
 
 @pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGQUIT, signal.SIGINT, signal.SIGHUP, signal.SIGKILL], ids=lambda s: s.name)
 def test_daemon_ends(daemon, container, sig):
-    """As the first process of a PID namespace it sees signals from outside only where it looks for them. The agent, an orphan, goes with it."""
+    """As the first process of a PID namespace it sees signals from outside only where it looks for them. The agents, orphans, go with it."""
     d = daemon("--config-net", container.pid)
-    agent = agent_in(container.pid)
-    assert agent
+    agents = agents_in(container.pid, d.pid)
+    assert agents
     os.kill(d.pid, sig)
-    until(lambda: d.gone() and gone(agent), "both are gone")
+    until(lambda: d.gone() and all(gone(agent) for agent in agents), "all are gone")
 
 
 def test_daemon_passt(net, tmp_path):
@@ -189,7 +201,7 @@ def test_daemon_passt(net, tmp_path):
 def test_pasta_path(net, daemon, plain):
     d = daemon("--config-net", "--netns", f"/proc/{plain.pid}/ns/net")
     assert_engine(d.pid, net.host.pid, False, True)
-    assert_agent(agent_in(plain.pid))
+    assert_agents(agents_in(plain.pid, d.pid))
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="needs to be root")
@@ -335,7 +347,7 @@ def test_refused_pasta(net, pasta, name):
     """The same, and nothing is said twice because the agent is refused it as well. Its command is made without unshare()."""
     err, requests, says, has = REFUSED[name]
     p = pasta("--config-net", prefix=[*PLAIN, *refuse.prefix(err, *requests)])
-    agent = namespace_agent(p.pid)
+    agent = agents_of(p.pid)[0]
     assert_says(p.output(), says)
     assert_closed(p.pid, 0)
     assert_closed(agent, BIND_SERVICE | RAW)

@@ -181,7 +181,7 @@ class Rig:
         """Flows, but those of datagrams, which go by themselves when they are silent; and how many descriptors belong to none."""
         gauges = self.control.get("counters")["gauges"]
         flows = [f for f in self.control.flows() if f["proto"] == "tcp"]
-        allowed = self.empty + gauges["flows"] + gauges.get("udp_splice_peers", 0) + 2 * PIPES_KEPT * ("splices" in gauges)
+        allowed = self.empty + gauges["flows"] + gauges.get("udp_splice_peers", 0) + gauges.get("tcp_handover_listeners", 0) + 2 * PIPES_KEPT * ("splices" in gauges)
         more = self.fds() - allowed
         return flows + [f"{more} descriptors"] * (more > 0)
 
@@ -221,12 +221,12 @@ def passt_rig(net, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def pasta_rig(net, tmp_path_factory):
+def pasta_rig(request, net, tmp_path_factory):
     if lab_pasta.no_tun():
         pytest.skip(lab_pasta.no_tun())
     work = tmp_path_factory.mktemp("pasta")
     ports = "-t", "8082", "-u", "8082", "-T", "8083", "-U", "8083", "--host-lo-to-ns-lo"
-    program = lab_pasta.Pasta(net.host, str(work), "--config-net", *ports, "-c", work / "control")
+    program = lab_pasta.Pasta(net.host, str(work), "--config-net", *ports, "-c", work / "control", *getattr(request, "param", ["--no-handover"]))
     ns = program.ns
     rig = Rig(program, ns, work / "control", [
         (ns, net.remote, REMOTE4, REMOTE4, 0),
@@ -294,6 +294,12 @@ def test_passt(net, passt_rig, tmp_path, calls, how):
 
 @pytest.mark.parametrize(("calls", "how"), cases(KINDS))
 def test_pasta(net, pasta_rig, tmp_path, calls, how):
+    survives(net, pasta_rig, tmp_path, calls, how)
+
+
+@pytest.mark.parametrize("pasta_rig", [[]], ids=["handed"], indirect=True)
+@pytest.mark.parametrize(("calls", "how"), [c for c in cases(KINDS) if LONG or c.id in ("open-EMFILE", "ask-ENOMEM", "move-ENOBUFS", "short")])
+def test_pasta_that_hands_over(net, pasta_rig, tmp_path, calls, how):
     survives(net, pasta_rig, tmp_path, calls, how)
 
 

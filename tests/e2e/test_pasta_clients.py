@@ -201,7 +201,7 @@ def test_namespaces_as_standard_descriptors(net, container, tmp_path):
                 stderr=subprocess.PIPE)
     os.close(net_fd)
     os.close(user_fd)
-    until(lambda: "state UNKNOWN" in container.run("ip", "link", "show", "eth0", check=False).stdout, "interface is up")
+    until(lambda: ",UP,LOWER_UP" in container.run("ip", "link", "show", "eth0", check=False).stdout, "interface is up")
     assert set(container.addresses("eth0")) == {"169.254.1.2/16", "64:ff9b:1:4b8e:472e:a5c8:a9fe:102/64"}
     until(lambda: "default" in str(container.routes()), "route")
     connects(net, container)

@@ -159,7 +159,7 @@ def test_command_that_ignores_the_signal(net, tmp_path, tun):
     p = process(net, tmp_path, "--config-net", "--", "sh", "-c", "trap '' TERM; echo on; while :; do sleep 0.05; done")
     p.says("on")
     family = p.children()
-    assert len(family) == 3, "command and agents"
+    assert len(family) in (3, 4), "command and agents"
     for _ in range(3):
         p.process.send_signal(signal.SIGTERM)
     with pytest.raises(subprocess.TimeoutExpired):

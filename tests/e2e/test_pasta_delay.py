@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """
 Paths with delay, and send buffers small and large: a connection of the namespace's uses the path as one of the host's own does, and
-nothing is sent twice. With PASST_TEST_LONG=1 in all cases.
+nothing is sent twice. With PASST_TEST_LONG=1 in all cases. Through a tap device, where the namespace sees the path, but for the last ones.
 
     namespace ---pasta--- host ---tap--- slow.c ---tap--- remote
 """
@@ -130,7 +130,7 @@ def test_the_path_is_used(request, record_property, net, pasta, buf, way):
     rtt_ms = request.node.callspec.params["net"]
     net.buffers(buf << 10)
     # Short segments with the large buffer: there the kernel of the namespace has to find out for itself how much the path takes.
-    p = pasta("--config-net", "-m", 1500 if buf == max(KIB) else 65520, *NONE)
+    p = pasta("--config-net", "--no-handover", "-m", 1500 if buf == max(KIB) else 65520, *NONE)
     calm(p.ns, rtt_ms)
     share = compare(net, p, way, amount(rtt_ms, buf))
     record_property("of the host's own rate", f"{share:.2f}")
@@ -141,7 +141,18 @@ def test_the_path_is_used_inwards(request, record_property, net, pasta, buf, way
     """The remote host connects. What the namespace sends is acknowledged when the host's kernel has it, which fills the path by itself."""
     rtt_ms = request.node.callspec.params["net"]
     net.buffers(buf << 10)
-    p = pasta("--config-net", "-m", 1500 if buf == max(KIB) else 65520, "-t", PORT, *NONE[2:])
+    p = pasta("--config-net", "--no-handover", "-m", 1500 if buf == max(KIB) else 65520, "-t", PORT, *NONE[2:])
     calm(p.ns, rtt_ms, inwards=True)
     share = compare(net, p, way, amount(rtt_ms, buf), (PORT + 1, PORT), LESS.get((rtt_ms, buf, way), SHARE))
     record_property("of the host's own rate", f"{share:.2f}")
+
+
+@pytest.mark.parametrize("net,buf,way", [(200, 256, "up"), (200, 4096, "up")], indirect=["net"])
+def test_handed_over(net, pasta, buf, way):
+    """Where the namespace doesn't see the path it waits for room, and takes that for no loss."""
+    net.buffers(buf << 10)
+    p = pasta("--config-net", "-m", 1500 if buf == max(KIB) else 65520, "-t", PORT, *NONE[2:])
+    if "veth" not in p.ns.ip("-d", "link", "show", "dev", "eth0"):
+        pytest.skip("this kernel has not all that it takes, or does not let users have it")
+    calm(p.ns, 200)
+    compare(net, p, way, amount(200, buf), (PORT + 1, PORT))

@@ -48,7 +48,7 @@ class Watch:
 @pytest.mark.parametrize("family,mtu", CASES)
 def test_nothing_is_sent_twice(net, pasta, family, mtu, direction):
     """What happens between us and the remote side is another matter: on a veth(4) of the test, segments may pass each other."""
-    p = pasta("--config-net", "-m", mtu, *NONE)
+    p = pasta("--config-net", "--no-handover", "-m", mtu, *NONE)
     p.ns.be_patient()
     before = p.ns.counters()
     with Watch(p.ns) as watch:

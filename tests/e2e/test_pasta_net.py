@@ -26,7 +26,7 @@ def test_copied_from_the_host(net, pasta):
     assert set(p.ns.addresses("eth0")) == {f"{HOST4}/24", f"{HOST6}/64"}
     assert p.ns.routes() == [f"default via {GW4} dev eth0"]
     assert [re.sub(" metric .*", "", r) for r in p.ns.routes("-6") if "default" in r] == [f"default via {GW6} dev eth0"]
-    assert "state UNKNOWN" in link(p, "eth0") and "mtu 65520" in link(p, "eth0")
+    assert ",UP,LOWER_UP>" in link(p, "eth0") and "mtu 65520" in link(p, "eth0")
     assert "tentative" not in p.ns.ip("address")
 
 

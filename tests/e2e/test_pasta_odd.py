@@ -271,7 +271,7 @@ def exchange(p, listener, size=300000):
 def test_kernel_without_offloads(net, tmp_path, tun):
     """Frames are plain then, and that is said once."""
     argv = ["strace", "-f", "-qq", "-o", tmp_path / "trace", "-e", "trace=ioctl", "-e", "inject=ioctl:error=EINVAL:when=1",
-            lab_pasta.program(tmp_path), "--config-net", *NONE, "--", "ip", "-d", "link", "show", "eth0"]
+            lab_pasta.program(tmp_path), "--config-net", "--no-handover", *NONE, "--", "ip", "-d", "link", "show", "eth0"]
     done = net.host.run(*argv)
     with open(tmp_path / "trace", encoding="ascii") as f:
         assert "TUNSETIFF" in f.read()

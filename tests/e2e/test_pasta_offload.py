@@ -88,7 +88,7 @@ def exchange(net, p, remote, blob=BLOB):
 @pytest.mark.parametrize("family", REMOTE)
 def test_superframes_and_no_checksum(net, pasta, family, mtu):
     """In both directions, at any MTU."""
-    p = pasta("--config-net", "-m", mtu, *NONE)
+    p = pasta("--config-net", "--no-handover", "-m", mtu, *NONE)
     with Capture(p.ns, "eth0") as seen:
         exchange(net, p, REMOTE[family])
     mss = mtu - (40 if family == "v4" else 60)
@@ -116,7 +116,7 @@ REFUSED = {
 @pytest.mark.parametrize("family", REMOTE)
 def test_plain_frames_where_there_are_no_offloads(net, pasta, family, requests):
     """And one word about it. A window is many frames then: the interface has room for them, and drops none."""
-    p = pasta("--config-net", "-m", "1500", *NONE, prefix=refuse.prefix(errno.EINVAL, *requests))
+    p = pasta("--config-net", "--no-handover", "-m", "1500", *NONE, prefix=refuse.prefix(errno.EINVAL, *requests))
     p.ns.be_patient()
     before = interface(p)
     assert before["txqlen"] * 1448 > 4 << 20
@@ -138,7 +138,7 @@ def test_no_word_about_offloads(net, pasta):
 
 def test_many_connections_send_at_once(net, pasta):
     """What they send waits in the interface's queue, and is not dropped there."""
-    p = pasta("--config-net", "-m", "1500", *NONE)
+    p = pasta("--config-net", "--no-handover", "-m", "1500", *NONE)
     with net.remote.listen(REMOTE4, backlog=1024) as listener, contextlib.ExitStack() as open_ones:
         pairs = []
         for _ in range(1000):

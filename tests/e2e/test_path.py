@@ -40,17 +40,18 @@ def path():
 
 @pytest.fixture(scope="module")
 def attached(path, tmp_path_factory):
-    """attached(MTU): the namespace of a pasta that lives as long as the module."""
+    """attached(MTU, option ...): the namespace of a pasta that lives as long as the module."""
     running = {}
 
-    def get(mtu):
+    def get(mtu, *more):
         if lab_pasta.no_tun():
             pytest.skip(lab_pasta.no_tun())
-        if mtu not in running:
+        key = mtu, *more
+        if key not in running:
             work = tmp_path_factory.mktemp("pasta")
-            running[mtu] = lab_pasta.Pasta(path.host, str(work), "--config-net", "-m", mtu, *NONE)
-            running[mtu].ns.write("/proc/sys/net/ipv4/ping_group_range", "0 0")
-        return running[mtu].ns
+            running[key] = lab_pasta.Pasta(path.host, str(work), "--config-net", "-m", mtu, *more, *NONE)
+            running[key].ns.write("/proc/sys/net/ipv4/ping_group_range", "0 0")
+        return running[key].ns
 
     yield get
     for p in running.values():
@@ -160,8 +161,10 @@ def packet(data):
 
 
 @FAMILIES
-def test_header_of_streams(path, guest, family):
-    """Hop limit and DSCP of a connection, from its SYN on, and as the guest changes them."""
+@pytest.mark.parametrize("how", [[], ["--no-handover"]], ids=["handed", "tap"])
+def test_header_of_streams(path, attached, family, how):
+    """Hop limit and DSCP of a connection, from its SYN on, and as the guest changes them, if it isn't handed over."""
+    guest = attached(65520, *how)
     sniffer = path.far.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(3))
     with sniffer, path.far.listen(FAR[family]) as listener, guest.socket(listener.family, socket.SOCK_STREAM) as s:
         port = listener.getsockname()[1]
@@ -172,13 +175,15 @@ def test_header_of_streams(path, guest, family):
                 if p and p[2] == port and match(p):
                     return p[0]
 
-        set_header(s, Header(99, 0x28))
+        first = Header(99, 0x28)
+        set_header(s, first)
         s.connect((FAR[family], port))
-        assert seen(lambda p: p[1] & 2) == Header(97, 0x28)
-        for header in Header(99, 0x28), Header(255, 0xB8), Header(64, 0):
+        assert seen(lambda p: p[1] & 2) == first._replace(ttl=97)
+        for header in first, Header(255, 0xB8), Header(64, 0):
             set_header(s, header)
             s.send(b"x")
-            assert seen(lambda p: p[3]) == header._replace(ttl=header.ttl - 2)
+            kept = header if how else first
+            assert seen(lambda p: p[3]) == kept._replace(ttl=kept.ttl - 2)
 
 
 @FAMILIES

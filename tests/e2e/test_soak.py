@@ -264,8 +264,9 @@ def gauges(control):
     return {**{name: now[name] for name in ("splices", "tcp_spill_bytes", "reassembly", "half_open")}, "tcp": len(tcp)}
 
 
-def test_soak(record_property, net, pasta, tmp_path):
-    p = pasta(*OPTIONS, "-c", tmp_path / "control")
+@pytest.mark.parametrize("how", [[], ["--no-handover"]], ids=["handed", "tap"])
+def test_soak(record_property, net, pasta, tmp_path, how):
+    p = pasta(*OPTIONS, "-c", tmp_path / "control", *how)
     soak, all_ways = Soak(), ways(net, p)
     for w in all_ways:
         soak.serve(w)

@@ -126,9 +126,10 @@ class Superframes:
         self._socket.close()
 
 
+@pytest.mark.parametrize("more", [[], ["--no-handover"]], ids=["annex", "tap"])
 @FAMILIES
-def test_tap_with_superframes(net, pasta, family):
-    p = pasta("--config-net", "-m", MTU, *NONE)
+def test_tap_with_superframes(net, pasta, family, more):
+    p = pasta("--config-net", "-m", MTU, *NONE, *more)
     to = (REMOTE[family], 6000)
     with net.remote.udp(*to) as server, p.ns.udp(any_of(family)) as client:
         both_ways(client, server, to, family)
@@ -145,7 +146,7 @@ def test_tap_with_superframes(net, pasta, family):
 
 @FAMILIES
 def test_tap_without_superframes(net, pasta, family):
-    p = pasta("--config-net", "-m", MTU, *NONE, prefix=refuse.prefix(errno.EINVAL, refuse.TUNSETOFFLOAD))
+    p = pasta("--config-net", "--no-handover", "-m", MTU, *NONE, prefix=refuse.prefix(errno.EINVAL, refuse.TUNSETOFFLOAD))
     to = (REMOTE[family], 6000)
     with net.remote.udp(*to) as server, p.ns.udp(any_of(family)) as client, Superframes(p.ns, "eth0") as frames:
         both_ways(client, server, to, family)
@@ -192,7 +193,7 @@ def test_receiver_that_takes_several_at_once(net, pasta, family):
 
 def test_long_datagrams_on_a_short_path(net, pasta):
     """Where the host's link takes no datagrams of this size, nothing leaves together; what the guest allows to be cut arrives all the same."""
-    p = pasta("--config-net", "-m", "9000", *NONE)
+    p = pasta("--config-net", "--no-handover", "-m", "9000", *NONE)
     to = (REMOTE4, 6000)
     net.host.ip("route", "add", f"{REMOTE4}/32", "via", "192.0.2.1", "mtu", "lock", "1400")
     try:

@@ -2,6 +2,7 @@
 """
 Runs a command for which some ioctl() requests, or system calls, fail, as on a kernel that doesn't know them, or in a container whose
 filter forbids them: refuse.py ERRNO REQUEST|NAME[:ARGUMENT]... -- COMMAND...
+ARGUMENT is the first one, or another one that tells more of the call, as the length of a message does.
 """
 import ctypes
 import os
@@ -23,11 +24,13 @@ PLAIN = ["unshare", "-U", "--map-user=1000", "--map-group=1000", *USER]
 _NUMBERS = {  # of x86_64, and of the architectures that share a table
     "ioctl": (16, 29), "unshare": (272, 97), "pivot_root": (155, 41), "mount": (165, 40), "seccomp": (317, 277), "prctl": (157, 167),
     "landlock_create_ruleset": (444, 444), "landlock_add_rule": (445, 445), "landlock_restrict_self": (446, 446),
+    "socket": (41, 198), "sendto": (44, 206),
 }
 _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 38, 22, 2
 _LOAD, _IF_EQUAL, _RETURN = 0x20, 0x15, 0x06  # of classic BPF
 _ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
-_AT_NUMBER, _AT_ARGUMENT = 0, (16, 24)  # in struct seccomp_data; the low halves of the first and of the second argument
+_AT_NUMBER, _AT_ARGUMENT = 0, (16, 24, 32)  # in struct seccomp_data; the low halves of the first arguments
+_WHICH = {"ioctl": 1, "socket": 1, "sendto": 2}  # not the first one
 
 
 def prefix(err, *requests):
@@ -44,7 +47,7 @@ def _test(word, action):
     name, _, value = word.partition(":") if not word.isdigit() else ("ioctl", ":", word)
     code = [(_LOAD, 0, 0, _AT_NUMBER), (_IF_EQUAL, 0, 3 if value else 1, _number(name))]
     if value:
-        code += [(_LOAD, 0, 0, _AT_ARGUMENT[name == "ioctl"]), (_IF_EQUAL, 0, 1, int(value))]
+        code += [(_LOAD, 0, 0, _AT_ARGUMENT[_WHICH.get(name, 0)]), (_IF_EQUAL, 0, 1, int(value))]
     return [*code, (_RETURN, 0, 0, action)]
 
 

@@ -244,6 +244,7 @@ static void test_names(void **state)
 		"no-ndp",
 		"no-ra",
 		"no-splice",
+		"no-handover",
 		"splice-only",
 		"freebind",
 		"no-map-gw",

@@ -332,6 +332,27 @@ static void test_dns(void **state)
 	eq(&c.nat.v4.dns_forward, "10.0.2.3");
 }
 
+static void test_handover(void **state)
+{
+	static const struct {
+		const char *line;
+		bool want;
+	} row[] = {
+		{ "1234", true },
+		{ "--no-handover 1234", false },
+		{ "--no-tcp 1234", false },
+		{ "--splice-only 1234", false },
+		{ "--pcap /tmp/x 1234", false },
+	};
+
+	host_none();
+	for (size_t i = 0; i < ARRAY_SIZE(row); i++) {
+		run_ok(row[i].line);
+		assert_int_equal(c.ns.handover, row[i].want);
+	}
+	expect_err(CONF_PASST, "--no-handover", "--no-handover is for pasta mode only");
+}
+
 static void test_splice_only(void **state)
 {
 	char before[sizeof(c.ns.ifname)] = "";
@@ -434,10 +455,10 @@ static void test_print(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_words),       cmocka_unit_test(test_errors),      cmocka_unit_test(test_callers),
-		cmocka_unit_test(test_namespace),   cmocka_unit_test(test_interface),   cmocka_unit_test(test_config_net),
-		cmocka_unit_test(test_dns),         cmocka_unit_test(test_splice_only), cmocka_unit_test(test_ports),
-		cmocka_unit_test(test_port_errors), cmocka_unit_test(test_print),
+		cmocka_unit_test(test_words),     cmocka_unit_test(test_errors),      cmocka_unit_test(test_callers),
+		cmocka_unit_test(test_namespace), cmocka_unit_test(test_interface),   cmocka_unit_test(test_config_net),
+		cmocka_unit_test(test_dns),       cmocka_unit_test(test_splice_only), cmocka_unit_test(test_handover),
+		cmocka_unit_test(test_ports),     cmocka_unit_test(test_port_errors), cmocka_unit_test(test_print),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

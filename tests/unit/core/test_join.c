@@ -39,6 +39,8 @@ struct fix {
 	struct ep joined[PAIRS];
 	int joined_fd[PAIRS];
 	unsigned n_joined, max; /* connections */
+	struct ep as; /* of the last socket that something was joined with */
+	int tos;
 };
 
 static struct fix *cur; /* of the running test: the fakes have no other way to it */
@@ -81,6 +83,8 @@ int splice_open(struct splice *s, enum splice_way way, int from, int to, const s
 {
 	cur->joined[cur->n_joined] = *dst;
 	cur->joined_fd[cur->n_joined++] = from;
+	if (sock_local(to, &cur->as) || sock_get_int(to, IPPROTO_IP, IP_TOS, &cur->tos))
+		cur->tos = -1;
 	sock_close(to);
 	return 0;
 }
@@ -130,10 +134,10 @@ static struct ep dst_of(unsigned i, bool v4)
 	return (struct ep){ .addr = v4 ? addr_loopback4 : addr_loopback6, .port = (uint16_t)(1 + i) };
 }
 
-/* A connection of the next client, for the port with its number. */
-static int client_join(struct fix *x, bool v4)
+/* A connection of the next client, as it is accepted. */
+static int client_arrive(struct fix *x)
 {
-	struct ep dst = dst_of(x->n, v4), peer;
+	struct ep peer;
 	struct pollfd p = { .fd = x->listen_fd, .events = POLLIN };
 	int fd;
 
@@ -141,7 +145,15 @@ static int client_join(struct fix *x, bool v4)
 	assert_int_equal(sock_connect(x->client[x->n++], AF_INET, &x->listen_ep, 0), -EINPROGRESS);
 	assert_int_equal(poll(&p, 1, -1), 1);
 	assert_int_equal(sock_accept(x->listen_fd, &peer, &fd), 0);
-	return join_open(&x->join, SPLICE_IN, fd, &dst);
+	return fd;
+}
+
+/* The same, for the port with its number. */
+static int client_join(struct fix *x, bool v4)
+{
+	struct ep dst = dst_of(x->n, v4);
+
+	return join_open(&x->join, SPLICE_IN, client_arrive(x), &dst);
 }
 
 static void client_reset(struct fix *x, unsigned i)
@@ -407,11 +419,43 @@ static void test_full(void **state)
 
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
+/* A socket that stands in for somebody has his address, and the type of service of his packets; also if it comes late. */
+static void test_as(void **state)
+{
+	struct join_as as = { .ep = { .addr = addr_loopback4, .port = 1 }, .tos = 0xb8 };
+	struct ep dst = dst_of(1, true);
+	struct fix *x = *state;
+	int fd;
+
+	pool_init_annex(&x->pool, &x->agent, 4);
+	/* A port that is free. */
+	assert_int_equal(sock_open(AF_INET, SOCK_STREAM, 0, &fd), 0);
+	assert_int_equal(sock_bind(fd, AF_INET, &(struct ep){ .addr = addr_loopback4 }, 0), 0);
+	assert_int_equal(sock_local(fd, &as.ep), 0);
+	sock_close(fd);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(join_open_as(&x->join, client_arrive(x), &as, &dst), 0);
+		assert_int_equal(x->n_joined, i);
+		answer_all(x);
+		assert_int_equal(x->n_joined, i + 1);
+		assert_true(ep_eq(&x->as, &as.ep));
+		assert_int_equal(x->tos, 0xb8);
+		assert_true(x->asked[0].sockets.stand_in);
+		pool_fini(&x->pool);
+	}
+	/* An address that can't be had. */
+	as.ep.addr = ADDR4_INIT(192, 0, 2, 1);
+	assert_int_equal(join_open_as(&x->join, client_arrive(x), &as, &dst), 0);
+	answer_all(x);
+	assert_int_equal(x->n_joined, 2);
+	assert_int_equal(x->join.n, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(test_stock),       T(test_wait), T(test_shortage), T(test_long_shortage), T(test_refused), T(test_agent_gone),
-		T(test_client_gone), T(test_late), T(test_too_many), T(test_stray_reply),   T(test_full),
+		T(test_client_gone), T(test_late), T(test_too_many), T(test_stray_reply),   T(test_full),    T(test_as),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
