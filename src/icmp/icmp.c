@@ -108,7 +108,8 @@ static void from_host(struct icmp *m, struct icmp_flow *f)
 		icmp_err_drain(m, f);
 	if (got <= 0)
 		return;
-	icmp_flow_touch(m, f);
+	if (!peer_is_anyone(&f->sock))
+		icmp_flow_touch(m, f);
 	for (unsigned i = 0; i < (unsigned)got; i++)
 		flow_counted(&f->flow.to_guest, 1, mm[i].msg_len);
 	for (unsigned i = 0; i < (unsigned)got; i++)

@@ -50,7 +50,7 @@ struct icmp {
 struct icmp_flow *icmp_flow_from_guest(struct icmp *m, const struct pkt *p, uint16_t id);
 void icmp_flow_close(struct icmp *m, struct icmp_flow *f);
 
-/* A request or a reply has passed: the flow lives on. */
+/* A request has passed, or a reply of the one it was for (peer_is_anyone()): the flow lives on. */
 void icmp_flow_touch(struct icmp *m, struct icmp_flow *f);
 void icmp_flow_sweep(struct timer *t, uint64_t now_ns);
 

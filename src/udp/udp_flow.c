@@ -109,6 +109,9 @@ static enum udp_idle idle_class(const struct udp_flow *f)
 
 void udp_flow_touch(struct udp *u, struct udp_flow *f, bool by_guest)
 {
+	/* The first answer gives the flow the time-out of one that has an answer. */
+	if (!by_guest && f->from_host && peer_is_anyone(&f->sock))
+		return;
 	if (by_guest)
 		f->from_guest = 1;
 	else

@@ -115,7 +115,7 @@ struct udp_flow *udp_flow_from_host(struct udp *u, const struct udp_path *p);
 
 void udp_flow_close(struct udp *u, struct udp_flow *f);
 
-/* Something was sent to the guest, or by it: the flow lives on. */
+/* Something was sent to the guest, or by it: the flow lives on, unless anybody could have sent that (peer_is_anyone()). */
 void udp_flow_touch(struct udp *u, struct udp_flow *f, bool by_guest);
 
 /* The link has no room. */

@@ -35,6 +35,15 @@ struct peer_sock {
 MUST_USE int peer_connect(struct peer_sock *s, const struct outbound *o);
 
 /*
+ * Whoever finds the socket's port can send to it, and for as long as he likes. So the guest alone keeps such a flow open (RFC 4787 REQ-6: the
+ * direction that counts is out).
+ */
+static inline bool peer_is_anyone(const struct peer_sock *s)
+{
+	return s->fd >= 0 && !s->connected;
+}
+
+/*
  * Sending failed with err (positive), and no error of an earlier datagram was pending. A socket that is connected has chosen its source
  * address for good; when the host loses that, or somebody cuts the connection (sock_diag(7)), it is stale.
  */

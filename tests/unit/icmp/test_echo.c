@@ -341,6 +341,22 @@ static void full_link(void **state)
 	assert_int_equal(w->net.fl.frames, 1);
 }
 
+/* Whoever likes can answer a request to a group, and go on with that: it ends all the same. */
+static void strangers_prolong_nothing(void **state)
+{
+	struct world *w = *state;
+	const struct net_family *a = &net_families[0];
+
+	world_ping(w, &a->guest, &a->group, 7, 1, NULL);
+	for (unsigned i = 0; i < 3; i++) {
+		world_reply(w, &a->peer);
+		world_settle(w);
+		assert_int_equal(w->net.fl.frames, i + 1);
+		fake_loop_advance(&w->net.loop, (i < 2 ? 29 : 4) * NSEC_PER_SEC);
+	}
+	assert_int_equal(flow_count(w->net.flows), 0);
+}
+
 /* A reply waits while the system has no memory for it, and nobody asks for it all the time. */
 static void no_memory(void **state)
 {
@@ -378,6 +394,7 @@ int main(void)
 		T(odd_replies),
 		T(time_out_and_share),
 		T(full_link),
+		T(strangers_prolong_nothing),
 		T(no_memory),
 	};
 

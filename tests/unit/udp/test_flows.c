@@ -242,6 +242,40 @@ static void no_descriptors(void **state)
 	assert_int_equal(fake_os.n_sent, 1);
 }
 
+/*
+ * Whoever likes can send to the port of a socket that is not connected: what comes there is the guest's, for as long as the guest itself goes on,
+ * and 180 s after that if there was an answer.
+ */
+static void strangers_prolong_nothing(void **state)
+{
+	struct world *w = *state;
+
+	for (unsigned k = 0; k < 2; k++) {
+		const struct net_family *a = &net_families[k];
+		struct ep guest = net_ep(&a->guest, 1000), group = net_ep(&a->group, 1900), stranger = net_ep(&a->peer2, 7);
+		size_t before = w->net.fl.frames;
+		int fd;
+
+		for (unsigned i = 0; i < 20; i++) {
+			world_send(w, &guest, &group, "search", 6, NULL);
+			fd = fake_sent(fake_os.n_sent - 1)->fd;
+			for (unsigned j = 0; j < 3; j++) {
+				fake_dgram_push(fd, &stranger, NULL, "word", 4);
+				world_settle(w);
+				advance_s(w, 50);
+			}
+			assert_int_equal(w->net.fl.frames, before + 3 * i + 3);
+			assert_int_equal(fake_open_count(), 1);
+		}
+		advance_s(w, 28);
+		assert_int_equal(fake_open_count(), 1);
+		fake_dgram_push(fd, &stranger, NULL, "word", 4);
+		world_settle(w);
+		advance_s(w, 4);
+		assert_int_equal(fake_open_count(), 0);
+	}
+}
+
 /* What arrives waits while the system has no memory for it, and nobody asks for it all the time. */
 static void no_memory(void **state)
 {
@@ -324,6 +358,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(long_time_outs, setup_long, world_teardown),
 		T(short_beside_long),
 		T(no_descriptors),
+		T(strangers_prolong_nothing),
 		T(no_memory),
 		T(aborted),
 		T(shared_port_is_counted),
