@@ -98,10 +98,7 @@ static int open_ping(struct icmp *m, struct icmp_flow *f)
 		return m->warned && (rc == -EACCES || rc == -EPERM) ? -ENOTSUP : rc;
 	rc = v4 ? sock_set_int(f->sock.fd, IPPROTO_IP, IP_RECVERR, 1) : sock_set_int(f->sock.fd, IPPROTO_IPV6, IPV6_RECVERR, 1);
 	if (!rc)
-		rc = hops_want(f->sock.fd, !v4);
-	if (!rc)
 		rc = peer_connect(&f->sock, m->d.out);
-	f->sock.ip.tells_ttl = f->sock.tells_tos = true;
 	if (!rc)
 		rc = sockwatch_begin(&f->watch, f->sock.fd, ref, EPOLLIN);
 	return rc;

@@ -387,14 +387,12 @@ static void deliver(struct udp *u, struct udp_flow *f, unsigned n)
 }
 
 /* Message i has n pieces of memory, of len bytes, in a frame; what is longer goes on where a copy of it would have that. */
-static void msg_place(struct udp *u, const struct udp_flow *f, unsigned i, unsigned n, size_t len)
+static void msg_place(struct udp *u, unsigned i, unsigned n, size_t len)
 {
 	struct iovec area = { udp_area(u, i), UDP_AREA };
 
 	iov_slice(&area, 1, UDP_HLEN + len, UDP_PAYLOAD_MAX - len, &u->iov[i][n], 1, NULL);
 	msg_prepare(u, i, n + 1);
-	if (!f->gro && !f->sock.ip.tells_ttl && !f->sock.tells_tos)
-		return;
 	u->m[i].msg_hdr.msg_control = u->ctl[i].b;
 	u->m[i].msg_hdr.msg_controllen = sizeof(u->ctl[i].b);
 }
@@ -420,7 +418,7 @@ static unsigned place_single(struct udp *u, const struct udp_flow *f)
 		const struct txframe *t = &u->tx[i];
 
 		memcpy(u->iov[i], t->body, t->n * sizeof(t->body[0]));
-		msg_place(u, f, i, t->n, t->cap);
+		msg_place(u, i, t->n, t->cap);
 	}
 	return (unsigned)n;
 }
@@ -441,7 +439,7 @@ static unsigned place_joint(struct udp *u, const struct udp_flow *f)
 	for (unsigned i = 0; i < n; i++) {
 		const struct txframe *t = &u->tx[i / per];
 
-		msg_place(u, f, i, iov_slice(t->body, t->n, i % per * len, len, u->iov[i], LINK_IOV_MAX, NULL), len);
+		msg_place(u, i, iov_slice(t->body, t->n, i % per * len, len, u->iov[i], LINK_IOV_MAX, NULL), len);
 	}
 	return n;
 }
@@ -454,9 +452,6 @@ void udp_guest_from_flow(struct udp *u, struct udp_flow *f)
 	/* The guest may have started again since, with a driver that takes less. */
 	if (!may_join(u, f, f->same))
 		f->same = 0;
-	/* Most flows have no more than one answer, which is not worth the calls. */
-	if (f->from_host && !(f->sock.ip.tells_ttl && f->sock.tells_tos))
-		peer_want_hops(&f->sock);
 	n = f->same ? place_joint(u, f) : place_single(u, f);
 	if (!n) {
 		udp_flow_block(u, f);

@@ -14,6 +14,7 @@ int peer_connect(struct peer_sock *s, const struct outbound *o)
 
 	s->connected = false;
 	ipopts_init(&s->ip, &s->to.addr);
+	peer_want_hops(s);
 	if (addr_is_multicast(&s->to.addr))
 		return 0;
 	if (addr_is_broadcast(&s->to.addr))
@@ -44,11 +45,8 @@ static int cuts_set(struct peer_sock *s, bool v4, bool may_frag)
 
 void peer_opts_set(struct peer_sock *s, const struct pkt *p)
 {
-	bool marks = s->ip.tos != p->tos;
 	int rc = ipopts_set(&s->ip, s->fd, p->ttl, p->tos);
 
-	if (marks && !s->tells_tos)
-		s->tells_tos = !hops_want_tos(s->fd, !s->ip.v4);
 	if (!peer_cuts_same(s, p) && cuts_set(s, s->ip.v4, p->may_frag))
 		rc = -EINVAL;
 	if (rc)
@@ -57,7 +55,7 @@ void peer_opts_set(struct peer_sock *s, const struct pkt *p)
 
 void peer_want_hops(struct peer_sock *s)
 {
-	s->ip.tells_ttl = s->tells_tos = true;
+	s->ip.tells_ttl = true;
 	if (hops_want(s->fd, !s->ip.v4))
 		log_limited(LOG_LVL_DEBUG, "Hop limit or type of service is not told by a datagram socket");
 }

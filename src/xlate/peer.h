@@ -24,13 +24,12 @@ struct peer_sock {
 	bool connected;
 	bool stale; /* a new socket may do better: peer_failed() */
 	struct ipopts ip;
-	bool tells_tos; /* of what arrives (os/hops.h) */
 	uint8_t cuts; /* who may cut datagrams: enum peer_cuts */
 };
 
 /*
  * Connects the socket, which is new, unless the peer is a multicast or broadcast address: those have answers from many, so they are no
- * peer to connect to. It can be written to, at least. -errno.
+ * peer to connect to. It can be written to, at least, and peer_want_hops(). -errno.
  */
 MUST_USE int peer_connect(struct peer_sock *s, const struct outbound *o);
 
@@ -60,10 +59,7 @@ static inline bool peer_opts_same(const struct peer_sock *s, const struct pkt *p
 	return ipopts_same(&s->ip, p->ttl, p->tos) && peer_cuts_same(s, p);
 }
 
-/*
- * They will be. What can't be set is logged, and not tried again. Who marks packets may look for marks: from then on the socket tells the
- * type of service of what arrives, too.
- */
+/* They will be. What can't be set is logged, and not tried again. */
 void peer_opts_set(struct peer_sock *s, const struct pkt *p);
 
 /* From now on the socket tells hop limit and type of service of what arrives (os/hops.h), as far as it can. */
