@@ -14,11 +14,9 @@
 
 static uint64_t idle_ns(const struct udp *u, enum udp_idle i)
 {
-	uint64_t oneway = udp_oneway_ns(&u->d.times);
-
-	if (i == UDP_ANSWERED)
-		return udp_answered_ns(&u->d.times);
-	return i == UDP_DNS ? MIN(oneway, DNS_NS) : oneway;
+	if (i == UDP_DNS)
+		return DNS_NS;
+	return i == UDP_ANSWERED ? udp_answered_ns(&u->d.times) : udp_oneway_ns(&u->d.times);
 }
 
 static struct ref flow_ref(const struct udp *u, const struct udp_flow *f)
@@ -100,11 +98,11 @@ void udp_flow_sweep(struct timer *t, uint64_t now_ns)
 	sweep_arm(u, now_ns);
 }
 
-static enum udp_idle idle_class(const struct udp_flow *f)
+static enum udp_idle idle_class(const struct udp *u, const struct udp_flow *f)
 {
-	if (f->sock.to.port == PORT_DNS && !f->host_first)
-		return UDP_DNS;
-	return f->from_guest && f->from_host ? UDP_ANSWERED : UDP_ONEWAY;
+	enum udp_idle i = f->from_guest && f->from_host ? UDP_ANSWERED : UDP_ONEWAY;
+
+	return f->sock.to.port == PORT_DNS && !f->host_first && idle_ns(u, i) > DNS_NS ? UDP_DNS : i;
 }
 
 void udp_flow_touch(struct udp *u, struct udp_flow *f, bool by_guest)
@@ -118,8 +116,8 @@ void udp_flow_touch(struct udp *u, struct udp_flow *f, bool by_guest)
 		f->from_host = 1;
 	f->last_ns = u->d.loop->now_ns;
 	list_del(&f->idle);
-	list_push(&u->idle[idle_class(f)], &f->idle);
-	if (!timer_armed(&u->sweep) || f->last_ns + idle_ns(u, idle_class(f)) < u->sweep_ns)
+	list_push(&u->idle[idle_class(u, f)], &f->idle);
+	if (!timer_armed(&u->sweep) || f->last_ns + idle_ns(u, idle_class(u, f)) < u->sweep_ns)
 		sweep_arm(u, f->last_ns);
 }
 

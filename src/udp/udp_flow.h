@@ -35,7 +35,7 @@
 /* By what was seen of it a flow is in one of these classes, each with its time-out. */
 enum udp_idle {
 	UDP_ONEWAY, /* struct udp_times */
-	UDP_DNS, /* 17 s at most: a well-known port whose exchanges are short (RFC 4787 REQ-5 a) */
+	UDP_DNS, /* 17 s, where the others have more: a well-known port whose exchanges are short (RFC 4787 REQ-5 a) */
 	UDP_ANSWERED, /* struct udp_times */
 	UDP_IDLES
 };

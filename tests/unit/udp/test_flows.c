@@ -78,6 +78,11 @@ static void time_outs(void **state)
 	assert_int_equal(w->net.loop.timers.armed, 0);
 }
 
+static int setup_shorter_answered(void **state)
+{
+	return world_setup_times(state, 20, 5);
+}
+
 static int setup_short(void **state)
 {
 	return world_setup_times(state, 7, 12);
@@ -95,7 +100,7 @@ static void short_time_outs(void **state)
 		uint16_t port;
 		bool answered;
 		unsigned s;
-	} cases[] = { { 6000, false, 7 }, { 6000, true, 12 }, { 53, false, 7 }, { 53, true, 7 } };
+	} cases[] = { { 6000, false, 7 }, { 6000, true, 12 }, { 53, false, 7 }, { 53, true, 12 } };
 	struct world *w = *state;
 
 	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -108,6 +113,23 @@ static void short_time_outs(void **state)
 		advance_s(w, 2);
 		assert_int_equal(fake_open_count(), 0);
 	}
+}
+
+/* Each of the two, where it is less than what domain names have. */
+static void shorter_answered(void **state)
+{
+	struct world *w = *state;
+
+	answer(w, open_flow(w, 1000, 53));
+	advance_s(w, 4);
+	assert_int_equal(fake_open_count(), 1);
+	advance_s(w, 2);
+	assert_int_equal(fake_open_count(), 0);
+	open_flow(w, 1000, 53);
+	advance_s(w, 16);
+	assert_int_equal(fake_open_count(), 1);
+	advance_s(w, 2);
+	assert_int_equal(fake_open_count(), 0);
 }
 
 static void long_time_outs(void **state)
@@ -354,6 +376,7 @@ int main(void)
 		T(many_time_outs),
 		T(half_of_the_table),
 		T(table_full_of_others),
+		cmocka_unit_test_setup_teardown(shorter_answered, setup_shorter_answered, world_teardown),
 		cmocka_unit_test_setup_teardown(short_time_outs, setup_short, world_teardown),
 		cmocka_unit_test_setup_teardown(long_time_outs, setup_long, world_teardown),
 		T(short_beside_long),
