@@ -452,6 +452,8 @@ static void derive_outbound(const struct work *w)
 	out->addr6 = o->outbound.v6;
 	memcpy(out->if4, o->if4, sizeof(out->if4));
 	memcpy(out->if6, o->if6, sizeof(out->if6));
+	out->ttl4 = w->h->ttl4;
+	out->ttl6 = w->h->ttl6;
 	out->scope6 = w->h->out6 ? w->h->out6 : w->h->v6.ifindex;
 }
 

@@ -10,6 +10,8 @@
 #define DUMP_TRIES 5
 #define SYSCTL_MAX 64
 #define EPH_RANGE "/proc/sys/net/ipv4/ip_local_port_range"
+#define TTL "/proc/sys/net/ipv4/ip_default_ttl"
+#define HOP_LIMIT "/proc/sys/net/ipv6/conf/%s/hop_limit"
 #define UDP_TIMEOUT "/proc/sys/net/netfilter/nf_conntrack_udp_timeout"
 #define EPH_FIRST 32768
 #define EPH_LAST 60999
@@ -123,14 +125,24 @@ static void sysctl_line(const char *path, char ret_line[SYSCTL_MAX])
 		fclose(f);
 }
 
-static uint32_t sysctl_seconds(const char *path)
+/* A sysctl that is a number from 1 to max; else 0. */
+static uint32_t sysctl_num(const char *path, uint32_t max)
 {
 	char line[SYSCTL_MAX];
 	const char *s = line;
 	uint64_t n;
 
 	sysctl_line(path, line);
-	return num_take(&s, 1, INT32_MAX, &n) ? 0 : (uint32_t)n;
+	return num_take(&s, 1, max, &n) ? 0 : (uint32_t)n;
+}
+
+static void discover_hops(const struct discover_opts *o, struct host *h)
+{
+	char path[sizeof(HOP_LIMIT) + NL_NAME_MAX];
+
+	h->ttl4 = (uint8_t)sysctl_num(TTL, UINT8_MAX);
+	snprintf(path, sizeof(path), HOP_LIMIT, o->out6[0] ? o->out6 : h->v6.ifname);
+	h->ttl6 = (uint8_t)sysctl_num(path, UINT8_MAX);
 }
 
 static void discover_ports(struct host *h)
@@ -180,8 +192,9 @@ void discover(const struct discover_opts *o, struct host *ret_host)
 {
 	memset(ret_host, 0, sizeof(*ret_host));
 	discover_ports(ret_host);
-	ret_host->udp_timeout_s = sysctl_seconds(UDP_TIMEOUT);
-	ret_host->udp_timeout_stream_s = sysctl_seconds(UDP_TIMEOUT "_stream");
+	ret_host->udp_timeout_s = sysctl_num(UDP_TIMEOUT, INT32_MAX);
+	ret_host->udp_timeout_stream_s = sysctl_num(UDP_TIMEOUT "_stream", INT32_MAX);
 	if (!o->ports_only)
 		(void)!discover_network(o, ret_host);
+	discover_hops(o, ret_host);
 }

@@ -30,6 +30,7 @@ struct host {
 	struct resolv resolv;
 	unsigned out6; /* index of the interface that outbound IPv6 is bound to; 0: not bound */
 	uint16_t eph_first, eph_last; /* ephemeral ports */
+	uint8_t ttl4, ttl6; /* hop limit of a packet that nobody chose one for, on v6's interface; 0: not known */
 	uint32_t udp_timeout_s, udp_timeout_stream_s; /* of connection tracking (nf_conntrack-sysctl.rst); 0: there is none */
 };
 
@@ -80,10 +81,10 @@ void pick_static(void *ctx, const struct nl_entry *e);
 struct discover_opts {
 	const char *if4, *if6; /* templates */
 	const char *out6; /* --outbound-if6 */
-	bool ports_only; /* nothing but the range of ephemeral ports and time-outs is needed */
+	bool ports_only; /* nothing but the range of ephemeral ports, time-outs and hop limits is needed */
 };
 
-/* Netlink, resolv.conf, the range of ephemeral ports, time-outs. What can't be found is a warning and stays zero. */
+/* Netlink, resolv.conf, the range of ephemeral ports, time-outs, hop limits. What can't be found is a warning and stays zero. */
 void discover(const struct discover_opts *o, struct host *ret_host);
 
 #define DISCOVER_RESOLV "/etc/resolv.conf"

@@ -8,6 +8,7 @@ struct outbound {
 	struct addr addr4, addr6; /* source address; all-zero: the kernel chooses */
 	char if4[16], if6[16]; /* device; empty: any */
 	unsigned scope6; /* interface index for link-local IPv6 destinations */
+	uint8_t ttl4, ttl6; /* hop limit that a new socket has; 0: not known */
 };
 
 /* Binds a socket of the family of dst, made for that, as out_socket() does. -errno. */

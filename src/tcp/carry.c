@@ -25,9 +25,9 @@ static void recverr_set(const struct ipopts *o, int fd, int on)
 	(void)!sock_set_int(fd, o->v4 ? IPPROTO_IP : IPPROTO_IPV6, o->v4 ? IP_RECVERR : IPV6_RECVERR, on);
 }
 
-void carry_syn(struct ipopts *o, int fd, const struct addr *to, const struct pkt *p)
+void carry_syn(const struct tcp *t, struct ipopts *o, int fd, const struct addr *to, const struct pkt *p)
 {
-	ipopts_init(o, to);
+	ipopts_init(o, t->d.out, to);
 	opts_set(o, fd, p);
 	if (o->tells_ttl)
 		recverr_set(o, fd, 1);

@@ -128,7 +128,7 @@ struct tcp_conn *conn_new(struct tcp *t, const struct flow_key *key, int fd)
 	k->t = t;
 	k->fd = fd;
 	tcp_ts_init(&k->ts, conn_ts_offset(t, key), t->d.loop->now_ns);
-	ipopts_init(&k->ip, &key->remote);
+	ipopts_init(&k->ip, t->d.out, &key->remote);
 	f->born_ns = t->d.loop->now_ns;
 	k->heard_s = (uint32_t)(t->d.loop->now_ns / NSEC_PER_SEC);
 	timer_init(&k->timer, conn_timer_fired);

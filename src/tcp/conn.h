@@ -188,7 +188,8 @@ MUST_USE int host_acked(struct tcp_conn *k); /* the same, unless it is too littl
  * carry.c. Hop limit and DSCP of what the guest sends are those of the socket. Its ECN bits are not: each of the two kernels does ECN by
  * itself, if at all. A SYN with a low hop limit looks for the way, as traceroute -T does: the guest is told where it ended.
  */
-void carry_syn(struct ipopts *o, int fd, const struct addr *to, const struct pkt *p); /* before connect() */
+/* Before connect(). */
+void carry_syn(const struct tcp *t, struct ipopts *o, int fd, const struct addr *to, const struct pkt *p);
 void carry_data(struct tcp_conn *k, const struct pkt *p); /* p has data */
 void carry_connected(struct tcp_conn *k);
 /* DSCP of the handshake of a peer, IPv4 or not, whose connection was accepted: of what comes behind it, a socket does not tell. */

@@ -601,7 +601,7 @@ static void guest_open(struct tcp *t, const struct pkt *p, const struct segment 
 		seg_reply_unreach(t, p, -err);
 		return;
 	}
-	carry_syn(&ip, ready.fd, &to.addr, p);
+	carry_syn(t, &ip, ready.fd, &to.addr, p);
 	err = sock_connect(ready.fd, addr_family(&to.addr), &to, t->d.out->scope6);
 	if (err == -EINPROGRESS)
 		err = 0;

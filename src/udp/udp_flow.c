@@ -391,7 +391,7 @@ struct udp_flow *udp_flow_from_host(struct udp *u, const struct udp_path *p)
 		return NULL;
 	f->host_first = 1;
 	f->sock.to = p->peer;
-	ipopts_init(&f->sock.ip, &p->peer.addr);
+	ipopts_init(&f->sock.ip, u->d.out, &p->peer.addr);
 	f->local = p->local;
 	f->scope = p->scope;
 	f->listener = p->listener;

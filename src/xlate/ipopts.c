@@ -7,9 +7,10 @@
 #include "os/sock.h"
 #include "wire/ip.h"
 
-void ipopts_init(struct ipopts *o, const struct addr *to)
+void ipopts_init(struct ipopts *o, const struct outbound *out, const struct addr *to)
 {
-	*o = (struct ipopts){ .v4 = addr_is4(to), .group = addr_is_multicast(to), .ttl = IP_TTL_DEFAULT };
+	*o = (struct ipopts){ .v4 = addr_is4(to), .group = addr_is_multicast(to) };
+	o->ttl = o->v4 ? out->ttl4 : out->ttl6;
 	if (o->group)
 		o->ttl = 1; /* what ip(7) and ipv6(7) say of multicast */
 }

@@ -5,16 +5,16 @@
  */
 #pragma once
 
-#include "base/addr.h"
+#include "fwd/out.h"
 
 struct ipopts {
 	bool v4, group; /* where the socket sends to */
 	bool tells_ttl; /* of what arrives (os/hops.h) */
-	uint8_t ttl, tos; /* what it has */
+	uint8_t ttl, tos; /* what it has; ttl 0: not known */
 };
 
-/* Of a new socket that is to send to this address, in the host's view. */
-void ipopts_init(struct ipopts *o, const struct addr *to);
+/* Of a new socket, made as out says, that is to send to this address, in the host's view. */
+void ipopts_init(struct ipopts *o, const struct outbound *out, const struct addr *to);
 
 static inline bool ipopts_same(const struct ipopts *o, uint8_t ttl, uint8_t tos)
 {

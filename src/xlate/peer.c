@@ -13,7 +13,7 @@ int peer_connect(struct peer_sock *s, const struct outbound *o)
 	int rc;
 
 	s->connected = false;
-	ipopts_init(&s->ip, &s->to.addr);
+	ipopts_init(&s->ip, o, &s->to.addr);
 	peer_want_hops(s);
 	if (addr_is_multicast(&s->to.addr))
 		return 0;

@@ -199,6 +199,36 @@ def test_header_of_datagrams(path, guest, family):
         assert [recv_header(p.server, b"%d" % i) for i in range(len(headers))] == [h._replace(ttl=h.ttl - 2) for h in headers]
 
 
+@pytest.fixture
+def other_default(path):
+    """A host whose own packets have another hop limit."""
+    names = [f"/proc/sys/net/{name}" for name in ("ipv4/ip_default_ttl", "ipv6/conf/all/hop_limit", "ipv6/conf/eth0/hop_limit")]
+    was = [path.host.run("cat", name).stdout.strip() for name in names]
+    for name in names:
+        path.host.write(name, "100")
+    yield
+    for name, value in zip(names, was):
+        path.host.write(name, value)
+
+
+@FAMILIES
+def test_default_of_the_host(path, other_default, attached, family):
+    """What the guest sends with the usual hop limit has that, not the host's own."""
+    guest = attached(65519, "--no-handover")
+    sniffer = path.far.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(3))
+    with sniffer, path.far.listen(FAR[family]) as listener, guest.socket(listener.family, socket.SOCK_STREAM) as s:
+        s.connect((FAR[family], listener.getsockname()[1]))
+        while not ((p := packet(sniffer.recv(65536))) and p[1] & 2):
+            pass
+        assert p[0] == Header(62, 0)
+    with Pair(path, guest, family) as pair:
+        level, _, receive, _ = header_options(pair.server)
+        for option in receive:
+            pair.server.setsockopt(level, option, 1)
+        pair.client.send(b"question")
+        assert recv_header(pair.server, b"question") == Header(62, 0)
+
+
 def cached_mtu(ns, addr):
     """What the kernel has learned of the path; None if it was told nothing."""
     found = re.search(r" mtu (\d+)", ns.ip("route", "get", addr))

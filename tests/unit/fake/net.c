@@ -65,6 +65,7 @@ void net_init(struct net *n, uint32_t flows, size_t slot_size)
 	n->nat.our_ll6 = LL6(1);
 	n->out.addr4 = addr_any4;
 	n->out.scope6 = 3;
+	n->out.ttl4 = n->out.ttl6 = IP_TTL_DEFAULT;
 }
 
 void net_fini(struct net *n)

@@ -130,6 +130,7 @@ void world_init(struct world *w, const struct world_conf *c)
 	w->nat.v4.our = w->nat.v4.map_loopback = ADDR4_INIT(10, 0, 2, 2);
 	w->nat.v6.our = w->nat.v6.map_loopback = (struct addr){ .b = { 0xfd, [15] = 2 } };
 	w->out.addr4 = addr_any4;
+	w->out.ttl4 = w->out.ttl6 = IP_TTL_DEFAULT;
 	w->g = (struct ep){ .addr = c->v6 ? w->guest.addr6 : w->guest.addr4, .port = 33333 };
 	w->r = (struct ep){ .addr = c->v6 ? (struct addr){ .b = { 0x20, 1, 0xd, 0xb8, [15] = 7 } } : ADDR4_INIT(198, 51, 100, 7),
 			    .port = 5001 };

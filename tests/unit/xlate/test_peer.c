@@ -9,7 +9,7 @@
 
 #include "net.h"
 
-static const struct outbound out = { .scope6 = 7 };
+static const struct outbound out = { .scope6 = 7, .ttl4 = 64, .ttl6 = 64 };
 
 static struct peer_sock peer_new(const struct addr *to)
 {
@@ -114,6 +114,29 @@ static void test_opts(void **state)
 	fake_os_fini();
 }
 
+/* Where a new socket has another hop limit than the usual one, or that is not known, the usual one has to be set as well. */
+static void test_default_hop_limit(void **state)
+{
+	static const struct outbound others[] = { { .ttl4 = 64, .ttl6 = 64 },
+						  { .ttl4 = 100, .ttl6 = 100 },
+						  { .ttl4 = 0, .ttl6 = 0 } };
+	const struct pkt p = { .ttl = 64 };
+
+	fake_os_init();
+	for (unsigned i = 0; i < 2 * ARRAY_SIZE(others); i++) {
+		struct peer_sock s = peer_new(&net_families[i % 2].peer);
+		int level = i % 2 ? IPPROTO_IPV6 : IPPROTO_IP, opt = i % 2 ? IPV6_UNICAST_HOPS : IP_TTL;
+
+		assert_int_equal(peer_connect(&s, &others[i / 2]), 0);
+		assert_int_equal(peer_opts_same(&s, &p), i / 2 == 0);
+		peer_opts_set(&s, &p);
+		assert_int_equal(fake_opt(fake_fd(s.fd), level, opt, -1), i / 2 == 0 ? -1 : 64);
+		assert_true(peer_opts_same(&s, &p));
+		sock_close(s.fd);
+	}
+	fake_os_fini();
+}
+
 /* Nothing for what fits every path; else only when it changes. */
 static void test_cuts(void **state)
 {
@@ -174,8 +197,8 @@ static void test_mtu(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_connect), cmocka_unit_test(test_failed), cmocka_unit_test(test_opts),
-		cmocka_unit_test(test_cuts),    cmocka_unit_test(test_mtu),
+		cmocka_unit_test(test_connect),           cmocka_unit_test(test_failed), cmocka_unit_test(test_opts),
+		cmocka_unit_test(test_default_hop_limit), cmocka_unit_test(test_cuts),   cmocka_unit_test(test_mtu),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
