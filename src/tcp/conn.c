@@ -11,6 +11,8 @@
 #include "os/sock.h"
 #include "wire/ip.h"
 
+#define MSS_MIN \
+	48u /* segments of less would be nothing but work; with as many options as there may be it is still more than none */
 #define CONN_EVENTS (EPOLLET | EPOLLOUT | EPOLLRDHUP | EPOLLPRI)
 
 #ifndef SO_PEEK_OFF
@@ -115,6 +117,11 @@ uint32_t conn_ts_offset(const struct tcp *t, const struct flow_key *key)
 uint16_t conn_mss_local(const struct tcp *t, bool v4)
 {
 	return (uint16_t)(t->d.link->mtu - (v4 ? IP4_HLEN : IP6_HLEN) - TCP_HLEN);
+}
+
+uint16_t conn_mss_granted(const struct tcp *t, bool v4, uint32_t mss)
+{
+	return (uint16_t)CLAMP(mss, MSS_MIN, (uint32_t)conn_mss_local(t, v4));
 }
 
 struct tcp_conn *conn_new(struct tcp *t, const struct flow_key *key, int fd)

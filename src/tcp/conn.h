@@ -160,6 +160,7 @@ MUST_USE int conn_sock_setup(struct tcp *t, int fd, bool v4, bool *ret_peek_off)
 uint32_t conn_isn(const struct tcp *t, const struct flow_key *key);
 uint32_t conn_ts_offset(const struct tcp *t, const struct flow_key *key);
 uint16_t conn_mss_local(const struct tcp *t, bool v4); /* MSS option that we send: from the link's MTU */
+uint16_t conn_mss_granted(const struct tcp *t, bool v4, uint32_t mss); /* to a guest that asks for mss: within bounds */
 
 /* guest.c */
 void guest_window_update(struct tcp_conn *k); /* looks at the send buffer and moves the window on */

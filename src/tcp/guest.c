@@ -14,7 +14,6 @@
 #define GUEST_IOV 256
 #define MSS_DEFAULT4 536 /* RFC 9293 3.7.1 */
 #define MSS_DEFAULT6 1220
-#define MSS_MIN 48
 #define CHALLENGES 10 /* of each connection, */
 #define CHALLENGE_S 5u /* in so many seconds (RFC 5961 7) */
 #define KEEP_IDLE_MAX 32767u /* MAX_TCP_KEEPIDLE of the kernel */
@@ -475,9 +474,7 @@ static void batch_established(struct batch *b, const struct segment *s)
 
 static uint16_t guest_mss(const struct tcp *t, bool v4, const struct tcp_hdr *h)
 {
-	uint16_t mss = h->mss ? h->mss : v4 ? MSS_DEFAULT4 : MSS_DEFAULT6;
-
-	return (uint16_t)CLAMP((int)mss, MSS_MIN, (int)conn_mss_local(t, v4));
+	return conn_mss_granted(t, v4, h->mss ? h->mss : v4 ? MSS_DEFAULT4 : MSS_DEFAULT6);
 }
 
 /* What the guest's SYN or SYN-ACK tells. */
@@ -622,7 +619,7 @@ static void guest_open(struct tcp *t, const struct pkt *p, const struct segment 
 	k->ip = ip;
 	k->hand = hand_takes(t->hand, tcp_syn_stays(p));
 	k->syn = tcp_syn_of(&s->h);
-	tcp_snd_init(&k->snd, conn_isn(t, key), MSS_MIN);
+	tcp_snd_init(&k->snd, conn_isn(t, key), conn_mss_granted(t, addr_is4(&key->guest), 0));
 	guest_syn(k, &s->h);
 	conn_set(k, CONN_CONNECTING);
 	if (conn_watch(k))

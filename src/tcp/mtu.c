@@ -5,17 +5,17 @@
 #define MTU_MIN4 68u /* RFC 791: what is less is no MTU; RFC 1191 section 5 would guess then */
 #define MTU_MIN6 1280u /* RFC 8201 section 4 */
 
-/* The payload of a segment that fits into mtu. 0: none does. */
+/* The payload of a segment that fits into mtu, if that is not less than any guest is granted. 0: it is no MTU. */
 static uint16_t mss_of(const struct tcp_conn *k, uint32_t mtu)
 {
 	bool v4 = addr_is4(&k->f.key.guest);
-	uint32_t hdr = (uint32_t)ip_hlen(&k->f.key.guest) + TCP_HLEN + (k->ts.on ? TCP_TS_LEN : 0);
+	uint32_t hdr = (uint32_t)ip_hlen(&k->f.key.guest) + TCP_HLEN;
 
 	if (v4 && mtu < MTU_MIN4)
 		return 0;
 	if (!v4)
 		mtu = MAX(mtu, MTU_MIN6);
-	return (uint16_t)(MIN(mtu, (uint32_t)UINT16_MAX) - hdr);
+	return (uint16_t)(conn_mss_granted(k->t, v4, mtu - hdr) - (k->ts.on ? TCP_TS_LEN : 0));
 }
 
 void tcp_too_big(struct tcp *t, const struct icmp_too_big *b)
